@@ -1,0 +1,1 @@
+"""What flows along the line: frozen values without behaviour. Imports only errors and units."""

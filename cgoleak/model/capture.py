@@ -1,0 +1,101 @@
+"""A capture as values: what was measured, with or without names for its addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cgoleak.model.frames import Frame
+    from cgoleak.model.ids import Address, StackId
+    from cgoleak.model.notice import Notice
+    from cgoleak.model.snapshot import Snapshot
+
+__all__ = ["Capture", "Cost", "Module", "RawStack", "Target", "Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The watched process; field names are those of the JSON report."""
+
+    pid: int
+    exe: str
+    go_version: str | None
+    libc: str | None
+    allocator: str | None
+    arch: str
+    stripped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One ELF file mapped in the target.
+
+    Attributes:
+        path: as ``/proc/PID/maps`` has it.
+        build_id: lower-case hex of the GNU build id, or the empty string.
+        bias: added to a file's virtual address to give the address in the target.
+        start: lowest mapped address.
+        end: one past the highest mapped address.
+    """
+
+    path: str
+    build_id: str
+    bias: int
+    start: Address
+    end: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RawStack:
+    """Return addresses, leaf first: the call site is one byte before each.
+
+    The address 0 marks a place where unwinding failed and the rest was found another way.
+    ``complete`` is false if the outer end (goexit, thread start) was not reached.
+    """
+
+    id: StackId
+    addresses: tuple[Address, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that was measured; ``started_unix_ns`` is the wall clock at attach."""
+
+    started_unix_ns: int
+    seconds: float
+    mode: str
+    """``exact``, ``sampled`` or ``watch``."""
+    ended: str
+    """``detached``, ``target-exited``, ``interrupted`` or ``lost``: why measuring stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the measurement cost the target."""
+
+    pause_seconds: float
+    target_bytes: int
+    ns_per_event: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Everything that was measured.
+
+    Attributes:
+        frames: per address of ``stacks`` the frames there, innermost first (inlined ones before
+            the function that holds them); empty mapping until symbols were sealed in.
+    """
+
+    target: Target
+    window: Window
+    modules: tuple[Module, ...]
+    stacks: Mapping[StackId, RawStack]
+    snapshots: tuple[Snapshot, ...]
+    cost: Cost
+    frames: Mapping[Address, tuple[Frame, ...]] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()

@@ -1,0 +1,137 @@
+"""The one value that every renderer takes. Field names and enums are those of the JSON contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cgoleak.model.capture import Target
+    from cgoleak.model.frames import Frame
+    from cgoleak.model.ids import SiteKey
+    from cgoleak.model.notice import Notice
+
+__all__ = [
+    "BalanceLine",
+    "Cause",
+    "Finding",
+    "GoReturn",
+    "Report",
+    "ReportCost",
+    "ReportWindow",
+    "Restart",
+    "Verdict",
+]
+
+
+class Cause(StrEnum):
+    """What made RSS what it is in this window (``contract``)."""
+
+    NATIVE_LEAK = "native-leak"
+    GO_HELD = "go-held"
+    GO_HEAP = "go-heap"
+    GO_RETAINED = "go-retained"
+    ALLOCATOR_RETAINED = "allocator-retained"
+    RESTART = "restart"
+    OTHER = "other"
+    STABLE = "stable"
+    UNKNOWN = "unknown"
+
+
+class Verdict(StrEnum):
+    """What is said of one site."""
+
+    NATIVE_LEAK = "native-leak"
+    SUSPECT = "suspect"
+    GO_HELD = "go-held"
+    BOUNDED = "bounded"
+    SUPPRESSED = "suppressed"
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceLine:
+    """One line of the sheet that explains RSS."""
+
+    part: str
+    start_bytes: int | None
+    now_bytes: int
+    change_bytes: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoReturn:
+    """What Go's runtime will hand back, and when."""
+
+    held_bytes: int
+    returning_bytes: int
+    buffer_bytes: int
+    within_seconds: tuple[float, float] | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The process ended and another took its place."""
+
+    at: float
+    old_pid: int
+    new_pid: int
+    reason: str
+    rss_before_bytes: int
+    rss_after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A site, what is said of it, and why; ``stack`` is leaf first."""
+
+    site: SiteKey
+    verdict: Verdict
+    outstanding_bytes: int
+    outstanding_blocks: int
+    growth_bytes_per_second: float
+    oldest_seconds: float
+    stack: tuple[Frame, ...]
+    evidence: tuple[str, ...]
+    advice: str
+    suppression: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWindow:
+    """The time that was measured."""
+
+    seconds: float
+    snapshots: int
+    gc_cycles: int | None
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCost:
+    """What the measurement cost."""
+
+    pause_seconds: float
+    target_bytes: int
+    events: int
+    dropped: int
+    unmatched_frees: int
+    ns_per_event: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that is told of one measurement; findings worst first."""
+
+    target: Target
+    window: ReportWindow
+    cause: Cause
+    summary: str
+    balance: tuple[BalanceLine, ...]
+    findings: tuple[Finding, ...]
+    cost: ReportCost
+    notices: tuple[Notice, ...] = ()
+    go_return: GoReturn | None = None
+    restarts: tuple[Restart, ...] = ()

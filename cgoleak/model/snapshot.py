@@ -1,0 +1,110 @@
+"""What the probe had counted at one instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cgoleak.model.ids import StackId
+
+__all__ = ["GoMemory", "ProbeCounters", "ProcessMemory", "Snapshot", "StackCounts"]
+
+
+@dataclass(frozen=True, slots=True)
+class StackCounts:
+    """Running totals of one stack since attach; outstanding is born less freed.
+
+    Attributes:
+        born_blocks: blocks allocated.
+        born_bytes: their bytes, as asked for (a realloc is a free and a birth).
+        freed_blocks: blocks of this stack that were freed.
+        freed_bytes: their bytes.
+        cleaned_blocks: those of ``freed_blocks`` that Go's finalizer or cleanup goroutine freed.
+        lifetime_ns_sum: sum of the lifetimes of the freed blocks.
+        lifetime_ns_max: the longest of them.
+        oldest_ns: age of the oldest block outstanding, or 0 if none or not looked at.
+        old_blocks: outstanding blocks that were already there at the previous snapshot,
+            or None when this snapshot did not look at single blocks.
+    """
+
+    born_blocks: int
+    born_bytes: int
+    freed_blocks: int
+    freed_bytes: int
+    cleaned_blocks: int = 0
+    lifetime_ns_sum: int = 0
+    lifetime_ns_max: int = 0
+    oldest_ns: int = 0
+    old_blocks: int | None = None
+
+    @property
+    def outstanding_blocks(self) -> int:
+        """Blocks allocated since attach and not freed yet."""
+        return self.born_blocks - self.freed_blocks
+
+    @property
+    def outstanding_bytes(self) -> int:
+        """Bytes allocated since attach and not freed yet."""
+        return self.born_bytes - self.freed_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GoMemory:
+    """The Go runtime's own numbers, read from outside; bytes unless the name says otherwise."""
+
+    heap_in_use: int
+    heap_free: int
+    heap_released: int
+    stacks_in_use: int
+    metadata: int
+    gc_cycles: int
+    last_gc_unix_ns: int
+    gc_percent: int
+    memory_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMemory:
+    """The kernel's numbers from ``/proc/PID/smaps_rollup`` and ``status``, in bytes."""
+
+    rss: int
+    anonymous: int
+    file: int
+    shmem: int
+    swap: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeCounters:
+    """What the probe says of itself since attach.
+
+    Attributes:
+        events: allocations and frees seen.
+        dropped_blocks: blocks that found no room in the tables.
+        dropped_stacks: stacks that found no room; their blocks count under stack 0.
+        unmatched_frees: frees of blocks from before attach (or from calls that no slot carries).
+        truncated_stacks: stacks whose C or Go part could not be followed to its end.
+        table_bytes: memory that the probe holds in the target.
+    """
+
+    events: int = 0
+    dropped_blocks: int = 0
+    dropped_stacks: int = 0
+    unmatched_frees: int = 0
+    truncated_stacks: int = 0
+    table_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All counts at one instant; ``at_ns`` is monotonic and counts from the attach."""
+
+    at_ns: int
+    stacks: Mapping[StackId, StackCounts]
+    counters: ProbeCounters
+    process: ProcessMemory | None = None
+    go: GoMemory | None = None
