@@ -53,7 +53,32 @@ class StackCounts:
 
 @dataclass(frozen=True, slots=True)
 class GoMemory:
-    """The Go runtime's own numbers, read from outside; bytes unless the name says otherwise."""
+    """The Go runtime's own numbers, read from outside; bytes unless the name says otherwise.
+
+    Attributes:
+        heap_in_use: heap spans in use, garbage that is not swept yet included.
+        heap_free: free and still resident, not handed back to the kernel.
+        heap_released: handed back.
+        stacks_in_use: goroutine stacks.
+        metadata: the runtime's own structures, ``work_bufs`` included; never handed back.
+        gc_cycles: garbage collections that were completed.
+        gc_percent: GOGC, -1 when off.
+        memory_limit: GOMEMLIMIT; 2**63 - 1 when there is none.
+        heap_goal: size of the live heap at which the next collection should have ended.
+        last_heap_goal: the same of the collection before.
+        heap_live: objects at the last collection and everything allocated since.
+        heap_marked: objects that the last collection found reachable.
+        last_heap_in_use: ``heap_in_use`` when the last collection ended, before sweeping.
+        mapped_ready: everything the runtime has committed; what GOMEMLIMIT limits.
+        total_alloc: objects allocated since start.
+        total_free: objects freed since start.
+        scavenge_goal: Go hands memory back in the background until ``heap_in_use + heap_free`` is
+            down to this; None while it does not.
+        limit_goal: the same for ``mapped_ready``, because of GOMEMLIMIT.
+        work_bufs: work space of the garbage collector.
+        stacks_sys: thread stacks that the runtime itself has mapped.
+        forced_gc_cycles: those of ``gc_cycles`` that the program asked for.
+    """
 
     heap_in_use: int
     heap_free: int
@@ -64,6 +89,19 @@ class GoMemory:
     last_gc_unix_ns: int
     gc_percent: int
     memory_limit: int
+    heap_goal: int = 0
+    last_heap_goal: int = 0
+    heap_live: int = 0
+    heap_marked: int = 0
+    last_heap_in_use: int = 0
+    mapped_ready: int = 0
+    total_alloc: int = 0
+    total_free: int = 0
+    scavenge_goal: int | None = None
+    limit_goal: int | None = None
+    work_bufs: int = 0
+    stacks_sys: int = 0
+    forced_gc_cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True)

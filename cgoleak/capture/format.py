@@ -1,0 +1,166 @@
+"""What a capture file looks like: one place for its identity and its tables.
+
+A capture is an SQLite database. ``sqlite3 FILE .schema`` prints the statements below with their
+comments, so that the file explains itself to a person who has never seen cgoleak. Two numbers in
+the first 100 bytes (SQLite file format, section 1.3) identify it: ``application_id`` at offset 68
+and ``user_version``, the version of this schema, at offset 60.
+
+Only counts that changed since the previous snapshot are stored, so that a site at rest costs
+nothing. The age of the oldest block would change at every instant; its time of birth does not, and
+that is what is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ADDRESS_LIMIT",
+    "APPLICATION_ID",
+    "COUNT_COLUMNS",
+    "HEADER_BYTES",
+    "INTEGER_MAX",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "SNAPSHOT_COLUMNS",
+    "TABLES",
+]
+
+APPLICATION_ID: Final = 0x63674C6B
+"""``cgLk``: what ``file`` and ``PRAGMA application_id`` show."""
+
+SCHEMA_VERSION: Final = 1
+
+HEADER_BYTES: Final = 100
+
+ADDRESS_LIMIT: Final = 1 << 56
+"""User addresses end at 2^47 on x86-64, at 2^52 on aarch64 and at 2^56 with five-level paging."""
+
+INTEGER_MAX: Final = (1 << 63) - 1
+"""SQLite's integers are signed; larger sums are stored as this (292 years in nanoseconds)."""
+
+_META: Final = """CREATE TABLE meta (
+  key TEXT PRIMARY KEY,  -- written_by: program and version; about: one sentence on this file
+  value TEXT NOT NULL
+) WITHOUT ROWID"""
+
+_TARGET: Final = """CREATE TABLE target (  -- the watched process; one row
+  pid INTEGER NOT NULL,
+  exe TEXT NOT NULL,
+  go_version TEXT,
+  libc TEXT,
+  allocator TEXT,
+  arch TEXT NOT NULL,
+  stripped INTEGER NOT NULL  -- 0 or 1
+)"""
+
+_MEASUREMENT: Final = """CREATE TABLE measurement (  -- one row
+  started_unix_ns INTEGER NOT NULL,  -- wall clock at attach
+  mode TEXT NOT NULL,                -- exact, sampled or watch
+  seconds REAL,                      -- this and what follows is NULL until the recorder finished
+  ended TEXT,                        -- detached, target-exited, interrupted or lost
+  pause_seconds REAL,                -- how long the target stood still
+  target_bytes INTEGER,              -- memory that the probe took in the target
+  ns_per_event REAL                  -- NULL: not measured
+)"""
+
+_MODULE: Final = """CREATE TABLE module (  -- ELF files mapped in the target
+  id INTEGER PRIMARY KEY,
+  path TEXT NOT NULL,
+  build_id TEXT NOT NULL,         -- lower-case hex, or empty
+  bias INTEGER NOT NULL,          -- address in the target less address in the file
+  start_address INTEGER NOT NULL,
+  end_address INTEGER NOT NULL    -- one past the last
+)"""
+
+_STACK: Final = """CREATE TABLE stack (  -- id 0 in stack_count stands for dropped stacks
+  id INTEGER PRIMARY KEY,
+  complete INTEGER NOT NULL       -- 0: the outer end was not reached
+)"""
+
+_STACK_ADDRESS: Final = """CREATE TABLE stack_address (
+  stack INTEGER NOT NULL,
+  depth INTEGER NOT NULL,         -- 0 is the leaf, the caller of malloc
+  address INTEGER NOT NULL,       -- return address; 0: unwinding failed here and went on elsewhere
+  PRIMARY KEY (stack, depth)
+) WITHOUT ROWID"""
+
+_FRAME: Final = """CREATE TABLE frame (  -- the names of the addresses above
+  address INTEGER NOT NULL,
+  depth INTEGER NOT NULL,         -- 0 is the innermost of the functions inlined there
+  lang TEXT NOT NULL,             -- C, C++, Go, bridge (cgo plumbing), runtime (Go's) or unknown
+  function TEXT NOT NULL,
+  file TEXT,
+  line INTEGER,
+  module TEXT,
+  inlined INTEGER NOT NULL,       -- 1: merged into the next outer function
+  PRIMARY KEY (address, depth)
+) WITHOUT ROWID"""
+
+_SNAPSHOT: Final = """CREATE TABLE snapshot (
+  id INTEGER PRIMARY KEY,         -- 1, 2, 3 in order of time
+  at_ns INTEGER NOT NULL,         -- since attach, monotonic
+  events INTEGER NOT NULL,        -- the probe, running totals since attach
+  dropped_blocks INTEGER NOT NULL,
+  dropped_stacks INTEGER NOT NULL,
+  unmatched_frees INTEGER NOT NULL,
+  truncated_stacks INTEGER NOT NULL,
+  table_bytes INTEGER NOT NULL,
+  rss INTEGER,                    -- the kernel, bytes; NULL from here to threads: not read
+  anonymous INTEGER,
+  file INTEGER,
+  shmem INTEGER,
+  swap INTEGER,
+  threads INTEGER,
+  heap_in_use INTEGER,            -- Go's runtime, bytes; NULL from here on: not read
+  heap_free INTEGER,
+  heap_released INTEGER,
+  stacks_in_use INTEGER,
+  metadata INTEGER,
+  gc_cycles INTEGER,
+  last_gc_unix_ns INTEGER,
+  gc_percent INTEGER,
+  memory_limit INTEGER
+)"""
+
+_STACK_COUNT: Final = """CREATE TABLE stack_count (  -- totals since attach, only where they changed
+  snapshot INTEGER NOT NULL,
+  stack INTEGER NOT NULL,
+  born_blocks INTEGER,            -- NULL from here on: the stack is no longer reported
+  born_bytes INTEGER,
+  freed_blocks INTEGER,           -- outstanding is born less freed
+  freed_bytes INTEGER,
+  cleaned_blocks INTEGER,         -- those freed by Go's finalizers and cleanups
+  lifetime_ns_sum INTEGER,        -- of the freed blocks
+  lifetime_ns_max INTEGER,
+  oldest_born_ns INTEGER,         -- birth of the oldest outstanding block; NULL: none or unknown
+  old_blocks INTEGER,             -- outstanding ones that the previous snapshot had; NULL: unknown
+  PRIMARY KEY (snapshot, stack)
+) WITHOUT ROWID"""
+
+_NOTICE: Final = """CREATE TABLE notice (
+  id INTEGER PRIMARY KEY,
+  code TEXT NOT NULL,
+  text TEXT NOT NULL,
+  fix TEXT
+)"""
+
+TABLES: Final[dict[str, str]] = {
+    "meta": _META,
+    "target": _TARGET,
+    "measurement": _MEASUREMENT,
+    "module": _MODULE,
+    "stack": _STACK,
+    "stack_address": _STACK_ADDRESS,
+    "frame": _FRAME,
+    "snapshot": _SNAPSHOT,
+    "stack_count": _STACK_COUNT,
+    "notice": _NOTICE,
+}
+"""Name of each table and the statement that makes it; a reader compares the text."""
+
+SCHEMA: Final = ";\n\n".join(TABLES.values()) + ";\n"
+
+SNAPSHOT_COLUMNS: Final = 23
+COUNT_COLUMNS: Final = 9
+"""Columns of ``stack_count`` after ``snapshot`` and ``stack``."""

@@ -1,0 +1,254 @@
+"""Rows of a capture → values of ``model``, each value checked for its type."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from typing import TYPE_CHECKING, NoReturn
+
+from cgoleak.capture.format import COUNT_COLUMNS, SNAPSHOT_COLUMNS
+from cgoleak.capture.history import CountRow, CountsAt, History
+from cgoleak.errors import DamagedCapture
+from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
+from cgoleak.model.frames import Frame, Language
+from cgoleak.model.ids import Address, StackId
+from cgoleak.model.notice import Notice
+from cgoleak.model.snapshot import GoMemory, ProbeCounters, ProcessMemory, Snapshot
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+__all__ = ["Rows"]
+
+_PROCESS = 7
+"""Where the kernel's numbers begin in a row of ``snapshot`` without its ``id``."""
+_GO = 13
+
+
+class Rows:
+    """Reads one connection; every method raises DamagedCapture for what no writer stores."""
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        self._db = db
+        self._name = name
+
+    def capture(self) -> Capture:
+        """Read everything."""
+        target = self._target()
+        snapshots = self._snapshots()
+        window, cost, finished = self._measurement(snapshots)
+        notices = self._notices()
+        if not finished:
+            notices += (_unfinished(window, len(snapshots)),)
+        return Capture(
+            target=target,
+            window=window,
+            modules=self._modules(),
+            stacks=self._stacks(),
+            snapshots=snapshots,
+            cost=cost,
+            frames=self._frames(),
+            notices=notices,
+        )
+
+    def _target(self) -> Target:
+        rows = self._db.execute("SELECT * FROM target").fetchmany(2)
+        if len(rows) != 1:
+            self._bad("it does not say which process was measured")
+        pid, exe, go_version, libc, allocator, arch, stripped = rows[0]
+        return Target(
+            pid=self._count(pid),
+            exe=self._text(exe),
+            go_version=self._maybe_text(go_version),
+            libc=self._maybe_text(libc),
+            allocator=self._maybe_text(allocator),
+            arch=self._text(arch),
+            stripped=bool(self._count(stripped)),
+        )
+
+    def _measurement(self, snapshots: tuple[Snapshot, ...]) -> tuple[Window, Cost, bool]:
+        rows = self._db.execute("SELECT * FROM measurement").fetchmany(2)
+        if len(rows) != 1:
+            self._bad("it does not say when it was measured")
+        started, mode, seconds, ended, pause, target_bytes, ns_per_event = rows[0]
+        finished = ended is not None
+        if finished:
+            cost = Cost(
+                pause_seconds=self._number(pause),
+                target_bytes=self._count(target_bytes),
+                ns_per_event=None if ns_per_event is None else self._number(ns_per_event),
+            )
+        else:
+            last = snapshots[-1] if snapshots else None
+            seconds = last.at_ns / 1e9 if last else 0.0
+            ended = "lost"
+            cost = Cost(pause_seconds=0.0, target_bytes=last.counters.table_bytes if last else 0)
+        window = Window(
+            started_unix_ns=self._integer(started),
+            seconds=self._number(seconds),
+            mode=self._text(mode),
+            ended=self._text(ended),
+        )
+        return window, cost, finished
+
+    def _modules(self) -> tuple[Module, ...]:
+        rows = self._db.execute(
+            "SELECT path, build_id, bias, start_address, end_address FROM module ORDER BY id"
+        )
+        return tuple(
+            Module(
+                path=self._text(path),
+                build_id=self._text(build_id),
+                bias=self._integer(bias),
+                start=Address(self._count(start)),
+                end=Address(self._count(end)),
+            )
+            for path, build_id, bias, start, end in rows
+        )
+
+    def _stacks(self) -> dict[StackId, RawStack]:
+        addresses = {
+            stack: tuple(Address(self._count(address)) for _, address in rows)
+            for stack, rows in groupby(
+                self._db.execute("SELECT stack, address FROM stack_address ORDER BY stack, depth"),
+                key=lambda row: row[0],
+            )
+        }
+        return {
+            StackId(self._integer(stack)): RawStack(
+                id=StackId(stack),
+                addresses=addresses.get(stack, ()),
+                complete=bool(self._count(complete)),
+            )
+            for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id")
+        }
+
+    def _frames(self) -> dict[Address, tuple[Frame, ...]]:
+        rows = self._db.execute(
+            "SELECT address, lang, function, file, line, module, inlined FROM frame"
+            " ORDER BY address, depth"
+        )
+        return {
+            Address(self._count(address)): tuple(self._frame(row) for row in group)
+            for address, group in groupby(rows, key=lambda row: row[0])
+        }
+
+    def _frame(self, row: Sequence[object]) -> Frame:
+        _, lang, function, file, line, module, inlined = row
+        try:
+            language = Language(self._text(lang))
+        except ValueError:
+            self._bad(f"a frame is written in {lang!r}")
+        return Frame(
+            lang=language,
+            function=self._text(function),
+            file=self._maybe_text(file),
+            line=None if line is None else self._integer(line),
+            module=self._maybe_text(module),
+            inlined=bool(self._count(inlined)),
+        )
+
+    def _snapshots(self) -> tuple[Snapshot, ...]:
+        history = self._history()
+        snapshots: list[Snapshot] = []
+        for row in self._db.execute("SELECT * FROM snapshot ORDER BY id"):
+            if len(row) != SNAPSHOT_COLUMNS:
+                self._bad("a snapshot has the wrong number of columns")
+            number = self._count(row[0])
+            snapshots.append(self._snapshot(row[1:], number, history))
+        return tuple(snapshots)
+
+    def _snapshot(self, row: Sequence[object], number: int, history: History) -> Snapshot:
+        at_ns = self._integer(row[0])
+        process = go = None
+        if row[_PROCESS] is not None:
+            process = ProcessMemory(*(self._count(value) for value in row[_PROCESS:_GO]))
+        if row[_GO] is not None:
+            go = GoMemory(*(self._integer(value) for value in row[_GO:]))
+        return Snapshot(
+            at_ns=at_ns,
+            stacks=CountsAt(history, number, at_ns),
+            counters=ProbeCounters(*(self._count(value) for value in row[1:_PROCESS])),
+            process=process,
+            go=go,
+        )
+
+    def _history(self) -> History:
+        history = History()
+        for snapshot, stack, *values in self._db.execute(
+            "SELECT * FROM stack_count ORDER BY snapshot, stack"
+        ):
+            history.add(
+                self._count(snapshot), StackId(self._integer(stack)), self._count_row(values)
+            )
+        return history
+
+    def _count_row(self, values: Sequence[object]) -> CountRow | None:
+        if len(values) != COUNT_COLUMNS:
+            self._bad("a stack has the wrong number of counts")
+        if values[0] is None:
+            return None
+        *counts, oldest, old_blocks = values
+        born, born_bytes, freed, freed_bytes, cleaned, total, longest = map(self._count, counts)
+        return CountRow(
+            born_blocks=born,
+            born_bytes=born_bytes,
+            freed_blocks=freed,
+            freed_bytes=freed_bytes,
+            cleaned_blocks=cleaned,
+            lifetime_ns_sum=total,
+            lifetime_ns_max=longest,
+            oldest_born_ns=None if oldest is None else self._integer(oldest),
+            old_blocks=None if old_blocks is None else self._count(old_blocks),
+        )
+
+    def _notices(self) -> tuple[Notice, ...]:
+        return tuple(
+            Notice(code=self._text(code), text=self._text(text), fix=self._maybe_text(fix))
+            for code, text, fix in self._db.execute(
+                "SELECT code, text, fix FROM notice ORDER BY id"
+            )
+        )
+
+    def _integer(self, value: object) -> int:
+        if not isinstance(value, int):
+            self._bad(f"a number is {value!r}")
+        return value
+
+    def _count(self, value: object) -> int:
+        number = self._integer(value)
+        if number < 0:
+            self._bad(f"a count is {number}")
+        return number
+
+    def _number(self, value: object) -> float:
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            self._bad(f"a duration is {value!r}")
+        return float(value)
+
+    def _text(self, value: object) -> str:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "surrogatepass")
+        if not isinstance(value, str):
+            self._bad(f"a text is {value!r}")
+        return value
+
+    def _maybe_text(self, value: object) -> str | None:
+        return None if value is None else self._text(value)
+
+    def _bad(self, cause: str) -> NoReturn:
+        raise DamagedCapture(
+            f"{self._name} is damaged", cause=cause, fix="measure again, or copy the file once more"
+        )
+
+
+def _unfinished(window: Window, snapshots: int) -> Notice:
+    return Notice(
+        code="capture.unfinished",
+        text=(
+            f"the recorder ended before it could close the capture; this is what it had stored: "
+            f"{snapshots} snapshots in {window.seconds:.1f} s"
+        ),
+        fix="end a measurement with Ctrl-C or --duration, not with SIGKILL",
+    )

@@ -1,0 +1,386 @@
+"""Writes a capture while the measurement runs.
+
+Input: values of ``model`` in any order that the recorder meets them. Output: one SQLite file. Each
+snapshot, with all that was added since the one before, is one transaction: whoever kills the
+recorder loses at most the snapshot that it was writing.
+
+A rollback journal (``journal_mode=DELETE``) is used and not WAL, because a WAL that was never
+checkpointed leaves the newest snapshots in a second file that people forget to copy. With
+``cache_spill`` off the database itself is touched only within a commit, so that only a death in
+those few milliseconds leaves a journal, which the reader then plays back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cgoleak.capture.format import (
+    ADDRESS_LIMIT,
+    APPLICATION_ID,
+    COUNT_COLUMNS,
+    INTEGER_MAX,
+    SCHEMA_VERSION,
+    TABLES,
+)
+from cgoleak.capture.reader import read_connection
+from cgoleak.errors import CaptureError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
+    from cgoleak.model.frames import Frame
+    from cgoleak.model.ids import Address, StackId
+    from cgoleak.model.notice import Notice
+    from cgoleak.model.snapshot import Snapshot, StackCounts
+
+__all__ = ["CaptureWriter"]
+
+_ABOUT = "A measurement by cgoleak; render it with: cgoleak report FILE"
+_INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_COUNT = "INSERT INTO stack_count VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+_Row = tuple[int | None, ...]
+_GONE: _Row = (None,) * COUNT_COLUMNS
+
+
+class CaptureWriter:
+    """The sink of a recorder; not safe for use by several threads at once."""
+
+    def __init__(self, path: Path | str | None = None, *, overwrite: bool = False) -> None:
+        """Create the file, or keep everything in memory if ``path`` is None.
+
+        Raises:
+            OutputError: the file exists and ``overwrite`` is false, or it cannot be created.
+        """
+        self._name = "capture" if path is None else str(path)
+        self._counts: dict[StackId, _Row] = {}
+        self._snapshots = 0
+        if path is not None:
+            _make_room(Path(path), overwrite=overwrite)
+        try:
+            self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
+        except sqlite3.Error as exc:
+            raise OutputError(f"cannot write {self._name}", cause=str(exc)) from exc
+        try:
+            self._create()
+        except sqlite3.Error as exc:
+            self._db.close()
+            raise OutputError(f"cannot write {self._name}", cause=str(exc)) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write_target(
+        self, target: Target, *, mode: str = "exact", started_unix_ns: int | None = None
+    ) -> None:
+        """Say what is measured, once and before the first snapshot; the clock is read if not given.
+
+        ``mode`` and ``started_unix_ns`` stand until ``finish`` says otherwise, so that the file
+        of a recorder that died has them.
+        """
+        started = time.time_ns() if started_unix_ns is None else started_unix_ns
+        with self._writing(commit=True):
+            self._db.execute("DELETE FROM target")
+            self._db.execute(
+                "INSERT INTO target VALUES (?,?,?,?,?,?,?)",
+                (
+                    target.pid,
+                    _text(target.exe),
+                    _text(target.go_version),
+                    _text(target.libc),
+                    _text(target.allocator),
+                    _text(target.arch),
+                    int(target.stripped),
+                ),
+            )
+            self._db.execute("DELETE FROM measurement")
+            self._db.execute(
+                "INSERT INTO measurement (started_unix_ns, mode) VALUES (?,?)", (started, mode)
+            )
+
+    def add_module(self, module: Module) -> None:
+        """Add an ELF file; stored with the next snapshot.
+
+        Raises:
+            CaptureError: an address that no user process can have, or the disk refuses.
+        """
+        what = f"module {module.path}"
+        row = (
+            _text(module.path),
+            _text(module.build_id),
+            module.bias,
+            _address(module.start, what),
+            _address(module.end, what),
+        )
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO module (path, build_id, bias, start_address, end_address)"
+                " VALUES (?,?,?,?,?)",
+                row,
+            )
+
+    def add_stack(self, stack: RawStack) -> None:
+        """Add a stack, or replace the one of the same id; stored with the next snapshot.
+
+        Raises:
+            CaptureError: an address that no user process can have, or the disk refuses.
+        """
+        what = f"stack {stack.id}"
+        rows = [
+            (stack.id, depth, _address(address, what))
+            for depth, address in enumerate(stack.addresses)
+        ]
+        with self._writing():
+            self._db.execute("DELETE FROM stack_address WHERE stack = ?", (stack.id,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO stack VALUES (?,?)", (stack.id, int(stack.complete))
+            )
+            self._db.executemany("INSERT INTO stack_address VALUES (?,?,?)", rows)
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Store what changed since the previous snapshot and commit.
+
+        Raises:
+            CaptureError: the disk refuses; the file holds all earlier snapshots.
+        """
+        number = self._snapshots + 1
+        now = {
+            stack: _count_row(counts, snapshot.at_ns) for stack, counts in snapshot.stacks.items()
+        }
+        changed = [
+            (number, stack, *row) for stack, row in now.items() if self._counts.get(stack) != row
+        ]
+        changed += [(number, stack, *_GONE) for stack in self._counts.keys() - now.keys()]
+        with self._writing(commit=True):
+            self._db.execute(
+                _INSERT_SNAPSHOT,
+                (number, *_snapshot_row(snapshot)),
+            )
+            self._db.executemany(_INSERT_COUNT, changed)
+        self._counts = now
+        self._snapshots = number
+
+    def add_notice(self, notice: Notice) -> None:
+        """Add a notice; stored with the next snapshot."""
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO notice (code, text, fix) VALUES (?,?,?)",
+                (_text(notice.code), _text(notice.text), _text(notice.fix)),
+            )
+
+    def seal_frames(self, frames: Mapping[Address, tuple[Frame, ...]]) -> None:
+        """Store the names of addresses and commit; an address sealed before is sealed anew.
+
+        An address with no frames is not stored.
+
+        Raises:
+            CaptureError: an address that no user process can have, or the disk refuses.
+        """
+        rows = [
+            (
+                _address(address, "frame"),
+                depth,
+                frame.lang.value,
+                _text(frame.function),
+                _text(frame.file),
+                frame.line,
+                _text(frame.module),
+                int(frame.inlined),
+            )
+            for address, found in frames.items()
+            for depth, frame in enumerate(found)
+        ]
+        with self._writing(commit=True):
+            self._db.executemany(
+                "DELETE FROM frame WHERE address = ?", [(address,) for address in frames]
+            )
+            self._db.executemany("INSERT INTO frame VALUES (?,?,?,?,?,?,?,?)", rows)
+
+    def finish(self, window: Window, cost: Cost) -> None:
+        """Say that the measurement came to its end, and commit."""
+        with self._writing(commit=True):
+            self._db.execute("DELETE FROM measurement")
+            self._db.execute(
+                "INSERT INTO measurement VALUES (?,?,?,?,?,?,?)",
+                (
+                    window.started_unix_ns,
+                    window.mode,
+                    window.seconds,
+                    window.ended,
+                    cost.pause_seconds,
+                    cost.target_bytes,
+                    cost.ns_per_event,
+                ),
+            )
+
+    def capture(self) -> Capture:
+        """Read back everything that was written so far, committed or not.
+
+        Raises:
+            CaptureError: ``write_target`` was not called yet.
+        """
+        return read_connection(self._db, name=self._name)
+
+    def close(self) -> None:
+        """Commit what is left and close; a second call does nothing."""
+        try:
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+        except sqlite3.ProgrammingError:
+            return  # closed before
+        except sqlite3.Error as exc:
+            raise CaptureError(f"cannot write {self._name}", cause=str(exc)) from exc
+        finally:
+            self._db.close()
+
+    def _create(self) -> None:
+        for pragma in (
+            "page_size=4096",
+            "journal_mode=DELETE",
+            "synchronous=NORMAL",
+            "cache_spill=OFF",
+        ):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        for statement in TABLES.values():
+            self._db.execute(statement)
+        self._db.executemany(
+            "INSERT INTO meta VALUES (?,?)",
+            (("written_by", _program()), ("about", _ABOUT)),
+        )
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _writing(self, *, commit: bool = False) -> Iterator[None]:
+        """Open a transaction if none is; on failure go back to what was committed and say why."""
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            yield
+            if commit:
+                self._db.execute("COMMIT")
+        except (sqlite3.Error, OverflowError) as exc:
+            with suppress(sqlite3.Error):
+                self._db.rollback()
+            raise CaptureError(
+                f"cannot write {self._name}",
+                cause=str(exc),
+                fix="what was measured before is in the file: cgoleak report shows it",
+            ) from exc
+
+
+def _make_room(path: Path, *, overwrite: bool) -> None:
+    """Start with no file and no journal of an earlier one, which would be played into ours."""
+    journal = path.with_name(path.name + "-journal")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists",
+            cause="captures are not overwritten",
+            fix="add --force, or name another",
+        )
+    try:
+        path.unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
+    except OSError as exc:
+        raise OutputError(f"cannot write {path}", cause=exc.strerror) from exc
+
+
+def _program() -> str:
+    try:
+        return f"cgoleak {version('cgoleak')}"
+    except PackageNotFoundError:
+        return "cgoleak, from a source tree"
+
+
+def _address(address: int, what: str) -> int:
+    if 0 <= address < ADDRESS_LIMIT:
+        return address
+    raise CaptureError(
+        f"{what} holds the address {address:#x}", cause="no user process has such an address"
+    )
+
+
+def _integer(value: int) -> int:
+    return min(value, INTEGER_MAX)
+
+
+def _text(value: str | None) -> str | bytes | None:
+    """Text as it is; file names that are not UTF-8 (surrogates of ``os.fsdecode``) as bytes."""
+    if value is None or value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
+    return value
+
+
+def _count_row(counts: StackCounts, at_ns: int) -> _Row:
+    return (
+        _integer(counts.born_blocks),
+        _integer(counts.born_bytes),
+        _integer(counts.freed_blocks),
+        _integer(counts.freed_bytes),
+        _integer(counts.cleaned_blocks),
+        _integer(counts.lifetime_ns_sum),
+        _integer(counts.lifetime_ns_max),
+        at_ns - counts.oldest_ns if counts.oldest_ns else None,
+        counts.old_blocks,
+    )
+
+
+def _snapshot_row(snapshot: Snapshot) -> _Row:
+    counters, process, go = snapshot.counters, snapshot.process, snapshot.go
+    row: _Row = (
+        snapshot.at_ns,
+        counters.events,
+        counters.dropped_blocks,
+        counters.dropped_stacks,
+        counters.unmatched_frees,
+        counters.truncated_stacks,
+        counters.table_bytes,
+    )
+    row += (
+        (None,) * 6
+        if process is None
+        else (
+            process.rss,
+            process.anonymous,
+            process.file,
+            process.shmem,
+            process.swap,
+            process.threads,
+        )
+    )
+    row += (
+        (None,) * 9
+        if go is None
+        else (
+            go.heap_in_use,
+            go.heap_free,
+            go.heap_released,
+            go.stacks_in_use,
+            go.metadata,
+            go.gc_cycles,
+            go.last_gc_unix_ns,
+            go.gc_percent,
+            go.memory_limit,
+        )
+    )
+    return tuple(None if value is None else _integer(value) for value in row)

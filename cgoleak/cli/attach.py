@@ -1,0 +1,62 @@
+"""``cgoleak attach PID``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cgoleak import pipeline
+from cgoleak.cli.options import ReportOptions, recording_options, report_options, seconds
+from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.progress import show_progress
+from cgoleak.cli.screen import deliver
+from cgoleak.cli.stopping import stop_on_signals
+
+__all__ = ["command"]
+
+
+@click.command("attach")
+@click.argument("pid", type=click.IntRange(min=1))
+@click.option(
+    "--duration",
+    type=seconds,
+    metavar="TIME",
+    default="60s",
+    show_default=True,
+    help="How long to measure; 0 means until Ctrl-C.",
+)
+@recording_options
+@report_options
+def command(
+    pid: int,
+    *,
+    duration: float,
+    interval: float,
+    exact: bool,  # noqa: ARG001 - the only mode
+    min_age: float,
+    **report: Any,
+) -> int:
+    r"""Watch a running Go/cgo process and report its native leaks.
+
+    The process goes on running; it stands still for some milliseconds at the beginning. Ctrl-C
+    ends the measurement early: cgoleak detaches and reports what it saw.
+
+    The report goes to standard output, progress to standard error.
+
+    \b
+    Examples:
+      cgoleak attach 4242
+      cgoleak attach 4242 --duration 5m -o leak.json -o leak.cgoleak
+      cgoleak attach 4242 --format json --quiet
+    """
+    options = ReportOptions(**report)
+    outputs = plan_outputs(options.outputs, force=options.force)
+    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
+    with (
+        show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress,
+        stop_on_signals() as stop,
+    ):
+        result = pipeline.attach(pid, plan, capture=outputs.capture, progress=progress, stop=stop)
+    deliver(pipeline.analyse(result.capture), options, outputs)
+    return 0

@@ -1,0 +1,150 @@
+"""The ``cgoleak`` command: finds the subcommand, and shows every error in one way.
+
+Arguments → exit status. Only click is imported here: a subcommand's module, with all that it
+needs, is imported when it is called, so that ``cgoleak --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cgoleak.errors import CgoleakError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "cli", "run_command_line"]
+
+COMMANDS: Final = {
+    "attach": "Watch a running Go/cgo process and report its native leaks.",
+    "run": "Start a command and watch it from its first instruction to its end.",
+    "report": "Render a capture again, in any format.",
+    "ps": "List the Go processes of this machine.",
+    "doctor": "Check what measuring needs, each with its fix; changes nothing.",
+    "explain": "Say what a verdict, a cause, a notice or a term means.",
+}
+"""Name → what ``cgoleak --help`` says of it, in its order."""
+
+_WRONG_USE: Final = 2
+_BUG: Final = 70
+_INTERRUPTED: Final = 130
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is called; its help line is known without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"cgoleak.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
+    if value and not ctx.resilient_parsing:
+        click.echo(f"cgoleak {_version_of('cgoleak')}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version.",
+)
+def cli() -> None:
+    r"""Find native memory leaks in a live Go/cgo process.
+
+    No rebuild and no restart: cgoleak attaches, watches malloc and free in the C part, and names
+    the leak at its C and its Go line.
+
+    \b
+    Examples:
+      cgoleak ps
+      cgoleak attach 4242 --duration 60s
+      cgoleak run -o leak.json -- ./worker --port 8080
+
+    Exit status: 0 measured, 2 wrong use, 3 could not measure.
+    """
+
+
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status; shows whatever goes wrong on standard error."""
+    try:
+        status = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="cgoleak",
+            standalone_mode=False,
+        )
+    except CgoleakError as error:
+        _show(error.what, cause=error.cause, fix=error.fix)
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "cgoleak"
+        _show(error.format_message(), cause=None, fix=f"see: {path} --help")
+        return _WRONG_USE
+    except click.ClickException as error:
+        _show(error.format_message(), cause=None, fix=None)
+        return _WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except Exception:  # noqa: BLE001 - the one place where a bug is told as a bug
+        _show_bug()
+        return _BUG
+    return status if isinstance(status, int) else 0
+
+
+def _show(what: str, *, cause: str | None, fix: str | None) -> None:
+    """Print the three parts of an error; each kept on lines of its own."""
+    click.echo(f"error: {_harmless(what)}", err=True)
+    if cause:
+        click.echo(f"  cause: {_harmless(cause)}", err=True)
+    if fix:
+        click.echo(f"  fix:   {_harmless(fix)}", err=True)
+
+
+def _harmless(text: str) -> str:
+    """Show control characters in foreign names as their codes; rich is not loaded here."""
+    lines = text.split("\n")
+    shown = [line if line.isprintable() else ascii(line)[1:-1] for line in lines]
+    return "\n         ".join(shown)
+
+
+def _show_bug() -> None:
+    import platform  # noqa: PLC0415 - only a bug needs these
+    import traceback  # noqa: PLC0415
+
+    traceback.print_exc()
+    versions = ", ".join(f"{name} {_version_of(name)}" for name in ("cgoleak", "frida", "click"))
+    click.echo(
+        f"\nerror: this is a bug in cgoleak\n"
+        f"  cause: the exception above ({versions}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.release()} {platform.machine()})\n"
+        f"  fix:   please report it with these lines and the output of: cgoleak doctor",
+        err=True,
+    )
+    sys.stderr.flush()
+
+
+def _version_of(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - takes 30 ms
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,132 @@
+"""Options that several commands share, as decorators and as values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from cgoleak.render.base import RENDERERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ReportOptions", "format_option", "recording_options", "report_options", "seconds"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_TIME: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SUFFIXES: Final = " ".join(known.suffix for known in RENDERERS if known.suffix)
+
+
+def seconds(value: str) -> float:
+    """Read a time such as ``90s``, ``5m`` or ``1.5h`` into seconds; a plain number is seconds."""
+    match = _TIME.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a time; write 90s, 5m or 1.5h")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _some_seconds(value: str) -> float:
+    """Read a time that cannot be zero: below a tenth of a second snapshots would be all we do."""
+    time = seconds(value)
+    if time < 0.1:
+        raise click.BadParameter(f"{value!r} is too short; 100ms is the least")
+    return time
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """How and where a report is wanted; built from the options of ``report_options``."""
+
+    outputs: tuple[Path, ...]
+    format: str
+    force: bool
+    top: int
+    full_stacks: bool
+    quiet: bool
+    no_color: bool
+
+
+def format_option(command: _Command) -> _Command:
+    """Add ``--format``."""
+    return click.option(
+        "--format",
+        "format",
+        type=click.Choice([known.name for known in RENDERERS]),
+        default="terminal",
+        show_default=True,
+        help="Format of what is printed.",
+    )(command)
+
+
+def report_options(command: _Command) -> _Command:
+    """Add the options of ``ReportOptions``, under its field names."""
+    decorators = (
+        click.option(
+            "-o",
+            "--output",
+            "outputs",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            metavar="FILE",
+            help=f"Also write a file; its suffix picks the format: {_SUFFIXES} .cgoleak (the "
+            "capture). Repeatable.",
+        ),
+        format_option,
+        click.option("--force", is_flag=True, help="Overwrite files that exist."),
+        click.option(
+            "--top",
+            type=click.IntRange(min=1),
+            default=10,
+            show_default=True,
+            metavar="N",
+            help="Show at most N sites.",
+        ),
+        click.option("--full-stacks", is_flag=True, help="Show cgo and runtime frames too."),
+        click.option(
+            "--quiet", "-q", is_flag=True, help="No progress; with -o, print no report either."
+        ),
+        click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1)."),
+    )
+    return _decorate(command, decorators)
+
+
+def recording_options(command: _Command) -> _Command:
+    """Add the options of a measurement."""
+    decorators = (
+        click.option(
+            "--interval",
+            type=_some_seconds,
+            metavar="TIME",
+            default="5s",
+            show_default=True,
+            help="Time between two snapshots.",
+        ),
+        click.option(
+            "--exact",
+            is_flag=True,
+            help="Follow every allocation. This is the only mode so far, and the default.",
+        ),
+        click.option(
+            "--min-age",
+            type=seconds,
+            metavar="TIME",
+            default="0s",
+            help="Leave out blocks younger than this.",
+        ),
+    )
+    return _decorate(command, decorators)
+
+
+def _decorate(
+    command: _Command, decorators: tuple[Callable[[_Command], _Command], ...]
+) -> _Command:
+    """Apply decorators so that help lists the options in the order given."""
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command

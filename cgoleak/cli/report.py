@@ -1,0 +1,36 @@
+"""``cgoleak report CAPTURE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgoleak import pipeline
+from cgoleak.capture.reader import open_capture
+from cgoleak.cli.options import ReportOptions, report_options
+from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.screen import deliver
+
+__all__ = ["command"]
+
+
+@click.command("report")
+@click.argument("capture", type=click.Path(path_type=Path))
+@report_options
+def command(capture: Path, **report: Any) -> int:
+    r"""Render a capture again, in any format.
+
+    The capture holds all names and lines: neither the process nor its files are needed.
+
+    \b
+    Examples:
+      cgoleak report leak.cgoleak
+      cgoleak report leak.cgoleak --top 50 --full-stacks
+      cgoleak report leak.cgoleak -o leak.json --force
+    """
+    options = ReportOptions(**report)
+    outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
+    deliver(pipeline.analyse(open_capture(capture)), options, outputs)
+    return 0

@@ -1,0 +1,62 @@
+"""``cgoleak run -- CMD…``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from cgoleak import pipeline
+from cgoleak.cli.options import ReportOptions, recording_options, report_options, seconds
+from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.progress import show_progress
+from cgoleak.cli.screen import deliver
+from cgoleak.cli.stopping import stop_on_signals
+
+__all__ = ["command"]
+
+
+@click.command("run", context_settings={"ignore_unknown_options": False})
+@click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
+@click.option(
+    "--duration",
+    type=seconds,
+    metavar="TIME",
+    default=None,
+    help="Detach after this time; CMD runs on.",
+)
+@recording_options
+@report_options
+def command(
+    cmd: tuple[str, ...],
+    *,
+    duration: float | None,
+    interval: float,
+    exact: bool,  # noqa: ARG001 - the only mode
+    min_age: float,
+    **report: Any,
+) -> int:
+    r"""Start a command and watch it from its first instruction to its end.
+
+    CMD keeps standard input, output and error for itself, and its exit status is passed on (128
+    and the signal's number if it was killed). Since CMD may write to standard output, the report
+    goes to standard error, in any format; scripts take it from a file: -o leak.json.
+
+    \b
+    Examples:
+      cgoleak run -- ./worker --port 8080
+      cgoleak run -o leak.json --quiet -- ./worker.test -test.count=20
+    """
+    options = ReportOptions(**report)
+    outputs = plan_outputs(options.outputs, force=options.force)
+    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
+    name = cmd[0].rpartition("/")[2]
+    # No live line: it would be drawn over what CMD prints on the same terminal.
+    with (
+        show_progress(name, quiet=options.quiet, live=False, every_s=30.0) as progress,
+        stop_on_signals() as stop,
+    ):
+        result = pipeline.run(cmd, plan, capture=outputs.capture, progress=progress, stop=stop)
+    deliver(pipeline.analyse(result.capture), options, outputs, screen=sys.stderr)
+    return result.exit_status or 0

@@ -1,0 +1,83 @@
+"""From a report to the screen and to files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from cgoleak.cli.outputs import write_file
+from cgoleak.errors import OutputError
+from cgoleak.render.base import format_by_name
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from cgoleak.cli.options import ReportOptions
+    from cgoleak.cli.outputs import Outputs
+    from cgoleak.model.report import Report
+
+__all__ = ["deliver", "print_bytes", "wants_color"]
+
+
+def deliver(
+    report: Report, options: ReportOptions, outputs: Outputs, *, screen: TextIO | None = None
+) -> None:
+    """Write the files that were asked for, and print the report on ``screen`` (standard output).
+
+    Files come first: a reader of the screen may go away.
+
+    Raises:
+        OutputError: a file or the screen refuses.
+    """
+    chosen = {"top": options.top, "full_stacks": options.full_stacks}
+    for path, known in outputs.reports:
+        write_file(path, partial(known.make(**chosen).render, report), force=options.force)
+    if options.quiet and (outputs.reports or outputs.capture):
+        return
+    stream = screen or sys.stdout
+    printed = format_by_name(options.format)
+    assert printed is not None, "click.Choice lets no other name through"
+    document = BytesIO()
+    printed.make(
+        **chosen, width=_width(stream), color=wants_color(stream, off=options.no_color)
+    ).render(report, document)
+    print_bytes(document.getvalue(), stream)
+
+
+def print_bytes(content: bytes, stream: TextIO) -> None:
+    """Write UTF-8 whatever the locale says; a reader that went away (``| head``) is no error.
+
+    Raises:
+        OutputError: the device is full or broken.
+    """
+    try:
+        stream.flush()
+        stream.buffer.write(content)
+        stream.buffer.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not raise again when Python closes the stream.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write to {stream.name}", cause=error.strerror) from error
+
+
+def wants_color(stream: TextIO, *, off: bool) -> bool:
+    """Colours on terminals only, and not against NO_COLOR (no-color.org) or TERM=dumb."""
+    if off or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def _width(stream: TextIO) -> int | None:
+    """Columns of the terminal, or None for files and pipes."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -1,0 +1,9 @@
+"""Snapshots → series: what each site had at each instant."""
+
+from __future__ import annotations
+
+from cgoleak.ledger.ledger import Ledger
+from cgoleak.ledger.series import Series
+from cgoleak.ledger.totals import Totals
+
+__all__ = ["Ledger", "Series", "Totals"]

@@ -1,0 +1,248 @@
+"""The words for every verdict, cause and notice, said once.
+
+Terminal, JSON readers, CI formats and ``cgoleak explain`` all take their words from here, so that
+they say the same. A test reads the package for notice codes: each has its entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.report import Cause, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CAUSES", "NOTICES", "TERMS", "VERDICTS", "Entry", "explain", "similar_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one word means.
+
+    Attributes:
+        label: how reports print it.
+        meaning: what it says.
+        decided: what it is decided from, or None for a plain term.
+        action: what to do about it, or None if nothing is to be done.
+    """
+
+    label: str
+    meaning: str
+    decided: str | None = None
+    action: str | None = None
+
+
+VERDICTS: Final[Mapping[Verdict, Entry]] = MappingProxyType(
+    {
+        Verdict.NATIVE_LEAK: Entry(
+            label="NATIVE LEAK",
+            meaning="Blocks that this site allocates are not freed, and they accumulate.",
+            decided="Outstanding bytes grow over the whole window and over several GC cycles, old "
+            "blocks survive, and what this site freed does not keep pace.",
+            action="Follow the stack to the function that owns the block and free it there.",
+        ),
+        Verdict.SUSPECT: Entry(
+            label="SUSPECT",
+            meaning="It looks like a leak, but the evidence is thin.",
+            decided="Growth is there, but the window is short, the blocks are few, GC cycles are "
+            "missing, or parts of the measurement were lost.",
+            action="Measure longer and under load: --duration 5m.",
+        ),
+        Verdict.GO_HELD: Entry(
+            label="go-held",
+            meaning="Go objects own these blocks: a finalizer or cleanup frees them after a GC.",
+            decided="Most freed blocks of this site were freed by the runtime's finalizer or "
+            "cleanup goroutine.",
+            action="Not a leak. If it is too much, free explicitly (Close) or run the GC oftener: "
+            "Go does not see the size of C memory.",
+        ),
+        Verdict.BOUNDED: Entry(
+            label="bounded",
+            meaning="Memory is outstanding but does not grow: a cache, a pool, work in progress.",
+            decided="Outstanding bytes are level at the end of the window, or blocks are freed at "
+            "the rate at which they are allocated.",
+        ),
+        Verdict.SUPPRESSED: Entry(
+            label="suppressed",
+            meaning="A suppression names this site.",
+            decided="A line of a suppression file matches a frame of its stack.",
+        ),
+    }
+)
+
+CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
+    {
+        Cause.NATIVE_LEAK: Entry(
+            label="NATIVE LEAK",
+            meaning="C allocations accumulate at named sites; the GC cannot free them.",
+            decided="At least one site has the verdict native-leak.",
+            action="Fix the sites that the report lists, the fastest growing first.",
+        ),
+        Cause.GO_HELD: Entry(
+            label="GO-HELD C MEMORY",
+            meaning="C memory owned by Go objects that wait for a finalizer or cleanup.",
+            decided="Growth is at sites whose blocks the finalizer or cleanup goroutine frees.",
+            action="Free explicitly, or make the GC run oftener (GOGC, GOMEMLIMIT).",
+        ),
+        Cause.GO_HEAP: Entry(
+            label="GO HEAP GROWTH",
+            meaning="The live Go heap grows.",
+            decided="Go heap in use grows over GC cycles, and C memory does not.",
+            action="A matter for pprof: go tool pprof http://HOST/debug/pprof/heap",
+        ),
+        Cause.GO_RETAINED: Entry(
+            label="GO-RETAINED",
+            meaning="The GC freed this memory; it is still resident and will be handed back.",
+            decided="The Go heap holds free spans that its scavenger has not returned yet.",
+            action="Nothing to fix. Set GOMEMLIMIT if the peak is too high.",
+        ),
+        Cause.ALLOCATOR_RETAINED: Entry(
+            label="ALLOCATOR-RETAINED",
+            meaning="C freed this memory; malloc keeps it (arenas, fragmentation, caches).",
+            decided="The heap of malloc is resident, and few of its blocks are outstanding.",
+            action="Not a leak. For glibc try MALLOC_ARENA_MAX=2, or malloc_trim after peaks.",
+        ),
+        Cause.RESTART: Entry(
+            label="RESTART",
+            meaning="The process ended and another took its place: memory did not recover.",
+            decided="Pid or start time changed while the executable stayed.",
+            action="Find out why it ended (the kernel's log tells of the OOM killer).",
+        ),
+        Cause.OTHER: Entry(
+            label="OTHER MEMORY",
+            meaning="Stacks, mappings or files grow, rather than the Go heap or malloc.",
+            decided="The balance sheet leaves the growth to parts other than heap and malloc.",
+            action="See the balance sheet; goroutine counts and mmap calls are the usual places.",
+        ),
+        Cause.STABLE: Entry(
+            label="STABLE",
+            meaning="No growth worth the name in this window.",
+            decided="Neither RSS nor outstanding C memory grew.",
+            action="If it grows at other times, measure then: --duration 10m.",
+        ),
+        Cause.UNKNOWN: Entry(
+            label="NOT ENOUGH EVIDENCE",
+            meaning="What was measured does not allow an answer; a notice says what is missing.",
+            decided="Too few snapshots, too few GC cycles, or too many losses.",
+            action="Measure longer, and while the memory grows.",
+        ),
+    }
+)
+
+NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        "capture.unfinished": Entry(
+            label="capture.unfinished",
+            meaning="The recorder was killed before it could close the capture; what it had stored "
+            "is shown.",
+            action="End a measurement with Ctrl-C or --duration, not with SIGKILL.",
+        ),
+        "go.no-heap-profile": Entry(
+            label="go.no-heap-profile",
+            meaning="Go's own heap profile cannot be read, so that growth of the Go heap is not "
+            "assigned to Go functions.",
+            action="Import net/http/pprof or runtime/pprof in the program, which switches the "
+            "profile on.",
+        ),
+        "go.no-memory-numbers": Entry(
+            label="go.no-memory-numbers",
+            meaning="The Go runtime's memory numbers could not be read or did not pass their "
+            "checks; the lines of the balance sheet that need them are missing.",
+            action="Report it with the Go version and how the program was linked.",
+        ),
+        "go.no-stacks": Entry(
+            label="go.no-stacks",
+            meaning="The Go part of stacks could not be followed; sites show their C part only.",
+            action="Report it with the Go version and how the program was linked.",
+        ),
+        "probe.module-unreadable": Entry(
+            label="probe.module-unreadable",
+            meaning="The file of a loaded library cannot be read any more, so that its calls of "
+            "malloc and free are not seen.",
+            action="Keep files in place while the process runs, or restart it after an update.",
+        ),
+        "symbols.no-dwarf": Entry(
+            label="symbols.no-dwarf",
+            meaning="A file has no debug information: its C functions have names but no lines.",
+            action="Install the library's debug package, or build with -g and without -s -w.",
+        ),
+    }
+)
+
+TERMS: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        "rss": Entry(
+            label="RSS",
+            meaning="Resident set size: pages of the process that are in RAM now. It is what the "
+            "OOM killer and container limits count, apart from the page cache.",
+        ),
+        "vsz": Entry(
+            label="VSZ",
+            meaning="Virtual size: all addresses that the process has reserved. Go and glibc "
+            "reserve far more than they use, so that it says nothing of a leak.",
+        ),
+        "retention": Entry(
+            label="retention",
+            meaning="Memory that is free to its allocator but still resident: the Go scavenger "
+            "hands it back by and by, malloc often not at all. It is not a leak, since the next "
+            "allocations use it.",
+        ),
+        "outstanding": Entry(
+            label="outstanding",
+            meaning="Allocated since attach and not freed yet. What was allocated before the "
+            "attach is not counted, since cgoleak did not see it.",
+        ),
+        "site": Entry(
+            label="site",
+            meaning="The code that allocates: its stack by function names, without lines and "
+            "addresses, so that it stays the same over rebuilds.",
+        ),
+        "block": Entry(label="block", meaning="One native allocation that is not freed yet."),
+        "balance": Entry(
+            label="balance",
+            meaning="The sheet that explains RSS part by part; what cannot be explained is "
+            "printed as such.",
+        ),
+        "slack": Entry(
+            label="allocator slack",
+            meaning="What malloc holds beyond the blocks in use: free lists, arenas, headers, "
+            "fragments.",
+        ),
+        "oldest": Entry(
+            label="oldest",
+            meaning="Age of the oldest outstanding block of a site, counted from its allocation.",
+        ),
+        "growth": Entry(
+            label="growth",
+            meaning="How fast the outstanding bytes of a site grow, over the whole window.",
+        ),
+    }
+)
+
+
+def explain(word: str) -> tuple[Entry, ...]:
+    """Return the entries for a word, whatever its case; empty if there is none.
+
+    There may be several: ``native-leak`` is both a verdict and a cause.
+    """
+    key = word.strip().lower().replace("_", "-").replace(" ", "-")
+    return tuple(table[key] for table in _tables() if key in table)
+
+
+def similar_words(word: str) -> tuple[str, ...]:
+    """Return known words that are spelled alike, best first."""
+    known = list(dict.fromkeys(key for table in _tables() for key in table))
+    return tuple(get_close_matches(word.strip().lower(), known, n=3))
+
+
+def _tables() -> tuple[Mapping[str, Entry], ...]:
+    return (
+        {str(verdict): entry for verdict, entry in VERDICTS.items()},
+        {str(cause): entry for cause, entry in CAUSES.items()},
+        NOTICES,
+        TERMS,
+    )

@@ -1,0 +1,113 @@
+"""The injector: a process of its own that brings the probe into the target with Frida.
+
+While Frida borrows the target's main thread, whoever traces it must not die: the thread would go on
+with somebody else's registers. So this runs as a child of cgoleak in a session of its own; once told to go,
+it finishes whatever becomes of its parent. Not one byte is written to the target before that.
+
+Input: one line of JSON (``Order``) on standard input; end of file means: do nothing. Output: one line
+of JSON on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import frida
+
+from cgoleak.errors import CgoleakError, NoSuchProcess
+from cgoleak.probe.guard import SafePlaces, stop_at_safe_place
+from cgoleak.probe.orders import Order
+from cgoleak.target import procfs
+
+__all__ = ["main"]
+
+_UNLOAD_S: Final = 3.0
+
+
+def main() -> int:
+    """Wait for the order, carry it out, report."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    device = frida.get_local_device()
+    _tell({"ready": True})
+    line = sys.stdin.readline()
+    if not line:
+        return 0
+    order = Order(**json.loads(line))
+    try:
+        _tell(_inject(device, order))
+    except CgoleakError as exc:
+        _tell({"error": type(exc).__name__, "what": exc.what, "cause": exc.cause, "fix": exc.fix})
+    except Exception as exc:  # noqa: BLE001  (handed over whole: the parent decides what it means)
+        _tell({"error": "AttachFailed", "what": None, "cause": f"{type(exc).__name__}: {exc}", "fix": None})
+    return 0
+
+
+def _tell(message: dict[str, Any]) -> None:
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        pass  # the parent is gone; the work goes on
+
+
+def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
+    unloaded = threading.Event()
+    device.on("uninjected", lambda _id: unloaded.set())
+    image = Path(order.image).read_bytes()
+    attempts = 0
+    if not order.held:
+        places = SafePlaces(
+            [(a, b) for a, b in order.risky],
+            [(a, b) for a, b in order.risky_data],
+            frozenset(order.returns),
+            order.arch,
+        )
+        attempts = stop_at_safe_place(order.pid, places)
+    began = time.monotonic()
+    try:
+        device.inject_library_blob(order.pid, image, "cgoleak_entry", f"{order.start:x}")
+    finally:
+        paused = time.monotonic() - began
+        _let_go(device, order)
+    # Frida has another word with the main thread, to unmap its loader.
+    gone = unloaded.wait(_UNLOAD_S)
+    _wait_untraced(order.pid)
+    return {"ok": True, "pause_seconds": paused, "attempts": attempts, "unloaded": gone}
+
+
+def _let_go(device: frida.Device, order: Order) -> None:
+    """Leave nobody stopped: Frida keeps the main thread of a process that it found stopped."""
+    try:
+        device.resume(order.pid)
+    except Exception:  # noqa: BLE001  (it was not kept: then there is nothing to resume)
+        pass
+    if order.held:
+        return
+    try:
+        if procfs.stat(order.pid).state == "T":
+            os.kill(order.pid, signal.SIGCONT)
+    except (NoSuchProcess, ProcessLookupError):
+        pass
+
+
+def _wait_untraced(pid: int) -> None:
+    deadline = time.monotonic() + _UNLOAD_S
+    while time.monotonic() < deadline:
+        try:
+            if procfs.status(pid).tracer_pid == 0:
+                return
+        except CgoleakError:
+            return
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

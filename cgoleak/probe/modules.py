@@ -1,0 +1,146 @@
+"""The ELF files that a process has mapped, each with its load bias.
+
+memory map → modules; the objects themselves are cached by ``symbols.elf``. A module that cannot be
+opened is left out and named in a notice: its slots are not taken and its frames not followed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import SymbolError
+from cgoleak.model.capture import Module
+from cgoleak.model.ids import Address
+from cgoleak.model.notice import Notice
+from cgoleak.symbols.elf import ObjectFile
+from cgoleak.target.procfs import PROC, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["LoadedModule", "find_modules", "open_mapped"]
+
+_PAGE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModule:
+    """An ELF file in the target's memory.
+
+    Attributes:
+        bias: added to the file's virtual addresses.
+        regions: its mappings, ascending.
+    """
+
+    path: str
+    bias: int
+    regions: tuple[Region, ...]
+    obj: ObjectFile
+
+    @property
+    def start(self) -> int:
+        """Lowest mapped address."""
+        return self.regions[0].start
+
+    @property
+    def end(self) -> int:
+        """One past the highest mapped address."""
+        return self.regions[-1].end
+
+    @property
+    def name(self) -> str:
+        """Base name of the file."""
+        return os.path.basename(self.path)  # noqa: PTH119  (a name in the target, not a path here)
+
+    @property
+    def is_loader(self) -> bool:
+        """True for the dynamic loader, whose own slots are not touched."""
+        return self.name.startswith(("ld-linux", "ld-musl", "ld.so", "ld64.so", "ld-2."))
+
+    def is_code(self, address: int) -> bool:
+        """Tell whether an address lies in the module's executable part."""
+        return any(r.executable and r.start <= address < r.end for r in self.regions)
+
+    @property
+    def described(self) -> Module:
+        """The value that goes into the capture."""
+        return Module(
+            path=self.path,
+            build_id=self.obj.build_id,
+            bias=self.bias,
+            start=Address(self.start),
+            end=Address(self.end),
+        )
+
+
+def find_modules(
+    pid: int, regions: Iterable[Region], root: Path = PROC
+) -> tuple[tuple[LoadedModule, ...], tuple[Notice, ...]]:
+    """Return the modules, ascending by address, and what could not be opened."""
+    modules: list[LoadedModule] = []
+    notices: list[Notice] = []
+    for group in _groups(regions):
+        if not any(r.executable for r in group):
+            continue
+        try:
+            obj = open_mapped(pid, group[0], root)
+        except SymbolError as exc:
+            notices.append(
+                Notice(
+                    code="probe.module-unreadable",
+                    text=f"{group[0].path}: {exc.cause or exc.what}; its calls are not seen",
+                    fix="keep the file in place while the process runs",
+                )
+            )
+            continue
+        bias = _bias(group, obj)
+        if bias is not None:
+            modules.append(LoadedModule(group[0].path, bias, group, obj))
+    return tuple(modules), tuple(notices)
+
+
+def open_mapped(pid: int, region: Region, root: Path = PROC) -> ObjectFile:
+    """Open the very file that is mapped: by its path if that still is the same inode, else by the map.
+
+    Raises:
+        SymbolError: it is gone, or not an ELF file.
+    """
+    at_path = Path(f"{root}/{pid}/root{region.path}")
+    try:
+        same = not region.deleted and at_path.stat().st_ino == region.inode
+    except OSError:
+        same = False
+    if same:
+        return ObjectFile.open(at_path)
+    # Needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; finds deleted and replaced files as well.
+    return ObjectFile.open(root / str(pid) / "map_files" / f"{region.start:x}-{region.end:x}")
+
+
+def _groups(regions: Iterable[Region]) -> Iterator[tuple[Region, ...]]:
+    """Yield the mappings of each file; a file that is mapped twice as a module is there twice."""
+    found: dict[tuple[str, int], list[list[Region]]] = {}
+    for region in regions:
+        if not region.is_file:
+            continue
+        runs = found.setdefault((region.device, region.inode), [])
+        # Offset 0 begins a new copy, unless it lies right behind: a tiny file's second segment.
+        if not runs or (region.offset == 0 and region.start != runs[-1][-1].end):
+            runs.append([])
+        runs[-1].append(region)
+    for runs in found.values():
+        for run in runs:
+            yield tuple(run)
+
+
+def _bias(group: tuple[Region, ...], obj: ObjectFile) -> int | None:
+    for region in group:
+        for segment in obj.segments:
+            if segment.type != "PT_LOAD" or not segment.filesz:
+                continue
+            first = segment.offset & -_PAGE
+            if first <= region.offset < segment.offset + segment.filesz:
+                return region.start - (region.offset - first) - (segment.vaddr & -_PAGE)
+    return None

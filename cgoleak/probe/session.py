@@ -1,0 +1,410 @@
+"""One measurement of one process: in, counting, out, and the proof that nothing was left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import select
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from cgoleak.errors import (
+    AlreadyTraced,
+    AttachFailed,
+    CgoleakError,
+    ProbeError,
+    TargetExited,
+)
+from cgoleak.model.notice import Notice
+from cgoleak.probe import proof
+from cgoleak.probe.artifact import load_artifact
+from cgoleak.probe.go import wire_go
+from cgoleak.probe.memory import Memory
+from cgoleak.probe.modules import LoadedModule, find_modules
+from cgoleak.probe.orders import Order
+from cgoleak.probe.resident import Resident, find_residents, is_measuring
+from cgoleak.probe.slots import survey
+from cgoleak.probe.survey import mapped_modules, survey_target
+from cgoleak.probe.tables import Tables
+from cgoleak.probe.wire import SlotState, State
+from cgoleak.target import procfs
+from cgoleak.target.procfs import PROC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cgoleak.probe.injector import Injector
+    from cgoleak.probe.wire import Header
+    from cgoleak.target.preflight import TargetFacts
+
+__all__ = ["Farewell", "ProbeSession"]
+
+_Found = TypeVar("_Found")
+
+_START_S: Final = 5.0
+_COMMAND_S: Final = 5.0
+_LEAVING_S: Final = 12.0
+_POLL_S: Final = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What was found after the probe had gone.
+
+    Attributes:
+        slots: how many had been taken.
+        clean: every slot and every byte of code is what it was.
+        seconds: how long the hooks took to go.
+    """
+
+    slots: int
+    clean: bool
+    seconds: float
+    notices: tuple[Notice, ...]
+
+
+class ProbeSession:
+    """The probe in one process: ``attach``, read ``tables``, ``detach``, ``close``."""
+
+    def __init__(self, facts: TargetFacts, *, root: Path = PROC) -> None:
+        """Learn everything that can be learnt from outside; nothing is touched.
+
+        Raises:
+            AlreadyTraced: another cgoleak measures this process.
+            UnsupportedTarget: no slot leads to its allocator.
+        """
+        self._pid = facts.pid
+        self._pid_inside = facts.status.ns_pids[-1] if facts.status.ns_pids else facts.pid
+        self._root = root
+        self._artifact = load_artifact()
+        self._memory = Memory(self._pid, root)
+        self._resident: Resident | None = None
+        self._tables: Tables | None = None
+        self._command_fd = -1
+        self._event_fd = -1
+        self._start = self._idle_start()
+        regions = procfs.maps(self._pid, root)
+        self._survey = survey_target(facts, regions, self._memory, root)
+        self._known_modules = {(m.path, m.start) for m in self._survey.modules}
+        self._foreign = set(self._survey.slots.foreign)
+        self._code = proof.code_sums(self._pid, self._memory, root)
+        self.modules: tuple[LoadedModule, ...] = self._survey.modules
+        self.notices: list[Notice] = list(self._survey.notices)
+        self.pause_seconds = 0.0
+        self.attempts = 0
+
+    @property
+    def tables(self) -> Tables:
+        """The probe's tables, from ``attach`` until ``close``, even if the target dies."""
+        if self._tables is None:
+            raise ProbeError("the probe is not attached")
+        return self._tables
+
+    # --- coming in ---------------------------------------------------------------------------
+
+    def attach(self, injector: Injector, *, held: bool = False) -> None:
+        """Bring the probe in and take the slots over.
+
+        Raises:
+            ProbeError: it could not be done; the target runs on as before.
+            TargetExited: it ended meanwhile.
+        """
+        result = injector.inject(
+            Order(
+                pid=self._pid,
+                image=str(self._artifact.path),
+                start=self._start,
+                held=held,
+                risky=list(self._survey.risky),
+                risky_data=list(self._survey.risky_data),
+                returns=list(self._survey.handler_returns),
+                arch=platform.machine(),
+            )
+        )
+        self.pause_seconds = float(result["pause_seconds"])
+        self.attempts = int(result["attempts"])
+        if not result["unloaded"]:
+            self.notices.append(
+                Notice("probe.loader-left", "Frida's loader pages (72 kB) stay in the target")
+            )
+        self._open_tables()
+        shared = self.tables.shared
+        if self._survey.go is not None:
+            shared.go = wire_go(self._survey.go)
+        shared.main_stack_top = self._survey.main_stack_top
+        for function, address in self._survey.slots.providers.items():
+            shared.real[function] = address
+        self.tables.write_modules(mapped_modules(self.modules))
+        self._order(b"M")
+        self._install(*self.tables.add_slots(self._survey.slots.slots))
+
+    def _idle_start(self) -> int:
+        """Return the start function of a copy that waits to be started again, or 0.
+
+        A copy that is just leaving, because its controller died, gets two seconds.
+        """
+        deadline = time.monotonic() + 2.0
+        while True:
+            busy = False
+            for resident in self._residents():
+                header = resident.header(self._memory)
+                if header is None:
+                    continue
+                if is_measuring(header, self._pid_inside):
+                    busy = True
+                elif header.owner_pid == self._pid_inside:
+                    return int(header.start)
+            if not busy:
+                return 0
+            if time.monotonic() > deadline:
+                raise AlreadyTraced(
+                    f"pid {self._pid} is being measured already",
+                    cause="another cgoleak is attached to it",
+                    fix="wait for it or end it; its probe leaves by itself",
+                )
+            time.sleep(0.02)
+
+    def _residents(self) -> tuple[Resident, ...]:
+        regions = procfs.maps(self._pid, self._root)
+        return find_residents(regions, self._memory, self._artifact)
+
+    def _open_tables(self) -> None:
+        """Take our ends of memfd and pipes out of the target's file descriptors."""
+        header = self._wait("the probe did not start", self._running_header, _START_S)
+        directory = self._root / str(self._pid) / "fd"
+        try:
+            fd = os.open(directory / str(header.shared_fd), os.O_RDWR | os.O_CLOEXEC)
+            self._tables = Tables(fd, self._artifact)
+            self._command_fd = os.open(
+                directory / str(header.command_fd), os.O_WRONLY | os.O_CLOEXEC
+            )
+            self._event_fd = os.open(
+                directory / str(header.event_fd), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+        except OSError as exc:
+            raise AttachFailed(
+                f"cannot open the probe's files in pid {self._pid}",
+                cause=str(exc),
+                fix=f"see: cgoleak doctor {self._pid}",
+            ) from exc
+        self._order(b"C")
+
+    def _running_header(self) -> Header | None:
+        for resident in self._residents():
+            header = resident.header(self._memory)
+            if header is None or header.owner_pid != self._pid_inside:
+                continue
+            if header.state == State.FAILED:
+                raise AttachFailed(
+                    f"the probe could not start in pid {self._pid}",
+                    cause=f"step {header.step}: {os.strerror(header.error)}",
+                    fix="check the target's limits (RLIMIT_AS, RLIMIT_NOFILE, memory cgroup)",
+                )
+            if header.state == State.RUNNING:
+                self._resident = resident
+                return header
+        return None
+
+    # --- orders ------------------------------------------------------------------------------
+
+    def _order(self, command: bytes) -> None:
+        """Give an order and wait until it is carried out."""
+        shared = self.tables.shared
+        expected = (shared.cmd_done + 1) & 0xFFFFFFFF
+        try:
+            os.write(self._command_fd, command)
+        except OSError as exc:
+            raise self._gone("the probe does not listen any more") from exc
+        self._wait(
+            f"the probe did not carry out {command.decode()!r}",
+            lambda: shared.cmd_done == expected or None,
+            _COMMAND_S,
+        )
+
+    def _wait(self, what: str, ready: Callable[[], _Found | None], seconds: float) -> _Found:
+        """Ask until something comes; a target that ends meanwhile is told from a probe that hangs."""
+        deadline = time.monotonic() + seconds
+        while (found := ready()) is None:
+            if not self.is_alive() or time.monotonic() > deadline:
+                raise self._gone(what)
+            time.sleep(_POLL_S)
+        return found
+
+    def _gone(self, what: str) -> CgoleakError:
+        if not self.is_alive():
+            return TargetExited(f"pid {self._pid} ended while it was being measured")
+        return ProbeError(what, fix=f"see: cgoleak doctor {self._pid}")
+
+    def is_alive(self) -> bool:
+        """True while the target runs, and is still the program that we entered."""
+        try:
+            state = procfs.stat(self._pid, self._root).state
+        except CgoleakError:
+            return False
+        if state in "ZX":
+            return False
+        if self._resident is None:
+            return True
+        # After exec the process is another program: the resident copy is gone with the old one.
+        return self._resident.header(self._memory) is not None
+
+    def _install(self, first: int, last: int) -> None:
+        shared = self.tables.shared
+        shared.cmd_first, shared.cmd_last = first, last
+        self._order(b"I")
+
+    # --- while it measures -------------------------------------------------------------------
+
+    def wait_for_event(self, seconds: float) -> bool:
+        """Wait for the target to load or unload a library; true if it did."""
+        if self._event_fd < 0:
+            time.sleep(seconds)
+            return False
+        try:
+            ready, _, _ = select.select([self._event_fd], [], [], seconds)
+            if not ready:
+                return False
+            if os.read(self._event_fd, 4096):
+                return True
+        except BlockingIOError:
+            return False
+        time.sleep(seconds)  # end of file: the target has closed its end, nothing more will come
+        return False
+
+    def rescan(self) -> tuple[LoadedModule, ...]:
+        """Look for new modules and take their slots; return the new ones.
+
+        A thread of the target may wait for this (``cg_before_dl``): it is told in the end.
+        """
+        shared = self.tables.shared
+        wanted = shared.dl_wanted
+        modules, unreadable = find_modules(
+            self._pid, procfs.maps(self._pid, self._root), self._root
+        )
+        fresh = tuple(m for m in modules if (m.path, m.start) not in self._known_modules)
+        changed = len(fresh) > 0 or len(modules) != len(self._known_modules)
+        if changed:
+            self._known_modules = {(m.path, m.start) for m in modules}
+            self.tables.write_modules(mapped_modules(modules))
+            self._order(b"M")
+            self.modules += fresh
+            self.notices += [n for n in unreadable if n not in self.notices]
+        if fresh:
+            found = survey(
+                fresh, self._memory, definers=modules, known=self._survey.slots.providers,
+                ours=frozenset(self._hooks()),
+            )
+            self._foreign.update(found.foreign)
+            self._install(*self.tables.add_slots(found.slots))
+        shared.dl_done = wanted
+        return fresh
+
+    def _hooks(self) -> tuple[int, ...]:
+        header = self._resident.header(self._memory) if self._resident else None
+        return tuple(header.hook) if header else ()
+
+    def verify(self) -> int:
+        """Take back slots that the lazy binder has overwritten; return how many."""
+        self._order(b"V")
+        return int(self.tables.shared.cmd_status)
+
+    # --- going out ---------------------------------------------------------------------------
+
+    def detach(self) -> Farewell:
+        """Give the slots back, wait until the probe has gone, and look whether all is as before.
+
+        Never raises for a target that has ended: then there is nothing to restore.
+        """
+        began = time.monotonic()
+        notices: list[Notice] = []
+        taken = sum(s.state == SlotState.TAKEN for s in self.tables.slots())
+        with contextlib.suppress(OSError):  # it has gone by itself
+            os.write(self._command_fd, b"D")
+        deadline = began + _LEAVING_S
+        shared = self.tables.shared
+        while not shared.detached and self.is_alive() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        seconds = time.monotonic() - began
+        self._close_fds()
+        if not self.is_alive():
+            return Farewell(taken, clean=True, seconds=seconds, notices=())
+        if not shared.detached:
+            notices.append(
+                Notice(
+                    "probe.not-gone",
+                    f"the probe did not answer within {_LEAVING_S:.0f} s; it gives its slots back"
+                    " as soon as it runs again",
+                )
+            )
+            return Farewell(taken, clean=False, seconds=seconds, notices=tuple(notices))
+        self._wait_until_idle(deadline)
+        notices += self._check_slots()
+        notices += self._check_code()
+        return Farewell(taken, clean=not notices, seconds=seconds, notices=tuple(notices))
+
+    def _wait_until_idle(self, deadline: float) -> None:
+        while self._resident is not None and time.monotonic() < deadline:
+            header = self._resident.header(self._memory)
+            if header is None or header.state == State.IDLE:
+                return
+            time.sleep(_POLL_S)
+
+    def _check_slots(self) -> list[Notice]:
+        wrong = []
+        for slot in self.tables.slots():
+            if slot.state not in (SlotState.TAKEN, SlotState.RESTORED):
+                continue
+            now = self._memory.word(slot.address)
+            # A lazy slot may have been bound since: then it holds the provider.
+            if now is not None and now not in (slot.original, self.tables.shared.real[slot.function]):
+                wrong.append(slot.address)
+        if not wrong:
+            return []
+        text = f"{len(wrong)} slots do not hold what they held before, the first at {wrong[0]:#x}"
+        return [Notice("probe.slots-changed", text)]
+
+    def _check_code(self) -> list[Notice]:
+        after = proof.code_sums(self._pid, self._memory, self._root)
+        changed = proof.differences(self._code, after)
+        if not changed:
+            return []
+        return [Notice("probe.code-changed", f"code differs from before: {', '.join(changed)}")]
+
+    def summary_notices(self) -> list[Notice]:
+        """Give what the user should know of the measurement, once, at its end."""
+        found = list(self.notices)
+        if self._foreign:
+            some = ", ".join(sorted(self._foreign)[:5])
+            found.append(
+                Notice(
+                    "probe.slots-foreign",
+                    f"{len(self._foreign)} call paths were left alone, since they lead elsewhere: {some}",
+                    "blocks from there are not seen",
+                )
+            )
+        if self._tables is not None and self._tables.shared.dl_timeouts:
+            found.append(
+                Notice(
+                    "probe.late-library",
+                    f"{self._tables.shared.dl_timeouts} libraries were used before their slots were"
+                    " taken; their first blocks are not seen",
+                )
+            )
+        return found
+
+    def _close_fds(self) -> None:
+        for fd in (self._command_fd, self._event_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._command_fd = self._event_fd = -1
+
+    def close(self) -> None:
+        """Let go of everything here. If the hooks are still in, the probe now leaves by itself."""
+        self._close_fds()
+        if self._tables is not None:
+            self._tables.close()
+            self._tables = None
+        self._memory.close()

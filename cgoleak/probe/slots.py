@@ -1,0 +1,157 @@
+"""Finds the relocation slots through which C code reaches its allocator.
+
+modules + their current contents → slots and providers. The loader fills a slot for each module
+that calls ``malloc`` through its PLT (JUMP_SLOT), takes its address (GLOB_DAT) or keeps it in data
+(64-bit absolute). Which relocations a file has is read with pyelftools' structures from the file;
+what they hold now is read from the target: a slot is taken only if that is the provider itself, or
+the module's own stub that the loader has not bound yet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.probe.wire import Function
+from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cgoleak.probe.memory import Memory
+    from cgoleak.probe.modules import LoadedModule
+
+__all__ = ["FUNCTION_NAMES", "FoundSlot", "SlotSurvey", "survey"]
+
+FUNCTION_NAMES: Final[Mapping[str, Function]] = {
+    "malloc": Function.MALLOC,
+    "calloc": Function.CALLOC,
+    "realloc": Function.REALLOC,
+    "reallocarray": Function.REALLOCARRAY,
+    "free": Function.FREE,
+    "cfree": Function.FREE,
+    "posix_memalign": Function.POSIX_MEMALIGN,
+    "aligned_alloc": Function.ALIGNED_ALLOC,
+    "memalign": Function.MEMALIGN,
+    "valloc": Function.VALLOC,
+    "pvalloc": Function.PVALLOC,
+    "mmap": Function.MMAP,
+    "mmap64": Function.MMAP,
+    "munmap": Function.MUNMAP,
+    "mremap": Function.MREMAP,
+    "dlopen": Function.DLOPEN,
+    "dlmopen": Function.DLMOPEN,
+    "dlclose": Function.DLCLOSE,
+    "dlsym": Function.DLSYM,
+}
+
+# elf.h: R_X86_64_64, _GLOB_DAT, _JUMP_SLOT; R_AARCH64_ABS64, _GLOB_DAT, _JUMP_SLOT.
+_SLOT_TYPES: Final = {
+    EM_X86_64: frozenset({1, 6, 7}),
+    EM_AARCH64: frozenset({257, 1025, 1026}),
+}
+_LAZY_TYPES: Final = {EM_X86_64: 7, EM_AARCH64: 1026}
+_WRITE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlot:
+    """A slot that can be taken: where, what it holds, what it leads to, and its page's protection."""
+
+    address: int
+    original: int
+    function: Function
+    prot: int
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSurvey:
+    """All slots of some modules.
+
+    Attributes:
+        providers: for each function the address that calls should go on to.
+        foreign: slots left alone, as ``module:function``: they hold something that is neither
+            the provider nor an unbound stub.
+    """
+
+    slots: tuple[FoundSlot, ...]
+    providers: Mapping[Function, int]
+    foreign: tuple[str, ...]
+
+
+def survey(
+    modules: Iterable[LoadedModule],
+    memory: Memory,
+    *,
+    definers: Iterable[LoadedModule] | None = None,
+    known: Mapping[Function, int] | None = None,
+    ours: frozenset[int] = frozenset(),
+) -> SlotSurvey:
+    """Look at every slot of ``modules``.
+
+    ``definers`` are the modules that may define the functions (all of them if not given);
+    ``known`` are providers settled earlier, which later slots must agree with; ``ours`` are hook
+    addresses: slots that hold one are taken already.
+    """
+    modules = tuple(modules)
+    defined = _definitions(tuple(definers) if definers is not None else modules)
+    seen: list[tuple[FoundSlot, bool]] = []
+    foreign: list[str] = []
+    votes: dict[Function, Counter[int]] = {}
+    for module in modules:
+        if module.is_loader:
+            continue
+        types = _SLOT_TYPES.get(module.obj.machine, frozenset())
+        lazy_type = _LAZY_TYPES.get(module.obj.machine)
+        for relocation in module.obj.dynamic.relocations(FUNCTION_NAMES):
+            if relocation.type not in types or relocation.addend:
+                continue
+            function = FUNCTION_NAMES[relocation.symbol_name]
+            address = relocation.offset_vaddr + module.bias
+            value = memory.word(address)
+            prot = _protection(module, address)
+            if value is None or prot is None or address % 8 or value in ours:
+                continue
+            bound = value in defined.get(function, frozenset())
+            lazy = not bound and relocation.type == lazy_type and module.is_code(value)
+            if bound:
+                votes.setdefault(function, Counter())[value] += 1
+            if bound or lazy:
+                slot = FoundSlot(address, value, function, prot, module.name)
+                seen.append((slot, bound))
+            elif value:  # an unresolved weak reference holds 0: nobody calls it
+                foreign.append(f"{module.name}:{relocation.symbol_name}")
+    providers = dict(known or {})
+    for function, addresses in defined.items():
+        if function not in providers:
+            counted = votes.get(function)
+            providers[function] = counted.most_common(1)[0][0] if counted else addresses[0]
+    slots = []
+    for slot, bound in seen:
+        if bound and slot.original != providers[slot.function]:
+            foreign.append(f"{slot.module}:{slot.function.name.lower()}")
+        elif slot.function in providers:
+            slots.append(slot)
+    return SlotSurvey(tuple(slots), providers, tuple(foreign))
+
+
+def _definitions(modules: tuple[LoadedModule, ...]) -> dict[Function, tuple[int, ...]]:
+    """Addresses of everybody's definitions, in mapping order; the loader's own come last."""
+    found: dict[Function, dict[int, None]] = {}
+    for module in sorted(modules, key=lambda m: m.is_loader):
+        symbols = module.obj.dynamic.symbols
+        for name, function in FUNCTION_NAMES.items():
+            symbol = symbols.find(name)
+            if symbol is not None and symbol[0]:
+                found.setdefault(function, {})[symbol[0] + module.bias] = None
+    return {function: tuple(addresses) for function, addresses in found.items()}
+
+
+def _protection(module: LoadedModule, address: int) -> int | None:
+    for region in module.regions:
+        if region.start <= address < region.end:
+            flags = zip(region.perms, (1, _WRITE, 4), strict=False)
+            return sum(bit for letter, bit in flags if letter != "-")
+    return None

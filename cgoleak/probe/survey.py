@@ -1,0 +1,185 @@
+"""Everything that must be known before the target is touched, and how it is told to the probe.
+
+facts of a process → modules, slots, Go parameters, safe places. Nothing here writes to the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import UnsupportedTarget
+from cgoleak.model.notice import Notice
+from cgoleak.probe.modules import LoadedModule, find_modules
+from cgoleak.probe.slots import SlotSurvey, survey
+from cgoleak.probe.wire import Function, MappedModule
+from cgoleak.symbols.gopclntab import GoTable
+from cgoleak.target.golayout import AMD64, ARM64, layout_for
+from cgoleak.target.goruntime import GoProbeParameters, probe_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from cgoleak.probe.memory import Memory
+    from cgoleak.target.preflight import TargetFacts
+    from cgoleak.target.procfs import Region
+
+__all__ = ["TargetSurvey", "mapped_modules", "survey_target"]
+
+_MACHINES: Final = {"x86_64": AMD64, "aarch64": ARM64}
+_ALLOCATORS: Final = (Function.MALLOC, Function.FREE)
+# Go installs its own restorer with every handler (runtime/os_linux.go setsig); C handlers use libc's.
+_RESTORERS: Final = ("runtime.sigreturn__sigaction", "runtime.sigreturn")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSurvey:
+    """What was found.
+
+    Attributes:
+        go: parameters for the Go part of stacks, or None with a notice.
+        risky, risky_data, handler_returns: see ``guard.SafePlaces``.
+        main_stack_top: upper end of the main thread's stack.
+    """
+
+    modules: tuple[LoadedModule, ...]
+    slots: SlotSurvey
+    go: GoProbeParameters | None
+    risky: tuple[tuple[int, int], ...]
+    risky_data: tuple[tuple[int, int], ...]
+    handler_returns: tuple[int, ...]
+    main_stack_top: int
+    notices: tuple[Notice, ...]
+
+
+def survey_target(
+    facts: TargetFacts, regions: tuple[Region, ...], memory: Memory, root: Path
+) -> TargetSurvey:
+    """Look at everything.
+
+    Raises:
+        UnsupportedTarget: no slot leads to an allocator: there would be nothing to see.
+    """
+    modules, unreadable = find_modules(facts.pid, regions, root)
+    notices = list(unreadable)
+    slots = survey(modules, memory)
+    taken = {slot.function for slot in slots.slots}
+    if not taken.issuperset(_ALLOCATORS):
+        raise UnsupportedTarget(
+            f"pid {facts.pid} does not reach malloc and free through its loader",
+            cause="no relocation slot leads to them: the allocator is linked into the executable",
+            fix="link the C library dynamically; cgoleak watch still works",
+        )
+    exe = _executable(facts, modules)
+    table = GoTable.from_object(exe.obj) if exe else None
+    if exe is not None and table is None:
+        table = GoTable.from_memory(
+            memory.read, [(r.start, r.end) for r in exe.regions if not r.executable]
+        )
+        table_bias = 0
+    else:
+        table_bias = exe.bias if exe else 0
+    go = _go_parameters(facts, exe, table, memory, notices)
+    restorers = tuple(
+        start + table_bias
+        for name in _RESTORERS
+        for start, _ in (table.entries(name) if table else ())
+    )
+    providers = [m for m in modules if _provides(m, slots)]
+    return TargetSurvey(
+        modules=modules,
+        slots=slots,
+        go=go,
+        risky=tuple(span for m in providers for span in _risky_code(m, go)),
+        risky_data=tuple(
+            (r.start, r.end + _BSS) for m in providers for r in m.regions if "w" in r.perms
+        ),
+        handler_returns=restorers,
+        main_stack_top=max((r.end for r in regions if r.path == "[stack]"), default=0),
+        notices=tuple(notices),
+    )
+
+
+_BSS: Final = 65536
+"""What libc keeps behind its last file-backed page is mapped without a name."""
+
+
+def mapped_modules(modules: Iterable[LoadedModule]) -> tuple[MappedModule, ...]:
+    """Tell the probe where each module's unwind tables lie in memory."""
+    return tuple(_mapped(m) for m in modules if m.obj.eh_frame is not None)
+
+
+def _mapped(module: LoadedModule) -> MappedModule:
+    row = MappedModule(start=module.start, end=module.end)
+    frame, header = module.obj.eh_frame, module.obj.eh_frame_hdr
+    if frame is not None:
+        row.frame, row.frame_end = _clipped(module, frame)
+    if header is not None:
+        row.hdr, row.hdr_end = _clipped(module, header)
+    return row
+
+
+def _clipped(module: LoadedModule, span: tuple[int, int]) -> tuple[int, int]:
+    """Give the part of a table that is mapped and readable; an empty range if its start is not."""
+    start = span[0] + module.bias
+    for region in module.regions:
+        if region.start <= start < region.end and "r" in region.perms:
+            return start, min(start + span[1], region.end)
+    return 0, 0
+
+
+def _executable(facts: TargetFacts, modules: Iterable[LoadedModule]) -> LoadedModule | None:
+    return next((m for m in modules if m.path == facts.binary.path), None)
+
+
+def _go_parameters(
+    facts: TargetFacts,
+    exe: LoadedModule | None,
+    table: GoTable | None,
+    memory: Memory,
+    notices: list[Notice],
+) -> GoProbeParameters | None:
+    version = facts.binary.go_version or "an unknown version"
+    layout = layout_for(version, _MACHINES.get(facts.binary.arch or "", AMD64))
+    if exe is None or table is None or layout is None:
+        reason = f"{version} is not one that this cgoleak knows" if table else "no function table"
+        notices.append(
+            Notice(
+                code="go.no-stacks",
+                text=f"the Go part of stacks is not taken: {reason}",
+                fix="use a newer cgoleak",
+            )
+        )
+        return None
+    found = probe_parameters(exe.obj, table, layout, bias=exe.bias, read=_reader(memory))
+    if isinstance(found, Notice):
+        notices.append(found)
+        return None
+    return found
+
+
+def _reader(memory: Memory) -> Callable[[int, int], bytes | None]:
+    return memory.read
+
+
+def _provides(module: LoadedModule, slots: SlotSurvey) -> bool:
+    return module.is_loader or any(
+        module.start <= address < module.end
+        for function, address in slots.providers.items()
+        if function < Function.DLOPEN
+    )
+
+
+def _risky_code(
+    module: LoadedModule, go: GoProbeParameters | None
+) -> Iterable[tuple[int, int]]:
+    """Yield the code of a provider; Go code in the same file is none of it."""
+    for region in module.regions:
+        if not region.executable:
+            continue
+        if go is not None and region.start <= go.text.start < region.end:
+            yield region.start, go.text.start
+            yield go.text.end, region.end
+        else:
+            yield region.start, region.end

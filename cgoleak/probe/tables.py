@@ -1,0 +1,202 @@
+"""The probe's tables, mapped here as well: shared memory → snapshots and stacks.
+
+The memory belongs to both sides, and stays readable after the target has died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import ProtocolMismatch
+from cgoleak.model.capture import RawStack
+from cgoleak.model.ids import Address, StackId
+from cgoleak.model.snapshot import ProbeCounters, StackCounts
+from cgoleak.probe.wire import (
+    MAGIC,
+    MAX_FRAMES,
+    MAX_MODULES,
+    MAX_SLOTS,
+    MAX_STACKS,
+    SHARDS,
+    STACK_GAP,
+    STACK_TRUNCATED,
+    VERSION,
+    Ages,
+    MappedModule,
+    Row,
+    Shard,
+    Shared,
+    Slot,
+    SlotState,
+    Stack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cgoleak.probe.artifact import Artifact
+    from cgoleak.probe.slots import FoundSlot
+
+__all__ = ["Tables"]
+
+_ROW: Final = struct.Struct("<8Q")
+_AGES: Final = struct.Struct("<4Q")
+
+
+class Tables:
+    """Reads and, before the hooks go in, fills the shared memory."""
+
+    def __init__(self, fd: int, artifact: Artifact) -> None:
+        """Map the memfd; ``fd`` is ours from now on.
+
+        Raises:
+            ProtocolMismatch: it is not laid out as we know it.
+        """
+        self._fd = fd
+        self._library = artifact.library
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self.shared = Shared.from_buffer(self._map)
+        if self.shared.magic != MAGIC or self.shared.version != VERSION:
+            found = self.shared.version
+            self.close()
+            raise ProtocolMismatch(
+                "the probe in the target is of another version",
+                cause=f"wire layout {found}, {VERSION} here",
+                fix="restart the target, or use the cgoleak that attached before",
+            )
+        self._base = ctypes.addressof(self.shared)
+        self._stacks_read = 0
+        self._tick_before = 0
+
+    def close(self) -> None:
+        """Unmap; the tables die when the target has unmapped them too."""
+        if self._fd >= 0:
+            del self.shared
+            self._map.close()
+            os.close(self._fd)
+            self._fd = -1
+
+    # --- filling -----------------------------------------------------------------------------
+
+    def write_modules(self, modules: Iterable[MappedModule]) -> int:
+        """Fill the module table that is not in use; return how many found room."""
+        other = 1 - (self.shared.modules_now & 1)
+        at = self.shared.modules_at[other]
+        rows = sorted(modules, key=lambda m: int(m.start))[:MAX_MODULES]
+        for index, module in enumerate(rows):
+            start = at + index * ctypes.sizeof(MappedModule)
+            self._map[start : start + ctypes.sizeof(MappedModule)] = bytes(module)
+        self.shared.modules_count[other] = len(rows)
+        return len(rows)
+
+    def add_slots(self, slots: Iterable[FoundSlot]) -> tuple[int, int]:
+        """Append slots to be taken; return the range of their indexes."""
+        first = count = self.shared.slots_count
+        for slot in slots:
+            if count == MAX_SLOTS:
+                break
+            row = self._slot(count)
+            row.address = slot.address
+            row.original = slot.original
+            row.function = slot.function
+            row.prot = slot.prot
+            row.state = SlotState.WANTED
+            count += 1
+        self.shared.slots_count = count
+        return first, count
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield the slots as the probe sees them."""
+        for index in range(min(self.shared.slots_count, MAX_SLOTS)):
+            yield self._slot(index)
+
+    def _slot(self, index: int) -> Slot:
+        return Slot.from_buffer(self._map, self.shared.slots_at + index * ctypes.sizeof(Slot))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    @property
+    def stack_count(self) -> int:
+        """Stacks that were entered, and stack 0 before them."""
+        return min(self.shared.stacks_count, MAX_STACKS - 1) + 1
+
+    def new_stacks(self) -> Iterator[RawStack]:
+        """Yield the stacks that have come since the last call."""
+        count = self.stack_count
+        if self._stacks_read == 0:
+            yield RawStack(StackId(0), (), complete=False)
+            self._stacks_read = 1
+        for index in range(self._stacks_read, count):
+            at = self.shared.stacks_at + index * ctypes.sizeof(Stack)
+            row = Stack.from_buffer(self._map, at)
+            if not row.ready:  # being written this moment: next time
+                count = index
+                break
+            words = min(row.count, MAX_FRAMES)
+            pool = self.shared.pool_at + 8 * row.first
+            addresses = struct.unpack_from(f"<{words}Q", self._map, pool)
+            yield RawStack(
+                StackId(index),
+                tuple(Address(a) for a in addresses),
+                complete=not row.flags & (STACK_TRUNCATED | STACK_GAP),
+            )
+        self._stacks_read = count
+
+    def counts(self) -> dict[StackId, StackCounts]:
+        """Return the totals of every stack that has any.
+
+        ``old_blocks`` of a stack are those born before the previous call's moment.
+        """
+        count = self.stack_count
+        now = self.shared.tick
+        tick_ns = self.shared.tick_ms * 1_000_000
+        rows = (Row * count)()
+        ages = (Ages * count)()
+        # Blocks first: what dies in between is then freed in the rows but was still seen, which
+        # errs by a moment and never shows more old blocks than there were.
+        self._library.cgoleak_scan_blocks(self._fd, self._base, ages, count, self._tick_before)
+        self._library.cgoleak_sum_rows(self._fd, self._base, rows, count)
+        self._tick_before = now
+        found: dict[StackId, StackCounts] = {}
+        for index, (row, age) in enumerate(
+            zip(_ROW.iter_unpack(bytes(rows)), _AGES.iter_unpack(bytes(ages)), strict=True)
+        ):
+            born, born_bytes, freed, freed_bytes, cleaned, lives, longest, _ = row
+            if not born:
+                continue
+            _, _, oldest, old = age
+            found[StackId(index)] = StackCounts(
+                born_blocks=born,
+                born_bytes=born_bytes,
+                freed_blocks=freed,
+                freed_bytes=freed_bytes,
+                cleaned_blocks=cleaned,
+                lifetime_ns_sum=lives * tick_ns,
+                lifetime_ns_max=longest * tick_ns,
+                oldest_ns=max(0, now - oldest) * tick_ns if oldest else 0,
+                old_blocks=old,
+            )
+        return found
+
+    def counters(self, counts: dict[StackId, StackCounts]) -> ProbeCounters:
+        """Return what the probe says of itself."""
+        shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
+        unmatched = sum(s.unmatched_frees for s in shards)
+        unseen = sum(s.unseen_frees for s in shards)
+        return ProbeCounters(
+            events=sum(c.born_blocks + c.freed_blocks for c in counts.values()) + unmatched - unseen,
+            dropped_blocks=sum(s.dropped_blocks for s in shards),
+            dropped_stacks=sum(s.dropped_stacks for s in shards),
+            unmatched_frees=unmatched,
+            truncated_stacks=0,
+            table_bytes=os.fstat(self._fd).st_blocks * 512,
+        )
+
+    def walks(self) -> tuple[int, int]:
+        """Return how many stacks were walked, and how many unwind rules looked up: for the bench."""
+        shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
+        return sum(s.walks for s in shards), sum(s.rule_misses for s in shards)

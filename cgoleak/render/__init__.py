@@ -1,0 +1,1 @@
+"""Report → bytes, one module a format. Renderers see the report and nothing behind it."""

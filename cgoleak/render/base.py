@@ -1,0 +1,88 @@
+"""What a renderer is, and the list of them.
+
+Every fact of a format is said once, in its ``Format``; the module that writes it is imported only
+when it is used, because rich and the like cost more time than ``cgoleak --help`` has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
+
+    from cgoleak.model.report import Report
+
+__all__ = ["RENDERERS", "Format", "Renderer", "format_by_name", "format_by_suffix"]
+
+
+class Renderer(Protocol):
+    """Writes one report in one format; its options are its fields."""
+
+    def render(self, report: Report, out: BinaryIO) -> None:
+        """Write the whole document; the same report gives the same bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Facts of one format.
+
+    Attributes:
+        name: for ``--format``.
+        suffix: with its dot, for ``-o``; None if it is not written to files.
+        help: one line.
+        module: where its renderer lives, below ``cgoleak.render``.
+        renderer: name of the class, a dataclass.
+    """
+
+    name: str
+    suffix: str | None
+    media_type: str
+    help: str
+    module: str
+    renderer: str
+
+    def make(self, **options: object) -> Renderer:
+        """Build the renderer with those of the options that it knows."""
+        made: Any = getattr(import_module(f"cgoleak.render.{self.module}"), self.renderer)
+        known = {field.name for field in fields(made)}
+        renderer: Renderer = made(**{key: options[key] for key in options.keys() & known})
+        return renderer
+
+
+RENDERERS: Final[tuple[Format, ...]] = (
+    Format(
+        name="terminal",
+        suffix=".txt",
+        media_type="text/plain; charset=utf-8",
+        help="text for people",
+        module="terminal",
+        renderer="TerminalRenderer",
+    ),
+    Format(
+        name="json",
+        suffix=".json",
+        media_type="application/json",
+        help="the whole report for scripts; a JSON Schema ships with cgoleak",
+        module="jsondoc",
+        renderer="JsonRenderer",
+    ),
+)
+
+
+def format_by_name(name: str) -> Format | None:
+    """Find the format that ``--format`` names."""
+    return next((known for known in RENDERERS if known.name == name), None)
+
+
+def format_by_suffix(path: PurePath) -> Format | None:
+    """Find the format of a file by its name; the longest suffix that fits counts."""
+    fitting = [
+        known
+        for known in RENDERERS
+        if known.suffix and path.name.endswith(known.suffix) and path.name != known.suffix
+    ]
+    return max(fitting, key=lambda known: len(known.suffix or ""), default=None)

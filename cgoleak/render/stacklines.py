@@ -1,0 +1,131 @@
+"""A stack as the lines that people read: leaf first, plumbing folded, recursion counted.
+
+Frames → lines without layout, so that every text format shows the same stack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.frames import Frame, Language
+from cgoleak.render.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["GUTTER", "StackLine", "place_of", "site_words", "stack_lines"]
+
+GUTTER: Final = {
+    Language.C: "C",
+    Language.CPP: "+",
+    Language.GO: "G",
+    Language.BRIDGE: "·",
+    Language.RUNTIME: "·",
+    Language.UNKNOWN: "?",
+}
+"""One letter for the language, so that colour is not the only sign."""
+
+_PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
+_NATIVE: Final = frozenset({Language.C, Language.CPP})
+_LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new")
+_LONGEST: Final = 24
+"""Lines; a longer stack loses its middle unless the full one is asked for."""
+_HEAD: Final = 14
+_TAIL: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StackLine:
+    """One line; ``place`` is ``file:line``, the module where there is no file, or empty."""
+
+    lang: Language
+    text: str
+    place: str = ""
+
+
+def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLine, ...]:
+    """Return the lines of a stack, leaf first; ``full`` shows every frame as it is."""
+    if full:
+        return tuple(_line(frame, 1) for frame in stack)
+    lines = tuple(_folded(stack))
+    if len(lines) <= _LONGEST:
+        return lines
+    left_out = StackLine(Language.BRIDGE, f"… {len(lines) - _HEAD - _TAIL} more frames …")
+    return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
+
+
+def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
+    """Name a stack in one line: the allocating function and the Go function that called into C."""
+    own = [frame for frame in stack if frame.lang not in _PLUMBING]
+    if not own:
+        return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
+    # A container of the C++ library does not name the code that is to blame: its caller does.
+    leaf = next((frame for frame in own if not frame.function.startswith(_LIBRARY)), own[0])
+    words = _with_place(leaf, full_paths=full_paths)
+    caller = next((frame for frame in own if frame.lang is Language.GO), None)
+    if caller is None:
+        # A thread that C made: its outermost function says more than the leaf's caller.
+        caller = own[-1]
+    return words if caller is leaf else f"{words} ← {_with_place(caller, full_paths=full_paths)}"
+
+
+def place_of(frame: Frame, *, full_path: bool = True) -> str:
+    """Return ``file:line`` as far as known, or the empty string."""
+    if not frame.file:
+        return ""
+    path = frame.file if full_path else frame.file.rpartition("/")[2]
+    return visible(path if frame.line is None else f"{path}:{frame.line}")
+
+
+def _with_place(frame: Frame, *, full_paths: bool) -> str:
+    place = place_of(frame, full_path=full_paths)
+    name = visible(frame.function)
+    return f"{name} ({place})" if place else name
+
+
+def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
+    """Fold runs of plumbing into one line, and equal frames in a row into one with a count."""
+    inner = Language.C
+    start = 0
+    runs = [(plumbing, len(list(run))) for plumbing, run in groupby(stack, _is_plumbing)]
+    for index, (plumbing, length) in enumerate(runs):
+        frames = stack[start : start + length]
+        start += length
+        if not plumbing:
+            inner = frames[-1].lang
+            yield from _counted(frames)
+        elif len(runs) == 1:
+            yield from _counted(frames)
+        elif index < len(runs) - 1:
+            # The outermost run is how every goroutine and thread starts: left out.
+            yield StackLine(Language.BRIDGE, _crossing(inner, stack[start].lang))
+
+
+def _crossing(inner: Language, outer: Language) -> str:
+    """Name a run of plumbing by what it joins."""
+    if inner is not Language.GO:
+        return "… cgo call …"
+    return "… callback from C …" if outer in _NATIVE else "… Go runtime …"
+
+
+def _is_plumbing(frame: Frame) -> bool:
+    return frame.lang in _PLUMBING
+
+
+def _counted(frames: Sequence[Frame]) -> Iterator[StackLine]:
+    for frame, same in groupby(frames):
+        yield _line(frame, len(list(same)))
+
+
+def _line(frame: Frame, times: int) -> StackLine:
+    name = visible(frame.function)
+    notes = [f"{times} times"] if times > 1 else []
+    if frame.inlined:
+        notes.append("inlined")
+    place = place_of(frame)
+    # A name such as libz.so.1+0x1234 already says where it is.
+    if not place and frame.module and not frame.function.startswith(frame.module):
+        place = f"in {visible(frame.module)}"
+    return StackLine(frame.lang, f"{name} ({', '.join(notes)})" if notes else name, place)

@@ -1,0 +1,54 @@
+"""A capture → per stack its frames, leaf first; an address without a name is named by number."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.frames import Frame, Language
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cgoleak.model.capture import Capture, Module
+    from cgoleak.model.ids import Address, StackId
+
+__all__ = ["DROPPED", "GAP", "join"]
+
+GAP: Final = Frame(lang=Language.UNKNOWN, function="[frames missing here]")
+"""Stands for the address 0: unwinding failed and what follows was found another way."""
+
+DROPPED: Final = Frame(lang=Language.UNKNOWN, function="[stack not recorded]")
+"""The only frame of stack 0: blocks whose stack found no room in the probe's table."""
+
+
+def join(capture: Capture) -> dict[StackId, tuple[Frame, ...]]:
+    """Give the frames of every stack of the capture, inlined ones as frames of their own."""
+    names: dict[Address, tuple[Frame, ...]] = {}
+    modules = sorted(capture.modules, key=lambda module: module.start)
+    starts = [module.start for module in modules]
+
+    def name(address: Address) -> tuple[Frame, ...]:
+        found = names.get(address)
+        if found is None:
+            found = capture.frames.get(address) or (_nameless(address, modules, starts),)
+            names[address] = found
+        return found
+
+    return {
+        stack: tuple(frame for address in raw.addresses for frame in name(address))
+        for stack, raw in capture.stacks.items()
+    }
+
+
+def _nameless(address: Address, modules: Sequence[Module], starts: Sequence[Address]) -> Frame:
+    if not address:
+        return GAP
+    place = bisect_right(starts, address) - 1
+    if place >= 0 and address < modules[place].end:
+        module = modules[place]
+        base = module.path.rpartition("/")[2]
+        return Frame(
+            lang=Language.UNKNOWN, function=f"{base}+{address - module.bias:#x}", module=base
+        )
+    return Frame(lang=Language.UNKNOWN, function=f"{address:#x}")

@@ -1,0 +1,96 @@
+"""Whose code a frame is: the user's, an allocator's wrapper, or plumbing between C and Go."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.frames import Frame, Language
+from cgoleak.stacks.names import plain_function, plain_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["allocating_frame", "innermost_go", "is_plumbing", "is_users", "is_wrapper"]
+
+_PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
+
+_LIBRARIES: Final = re.compile(
+    r"^(?:libc|libm|libpthread|libdl|librt|libstdc\+\+|libc\+\+|libc\+\+abi|libgcc_s"
+    r"|libjemalloc|libtcmalloc\w*|libmimalloc|ld-linux[\w-]*|ld-musl-\w+|libc-[\d.]+|ld-[\d.]+)"
+    r"\.so$"
+)
+"""Base names (without version) of what stands between the user's code and the allocator."""
+
+_WRAPPERS: Final = frozenset(
+    [
+        "malloc",
+        "calloc",
+        "realloc",
+        "reallocarray",
+        "free",
+        "posix_memalign",
+        "aligned_alloc",
+        "memalign",
+        "valloc",
+        "pvalloc",
+        "strdup",
+        "strndup",
+        "__strdup",
+        "__strndup",
+        "wcsdup",
+        "asprintf",
+        "vasprintf",
+        "__asprintf",
+        "__vasprintf",
+        "__vasprintf_internal",
+        "__asprintf_chk",
+        "__vasprintf_chk",
+        "getline",
+        "getdelim",
+        "_IO_getdelim",
+        "__getdelim",
+        "realpath",
+        "open_memstream",
+        "getcwd",
+        "mmap",
+        "mremap",
+    ]
+)
+_CPP_INTERNAL: Final = re.compile(
+    r"^(?:operator new|operator delete"
+    r"|(?:[\w:<>*& ,]+ )?(?:std::|__gnu_cxx::|void std::))"
+)
+
+
+def is_plumbing(frame: Frame) -> bool:
+    """Whether the frame is cgo's bridge or Go's runtime."""
+    return frame.lang in _PLUMBING
+
+
+def is_wrapper(frame: Frame) -> bool:
+    """Whether the frame only hands memory on: ``operator new``, ``strdup``, libc's inside.
+
+    Templates of the C++ library are compiled into the user's module; their names tell.
+    """
+    if _LIBRARIES.match(plain_module(frame.module)):
+        return True
+    if frame.lang is Language.GO:
+        return False
+    name = plain_function(frame)
+    return name in _WRAPPERS or _CPP_INTERNAL.match(name) is not None
+
+
+def is_users(frame: Frame) -> bool:
+    """Whether somebody who reads a report would call this frame their code, or a library's."""
+    return not is_plumbing(frame) and not is_wrapper(frame) and not frame.function.startswith("[")
+
+
+def allocating_frame(frames: Iterable[Frame]) -> Frame | None:
+    """Give the first frame, leaf first, that is the user's code, or None."""
+    return next((frame for frame in frames if is_users(frame)), None)
+
+
+def innermost_go(frames: Iterable[Frame]) -> Frame | None:
+    """Give the first Go frame, leaf first, that is neither bridge nor runtime, or None."""
+    return next((frame for frame in frames if frame.lang is Language.GO), None)

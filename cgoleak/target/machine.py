@@ -1,0 +1,116 @@
+"""What this machine must offer so that anything can be measured on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from cgoleak.errors import CgoleakError
+from cgoleak.target import procfs
+from cgoleak.target.preflight import PROBE_ARCHITECTURES, Check
+from cgoleak.target.procfs import CAP_SYS_PTRACE, PROC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["machine_checks"]
+
+
+def machine_checks(root: Path = PROC) -> tuple[Check, ...]:
+    """Look at the machine and at our own rights; nothing is touched."""
+    return tuple(_checks(root))
+
+
+def _checks(root: Path) -> Iterator[Check]:
+    yield _system()
+    yield _frida()
+    yield _probe()
+    yield _yama(root)
+    yield from _own_rights(root)
+
+
+def _system() -> Check:
+    text = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    supported = platform.system() == "Linux" and platform.machine() in PROBE_ARCHITECTURES
+    return Check(
+        "machine",
+        ok=supported,
+        text=text,
+        fix=None if supported else "cgoleak measures on Linux, x86-64 or aarch64",
+    )
+
+
+def _frida() -> Check:
+    try:
+        return Check("frida", ok=True, text=f"frida {version('frida')}")
+    except PackageNotFoundError:
+        return Check("frida", ok=False, text="frida is not installed", fix="pip install cgoleak")
+
+
+def _probe() -> Check:
+    """The binary that goes into the target; the build of the package leaves it here."""
+    name = f"{platform.machine()}.so"
+    if files("cgoleak").joinpath("_probes", name).is_file():
+        return Check("probe", ok=True, text=f"built for {platform.machine()}")
+    return Check(
+        "probe",
+        ok=False,
+        text=f"the probe for {platform.machine()} is not in this installation",
+        fix="install a C compiler and then cgoleak again (in a checkout: make install)",
+    )
+
+
+def _yama(root: Path) -> Check:
+    """A scope above 0 is no obstacle to root, nor to ``cgoleak run``."""
+    scope = procfs.ptrace_scope(root)
+    if not scope:
+        text = "no Yama in this kernel" if scope is None else "kernel.yama.ptrace_scope is 0"
+        return Check("ptrace_scope", ok=True, text=text)
+    text = f"kernel.yama.ptrace_scope is {scope}"
+    if scope == 3:
+        return Check(
+            "ptrace_scope", ok=False, text=text, fix="boot with kernel.yama.ptrace_scope=1"
+        )
+    return Check(
+        "ptrace_scope",
+        ok=None,
+        text=f"{text}: only root may attach to a process that is not its child",
+        fix="run as root, or: sudo sysctl -w kernel.yama.ptrace_scope=0",
+    )
+
+
+def _own_rights(root: Path) -> Iterator[Check]:
+    try:
+        ours = procfs.status(os.getpid(), root)
+    except CgoleakError as error:
+        yield Check("capability", ok=None, text=error.what, fix="mount /proc")
+        return
+    if ours.has_capability(CAP_SYS_PTRACE):
+        yield Check("capability", ok=True, text="SYS_PTRACE: processes of all users")
+    elif os.geteuid() == 0:
+        yield Check(
+            "capability",
+            ok=None,
+            text="root without SYS_PTRACE: only processes with no more rights than ours",
+            fix="start our container with --cap-add=SYS_PTRACE",
+        )
+    else:
+        yield Check(
+            "capability",
+            ok=None,
+            text="no SYS_PTRACE: only our own processes",
+            fix="run as root for processes of other users",
+        )
+    if ours.seccomp:
+        yield Check(
+            "seccomp",
+            ok=None,
+            text="cgoleak itself runs under a system call filter, which may refuse ptrace",
+            fix="start our container with --security-opt seccomp=unconfined",
+        )
+    else:
+        yield Check("seccomp", ok=True, text="no system call filter around cgoleak")

@@ -1,0 +1,124 @@
+"""What to do about a finding, from its verdict and from what is on its stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.frames import Language
+from cgoleak.model.report import Verdict
+from cgoleak.stacks.ownership import allocating_frame, innermost_go
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cgoleak.model.frames import Frame
+
+__all__ = ["advice_for"]
+
+_GO_CALLS: Final = {
+    "CString": "C.CString",
+    "CBytes": "C.CBytes",
+    "_CMalloc": "C.malloc",
+    "_Cmalloc": "C.malloc",
+    "malloc": "C.malloc",
+}
+"""End of cgo's stub (``main._Cfunc_CString``, ``_cgo_…_Cfunc__Cmalloc``) → what Go code wrote."""
+
+_LIBC_GIVES: Final = (
+    "strdup",
+    "strndup",
+    "asprintf",
+    "vasprintf",
+    "getline",
+    "getdelim",
+    "realpath",
+    "open_memstream",
+)
+
+
+def advice_for(verdict: Verdict, frames: Sequence[Frame], *, infrastructure: str | None) -> str:
+    """Give one or two sentences; ``frames`` leaf first."""
+    match verdict:
+        case Verdict.NATIVE_LEAK:
+            return _fix(frames)
+        case Verdict.SUSPECT if infrastructure:
+            return (
+                f"This memory comes with {infrastructure}: look at whether threads or library "
+                "handles are made and never given up."
+            )
+        case Verdict.SUSPECT:
+            return f"Measure longer, under load (--duration 2m). If it goes on: {_fix(frames)}"
+        case Verdict.GO_HELD:
+            return (
+                f"Free it explicitly (Close, Free) when {_go(frames)} is done with it, and keep the "
+                "finalizer as a backstop: the GC does not see how much C memory hangs on an object."
+            )
+        case Verdict.BOUNDED:
+            return "Nothing to do."
+        case Verdict.SUPPRESSED:
+            return "Muted by a suppression; remove that line to see it judged."
+
+
+def _fix(frames: Sequence[Frame]) -> str:
+    call = _go_allocation(frames)
+    if call is not None:
+        return (
+            f"The caller owns what {call} returns: call C.free(unsafe.Pointer(p)) in {_go(frames)} "
+            "once C no longer needs it (defer, if it is done by the return)."
+        )
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    inner = [frame.function for frame in frames[: frames.index(leaf)]] if leaf else []
+    if any(name.startswith("operator new[]") for name in inner):
+        return f"Give the array made in {where} to delete[], or hold it in a std::vector."
+    if any(name.startswith("std::") for name in inner):
+        return f"The C++ object in {where} that holds this memory is never destroyed: delete it{_from(frames)}."
+    if any(name.startswith("operator new") for name in inner):
+        return (
+            f"Delete the object made in {where}, or hold it in a std::unique_ptr; "
+            f"Go has to call the C function that deletes it{_from(frames)}."
+        )
+    given = next((one for one in _LIBC_GIVES if any(one in name for name in inner)), None)
+    if given is not None:
+        return f"The caller owns what {given} returns: free it in {where}, or after its last use{_from(frames)}."
+    if leaf is not None and "realloc" in leaf.function:
+        return f"Keep what realloc returns in {where}, and free the last of it{_from(frames)}."
+    if _is_callback(frames):
+        return (
+            f"Free what {where} allocates; it runs in a callback from C to Go and back "
+            f"({_go(frames)}), so decide which side owns the memory."
+        )
+    return f"Free what {where} allocates: no path{_from(frames)} does so."
+
+
+def _go_allocation(frames: Sequence[Frame]) -> str | None:
+    """Name the cgo helper if nothing of the user's C stands between it and the allocator."""
+    found: str | None = None
+    for frame in frames:
+        if frame.lang not in (Language.BRIDGE, Language.RUNTIME):
+            break
+        _, stub, name = frame.function.rpartition("_Cfunc_")
+        if stub and name in _GO_CALLS:
+            found = _GO_CALLS[name]
+    return found
+
+
+def _is_callback(frames: Sequence[Frame]) -> bool:
+    return any("_cgoexp_" in frame.function or frame.function == "crosscall2" for frame in frames)
+
+
+def _go(frames: Sequence[Frame]) -> str:
+    frame = innermost_go(frames)
+    return "the Go code that called it" if frame is None else _place(frame)
+
+
+def _from(frames: Sequence[Frame]) -> str:
+    frame = innermost_go(frames)
+    return "" if frame is None else f" from {_place(frame)}"
+
+
+def _place(frame: Frame) -> str:
+    if frame.file is None:
+        return frame.function
+    line = "" if frame.line is None else f":{frame.line}"
+    return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"

@@ -1,0 +1,80 @@
+"""The numbers of a site as short sentences, for every verdict that speaks of growth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgoleak.model.report import Verdict
+from cgoleak.units import (
+    format_count,
+    format_percent,
+    format_rate,
+    format_seconds,
+    plural,
+)
+
+if TYPE_CHECKING:
+    from cgoleak.verdict.facts import Facts
+    from cgoleak.verdict.policy import Policy
+    from cgoleak.verdict.rules import Ruling
+
+__all__ = ["evidence_of"]
+
+
+def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]:
+    """Give the evidence, strongest first; what cannot be known comes last."""
+    lines = [_survival(facts)]
+    if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT):
+        lines += [_growth(facts)]
+    lines += ruling.reasons
+    if ruling.verdict is Verdict.NATIVE_LEAK:
+        lines += _limits(facts, policy)
+    return tuple(lines)
+
+
+def _survival(facts: Facts) -> str:
+    last, seconds = facts.series.last, format_seconds(facts.series.seconds)
+    if not last.freed_blocks:
+        return f"none of {plural(last.born_blocks, 'block')} freed in {seconds}"
+    staying = format_percent(last.outstanding_blocks / max(1, last.born_blocks))
+    line = (
+        f"{format_count(last.freed_blocks)} of {plural(last.born_blocks, 'block')} freed in "
+        f"{seconds}, {staying} outstanding"
+    )
+    lifetime = facts.series.mean_lifetime_seconds
+    if lifetime and last.oldest_ns:
+        line += (
+            f"; freed ones lived {format_seconds(lifetime)} on average, "
+            f"the oldest that stayed is {format_seconds(last.oldest_ns / 1e9)} old"
+        )
+    return line
+
+
+def _growth(facts: Facts) -> str:
+    grew, intervals = facts.series.growing_intervals
+    line = facts.series.growth()
+    return (
+        f"grew in {grew} of {plural(intervals, 'interval')}, "
+        f"{format_rate(line.per_second)} (r² {line.r2:.2f})"
+    )
+
+
+def _limits(facts: Facts, policy: Policy) -> list[str]:
+    lines: list[str] = []
+    cycles = facts.around.gc_cycles
+    if cycles is None:
+        lines.append("GC cycles are not known: memory that waits for a finalizer looks the same")
+    elif cycles < policy.gc_cycles:
+        lines.append(
+            f"{plural(cycles, 'GC cycle') if cycles else 'no GC cycle'} in this window: "
+            "memory that waits for a finalizer looks the same"
+        )
+    else:
+        freed = facts.series.last.cleaned_blocks
+        lines.append(
+            f"{plural(cycles, 'GC cycle')} in this window, "
+            f"in which cleanups freed {plural(freed, 'block') if freed else 'none of them'}"
+        )
+    if not facts.series.last.freed_blocks:
+        lines.append("a cache that is still filling looks the same until it is full")
+    return lines

@@ -1,0 +1,83 @@
+"""Ledger and sites → findings, worst first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.report import Finding, Verdict
+from cgoleak.verdict.advice import advice_for
+from cgoleak.verdict.evidence import evidence_of
+from cgoleak.verdict.facts import Surroundings, facts_of
+from cgoleak.verdict.rules import rule_on
+from cgoleak.verdict.suppress import suppression_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cgoleak.ledger import Ledger, Series
+    from cgoleak.model.frames import Frame
+    from cgoleak.stacks import Site
+    from cgoleak.verdict.policy import Policy
+
+__all__ = ["ORDER", "judge"]
+
+ORDER: Final = (
+    Verdict.NATIVE_LEAK,
+    Verdict.SUSPECT,
+    Verdict.GO_HELD,
+    Verdict.BOUNDED,
+    Verdict.SUPPRESSED,
+)
+"""Worst first."""
+
+
+def judge(ledger: Ledger, sites: Iterable[Site], policy: Policy) -> tuple[Finding, ...]:
+    """Judge every site with outstanding blocks; worst verdict first, then most bytes."""
+    around = Surroundings(
+        ledger=ledger,
+        gc_cycles=ledger.gc_cycles,
+        cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
+    )
+    findings = [
+        _finding(site, series, around, policy)
+        for site in sites
+        if (series := ledger.series(site.variants)).last.outstanding_blocks > 0
+    ]
+    return tuple(
+        sorted(
+            findings,
+            key=lambda one: (ORDER.index(one.verdict), -one.outstanding_bytes, one.site),
+        )
+    )
+
+
+def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -> Finding:
+    facts = facts_of(site, series, around)
+    ruling = rule_on(facts, policy)
+    evidence = evidence_of(facts, ruling, policy)
+    verdict = ruling.verdict
+    frames = _heaviest(site, around.ledger)
+    muted = next(
+        (one for one in policy.suppressions if any(map(one.matches, site.variants.values()))), None
+    )
+    if muted is not None:
+        evidence = (f"muted by {muted}; without it: {verdict.value}", *evidence)
+        verdict = Verdict.SUPPRESSED
+    return Finding(
+        site=site.key,
+        verdict=verdict,
+        outstanding_bytes=series.last.outstanding_bytes,
+        outstanding_blocks=series.last.outstanding_blocks,
+        growth_bytes_per_second=series.growth().per_second,
+        oldest_seconds=series.last.oldest_ns / 1e9,
+        stack=frames,
+        evidence=evidence,
+        advice=advice_for(verdict, frames, infrastructure=site.infrastructure),
+        suppression=suppression_for(frames),
+    )
+
+
+def _heaviest(site: Site, ledger: Ledger) -> tuple[Frame, ...]:
+    """Give the stack that holds most: two lines of one function are one site, one may be sound."""
+    stack = max(site.stack_ids, key=lambda one: (ledger.last(one).outstanding_blocks, -one))
+    return site.variants[stack]

@@ -1,0 +1,278 @@
+"""The rules. Each takes the facts of one site and gives a ruling, or None to let the next decide.
+
+They follow from how memory behaves, not from samples. What they measure is growth and age: without
+looking at every pointer in the process nobody can know that a block is unreachable, and a block
+that is reachable from a list that is never emptied is lost all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.report import Verdict
+from cgoleak.stacks.ownership import is_users
+from cgoleak.units import format_bytes, format_count, format_seconds, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgoleak.verdict.facts import Facts
+    from cgoleak.verdict.policy import Policy
+    from cgoleak.verdict.shape import Shape
+
+__all__ = ["RULES", "Ruling", "rule_on"]
+
+_IDLE = 0.1
+"""Events of the process in the last third, compared with an even flow, that mean the load ended."""
+_TURNOVER = (0.75, 1.5)
+"""How closely frees of blocks from before the attach match a site's growth to explain it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A verdict and the sentences that carry it."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+
+def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
+    """All blocks are young: they are what is being worked on.
+
+    Cannot know: what happens to them afterwards. In a window shorter than the minimum age
+    everything is young; then this rule stands back.
+    """
+    oldest = facts.series.last.oldest_ns / 1e9
+    if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
+        return None
+    return Ruling(Verdict.BOUNDED, (f"its oldest block is {format_seconds(oldest)} old",))
+
+
+def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
+    """Of the blocks that nobody frees explicitly, Go's finalizers and cleanups free some.
+
+    The rest waits for its Go objects to be found dead, which takes a GC cycle to find and queue
+    them (runtime ``mfinal.go``, ``mcleanup.go``), so that outstanding memory goes up until the
+    next cycle. Go runs a cycle when its own heap has grown or after two minutes (``forcegcperiod``
+    in ``proc.go``); C memory does not count towards it.
+
+    If the floor keeps rising over several cycles, dead objects are not the explanation. Then either
+    Go still holds the owners, or these blocks have none; this cannot be told apart here.
+    """
+    last = facts.series.last
+    if not last.cleaned_blocks:
+        return None
+    if last.cleaned_blocks < policy.cleaned_share * (last.cleaned_blocks + last.outstanding_blocks):
+        return None
+    reasons = [f"Go's finalizers or cleanups freed {_of(last.cleaned_blocks, last.freed_blocks)}"]
+    cycles, lived = facts.around.gc_cycles, facts.gc_since_oldest
+    rising = facts.shape is not None and facts.shape.keeps_rising
+    if cycles is not None:
+        reasons.append(f"{plural(cycles, 'GC cycle')} in this window")
+    if rising and lived is not None and lived > policy.gc_cycles:
+        reasons.append(
+            f"grew all the same, and its oldest block lived through {plural(lived, 'GC cycle')}: "
+            "either Go still holds the owners, or these blocks have none"
+        )
+        return Ruling(Verdict.SUSPECT, tuple(reasons))
+    if rising:
+        reasons.append(
+            "grew in this window; whether the GC catches up needs more GC cycles to tell"
+        )
+    return Ruling(Verdict.GO_HELD, tuple(reasons))
+
+
+def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
+    """The floor rose in each third of the window, up to its end, at an unbroken pace.
+
+    Blocks in flight cannot do this: they come and go. What was filled once cannot either: it
+    stops. Cannot know: that growth goes on for good. A cache that is still filling, or blocks that
+    live longer than the window, look the same; the evidence says so.
+    """
+    shape = facts.shape
+    if shape is None or not shape.keeps_rising or shape.level < policy.min_suspect_blocks:
+        return None
+    if shape.pace < policy.levelled:
+        return Ruling(Verdict.BOUNDED, (_thirds(shape), "has all but levelled off"))
+    doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
+    return Ruling(Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK, (_thirds(shape), *doubts))
+
+
+def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
+    """Growth that began late, or whose steps are smaller than the ups and downs around it."""
+    shape = facts.shape
+    if shape is None:
+        return None
+    if shape.rises_at_the_end and shape.level >= (
+        policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
+    ):
+        return Ruling(Verdict.SUSPECT, (_thirds(shape), "grew in a part of the window only"))
+    if shape.creeps and shape.level >= policy.min_blocks:
+        return Ruling(
+            Verdict.SUSPECT,
+            (_thirds(shape), f"fell back by up to {plural(shape.fall, 'block')} in between"),
+        )
+    return None
+
+
+def load_ended(facts: Facts, policy: Policy) -> Ruling | None:
+    """It grew while the process worked, and stopped when the process did: nothing was learnt."""
+    shape, late = facts.shape, facts.late_events
+    if shape is None or late is None or late >= _IDLE or shape.level < policy.min_blocks:
+        return None
+    if shape.rises[0] <= shape.fall or shape.rises[1] <= 0:
+        return None
+    return Ruling(
+        Verdict.SUSPECT,
+        (_thirds(shape), "the process did next to nothing in the last third of the window"),
+    )
+
+
+def too_short(facts: Facts, policy: Policy) -> Ruling | None:
+    """Too few snapshots for thirds: growth without a fall is all that can be seen."""
+    blocks = facts.series.survivors
+    if facts.shape is not None or blocks[-1] < policy.min_suspect_blocks:
+        return None
+    if blocks[-1] < max(blocks) or blocks[-1] <= blocks[len(blocks) // 2 - 1]:
+        return None
+    return Ruling(
+        Verdict.SUSPECT,
+        (f"{plural(len(blocks) - 1, 'snapshot')} only: too few to tell growth from a start",),
+    )
+
+
+def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
+    """Few blocks, or no more of them, but ever more bytes: a buffer that is enlarged, or one big
+    block. Nothing is lost as long as somebody still uses it, and nobody can tell from outside.
+    """  # noqa: D205  # one thought
+    sizes = facts.sizes
+    if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
+        return None
+    freed = facts.series.last.freed_blocks
+    grown = "+".join(format_bytes(max(0, rise)) for rise in sizes.rises)
+    return Ruling(
+        Verdict.SUSPECT,
+        (f"few blocks but {grown} in the thirds of the window, {plural(freed, 'block')} freed",),
+    )
+
+
+def at_rest(facts: Facts, policy: Policy) -> Ruling:  # noqa: ARG001  # all rules are called alike
+    """Nothing grew up to the end of the window: churn, a filled cache, a burst, made once."""
+    series, shape = facts.series, facts.shape
+    last = series.last
+    if last.born_blocks <= 2:  # one or two, as the sentence says
+        return Ruling(Verdict.BOUNDED, ("made once",))
+    if shape is None:
+        return Ruling(Verdict.BOUNDED, ("did not grow",))
+    if shape.rises[2] <= 0 < max(shape.rises) and not shape.fall:
+        flat = _flat_seconds(facts)
+        return Ruling(Verdict.BOUNDED, (f"flat for the last {format_seconds(flat)}",))
+    if shape.fall > 0:
+        return Ruling(
+            Verdict.BOUNDED,
+            (
+                (
+                    f"goes up and down: fell by up to {plural(shape.fall, 'block')}, and its low points "
+                    "do not keep rising"
+                ),
+            ),
+        )
+    return Ruling(Verdict.BOUNDED, (_thirds(shape),))
+
+
+RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
+    in_flight,
+    owned_by_go,
+    keeps_growing,
+    grows_in_part,
+    load_ended,
+    too_short,
+    sizes_grow,
+    at_rest,
+)
+"""In order: the first ruling stands."""
+
+
+def rule_on(facts: Facts, policy: Policy) -> Ruling:
+    """Apply the rules to one site.
+
+    Thread infrastructure and the loader grow with threads and libraries, not with work. Should
+    they grow throughout, somebody loses threads or handles: that is suspect, and not a leak here.
+    """
+    ruling = next(found for rule in RULES if (found := rule(facts, policy)) is not None)
+    kind = facts.site.infrastructure
+    if kind is None or ruling.verdict is Verdict.GO_HELD:
+        return ruling
+    weaker = Verdict.SUSPECT if ruling.verdict is Verdict.NATIVE_LEAK else Verdict.BOUNDED
+    return replace(ruling, verdict=weaker, reasons=(f"allocated by {kind}", *ruling.reasons))
+
+
+def _short(facts: Facts, policy: Policy) -> str | None:
+    # A window of 10 s that lost some milliseconds to the detach is one of 10 s.
+    if facts.series.seconds >= 0.95 * policy.min_seconds:
+        return None
+    return f"only {format_seconds(facts.series.seconds)} were measured"
+
+
+def _few(facts: Facts, policy: Policy) -> str | None:
+    assert facts.shape is not None
+    few = facts.shape.level < policy.min_blocks
+    return f"only {plural(facts.shape.level, 'block')} stayed" if few else None
+
+
+def _slowing(facts: Facts, policy: Policy) -> str | None:
+    assert facts.shape is not None
+    if facts.shape.pace >= policy.slowing:
+        return None
+    return "growth is slowing: a cache that fills looks like this"
+
+
+def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    if facts.site.complete or any(map(is_users, facts.site.frames)):
+        return None
+    return "the stack was cut off before any code of the program"
+
+
+def _turnover(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """A full cache replaces blocks from before the attach by new ones: frees match growth."""
+    assert facts.shape is not None
+    low, high = _TURNOVER
+    if not low <= facts.late_unmatched / facts.shape.rises[2] <= high:
+        return None
+    return (
+        f"{plural(facts.late_unmatched, 'block')} from before the attach were freed in the last "
+        "third, as many as this site grew: it may be replacing old blocks by new ones"
+    )
+
+
+def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
+    """The program frees C memory by cleanups, and no cycle has given these a chance to run."""
+    cycles = facts.around.gc_cycles
+    if cycles is None or cycles >= policy.gc_cycles or not facts.around.cleans:
+        return None
+    if facts.series.last.freed_blocks:
+        return None
+    return (
+        f"only {plural(cycles, 'GC cycle')} in this window, and this program frees C memory "
+        "by finalizers or cleanups: it may wait for the GC"
+    )
+
+
+_DOUBTS: Final = (_short, _few, _slowing, _nameless, _turnover, _waits_for_gc)
+"""What keeps growth from being called a leak."""
+
+
+def _thirds(shape: Shape) -> str:
+    steps = ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
+    return f"blocks that stay, by thirds of the window: {steps}"
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{format_count(part)} of the {plural(whole, 'freed block')}"
+
+
+def _flat_seconds(facts: Facts) -> float:
+    curve, times = facts.series.survivors, facts.series.times_ns
+    since = next(at for at, value in zip(times, curve, strict=True) if value >= curve[-1])
+    return (times[-1] - since) / 1e9

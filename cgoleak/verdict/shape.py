@@ -1,0 +1,88 @@
+"""The shape of a curve: how much its low points rose in each third of the window.
+
+A site under load goes up and down with what is in flight. What stays lifts the floor: the lowest
+value of each part of the window. A leak lifts it in every part, up to the end; a cache that has
+filled, a burst and an allocation made once do not lift it in the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.ledger.series import largest_fall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Shape", "shape_of"]
+
+_FEWEST: Final = 5
+"""Instants (the attach is one) below which thirds cannot be told apart."""
+_MANY: Final = 14
+"""Instants from which each of seven parts has at least two, so that its lowest means something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Thirds of a curve.
+
+    Attributes:
+        rises: by how much the floor rose in each third; negative where it sank.
+        rates: the same per second.
+        fall: the deepest fall from any value to a later one: the size of ordinary ups and downs.
+        level: the floor of the last part.
+        marks_ns: where the thirds begin and end.
+    """
+
+    rises: tuple[int, int, int]
+    rates: tuple[float, float, float]
+    fall: int
+    level: int
+    marks_ns: tuple[int, int, int, int]
+
+    @property
+    def keeps_rising(self) -> bool:
+        """Whether each third rose, the later two by more than it ever fell."""
+        first, second, third = self.rises
+        return first > 0 and second > 0 and third > 0 and min(second, third) > self.fall
+
+    @property
+    def rises_at_the_end(self) -> bool:
+        """Whether the last third rose by more than the curve ever fell."""
+        return self.rises[2] > self.fall
+
+    @property
+    def creeps(self) -> bool:
+        """Whether the floor rises although the ups and downs are larger than its steps."""
+        _, second, third = self.rises
+        return second > 0 and third > 0 and second + third >= self.fall
+
+    @property
+    def pace(self) -> float:
+        """Rate of the last third, compared with the mean rate before; 1 is steady."""
+        before = (self.rises[0] + self.rises[1]) / max(1, self.marks_ns[2] - self.marks_ns[0])
+        last = self.rises[2] / max(1, self.marks_ns[3] - self.marks_ns[2])
+        return last / before if before > 0 else 1.0
+
+
+def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
+    """Measure a curve; None if it has too few instants."""
+    count = len(values)
+    if count < _FEWEST:
+        return None
+    parts = 7 if count >= _MANY else 4
+    edges = [part * count // parts for part in range(parts + 1)]
+    floors = [min(values[edges[part] : edges[part + 1]]) for part in range(parts)]
+    step = (parts - 1) // 3
+    levels = floors[::step]
+    starts = [times_ns[edges[part]] for part in range(0, parts, step)]
+    rises = (levels[1] - levels[0], levels[2] - levels[1], levels[3] - levels[2])
+    spans = [max(1, starts[third + 1] - starts[third]) / 1e9 for third in range(3)]
+    return Shape(
+        rises=rises,
+        rates=(rises[0] / spans[0], rises[1] / spans[1], rises[2] / spans[2]),
+        fall=largest_fall(tuple(values)),
+        level=levels[3],
+        marks_ns=(starts[0], starts[1], starts[2], starts[3]),
+    )

@@ -1,0 +1,619 @@
+/* How the probe gets in, takes orders, and leaves.
+ *
+ * Frida's injector loads this object with dlopen and calls cgoleak_entry on a thread of its own.
+ * The entry copies the object into a mapping that nobody unmaps (a memfd named cgoleak-probe) and
+ * starts a bare thread there; then Frida takes away all that it brought. The copy stays when
+ * measuring ends, without hooks and without a thread, because threads may still be on their way
+ * out of it; the next attach starts the same copy again. */
+#include "state.h"
+
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+#ifndef CG_BUILD
+#define CG_BUILD 0
+#endif
+
+struct cg_header cgoleak_header = {
+    .magic = CG_MAGIC,
+    .version = CG_VERSION,
+    .build = CG_BUILD,
+    .shared_fd = -1,
+    .command_fd = -1,
+    .event_fd = -1,
+};
+/* The name under which the driver finds it; our own code reaches it without a relocation. */
+extern struct cg_header cgoleak_header_at __attribute__((alias("cgoleak_header"), visibility("default")));
+struct cg_tables T;
+struct cg_resident *R;
+
+#define CG_TICK_MS 50u
+#define CG_CONTROL_STACK (64u * 1024u)
+#define CG_QUIET_MS 2000u
+
+static int cg_command_in = -1; /* our end of the command pipe */
+static uint64_t cg_control_stack;
+static uint64_t cg_began_ms;
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+static uint64_t cg_part(uint64_t *at, uint64_t size)
+{
+    uint64_t here = *at;
+    *at = (here + size + 4095) & ~4095ull;
+    return here;
+}
+
+/* Offsets of all parts; returns the size of the whole. */
+static uint64_t cg_plan(struct cg_shared *s)
+{
+    uint64_t at = 0;
+    cg_part(&at, sizeof *s);
+    s->modules_at[0] = cg_part(&at, CG_MAX_MODULES * sizeof(struct cg_module));
+    s->modules_at[1] = cg_part(&at, CG_MAX_MODULES * sizeof(struct cg_module));
+    s->slots_at = cg_part(&at, CG_MAX_SLOTS * sizeof(struct cg_slot));
+    s->shards_at = cg_part(&at, CG_SHARDS * sizeof(struct cg_shard));
+    s->stacks_at = cg_part(&at, CG_MAX_STACKS * sizeof(struct cg_stack));
+    s->stack_index_at = cg_part(&at, 2 * CG_MAX_STACKS * sizeof(uint32_t));
+    s->pool_at = cg_part(&at, CG_POOL_WORDS * sizeof(uint64_t));
+    s->rules_at = cg_part(&at, CG_RULES * sizeof(struct cg_rule_entry));
+    s->memos_at = cg_part(&at, (uint64_t)CG_MAX_THREADS * CG_MEMOS * sizeof(struct cg_memo));
+    s->regions_at = cg_part(&at, CG_REGIONS * sizeof(struct cg_region));
+    s->rows_at = cg_part(&at, (uint64_t)CG_SHARDS * CG_MAX_STACKS * sizeof(struct cg_row));
+    for (uint32_t level = 0; level < CG_LEVELS; level++)
+        s->levels_at[level] = cg_part(&at, (1ull << (CG_LEVEL0_BITS + level)) * sizeof(struct cg_block));
+    s->size = at;
+    return at;
+}
+
+static void cg_point(char *base, const struct cg_shared *plan)
+{
+    T.shared = (struct cg_shared *)base;
+    T.modules[0] = (struct cg_module *)(base + plan->modules_at[0]);
+    T.modules[1] = (struct cg_module *)(base + plan->modules_at[1]);
+    T.slots = (struct cg_slot *)(base + plan->slots_at);
+    T.shards = (struct cg_shard *)(base + plan->shards_at);
+    T.rows = (struct cg_row *)(base + plan->rows_at);
+    T.stacks = (struct cg_stack *)(base + plan->stacks_at);
+    T.stack_index = (uint32_t *)(base + plan->stack_index_at);
+    T.pool = (uint64_t *)(base + plan->pool_at);
+    T.rules = (struct cg_rule_entry *)(base + plan->rules_at);
+    T.memos = (struct cg_memo *)(base + plan->memos_at);
+    T.regions = (struct cg_region *)(base + plan->regions_at);
+    for (uint32_t level = 0; level < CG_LEVELS; level++)
+        T.levels[level] = (struct cg_block *)(base + plan->levels_at[level]);
+}
+
+/* --- slots ----------------------------------------------------------------------------------- */
+
+static int cg_peek(uint64_t address, uint64_t *value)
+{
+    struct {
+        uint64_t base, size;
+    } remote = {address, 8}, local = {(uint64_t)value, 8};
+    return cg_sys6(CG_NR_PROCESS_VM_READV, cgoleak_header.owner_pid, &local, 1, &remote, 1, 0) == 8;
+}
+
+/* One aligned eight-byte store. Pages that the loader made read-only (RELRO) are opened for it and
+ * closed again; mprotect fails, and nothing is stored, if the module has gone. */
+static int cg_poke(const struct cg_slot *slot, uint64_t value)
+{
+    uint64_t page = slot->address & ~4095ull;
+    int closed = !(slot->prot & CG_PROT_WRITE);
+    if (closed && cg_sys3(CG_NR_MPROTECT, page, 4096, slot->prot | CG_PROT_WRITE) != 0)
+        return 0;
+    __atomic_store_n((uint64_t *)slot->address, value, __ATOMIC_SEQ_CST);
+    if (closed)
+        cg_sys3(CG_NR_MPROTECT, page, 4096, slot->prot);
+    return 1;
+}
+
+/* Keeps dlclose out while slots are stored to. Gives up waiting after two seconds: each store is
+ * preceded by a look whether the slot is still there. */
+static void cg_patching_begin(void)
+{
+    for (uint32_t waited = 0; waited < 2000; waited++) {
+        __atomic_store_n(&cg_patching, 1u, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&cg_unloading, __ATOMIC_SEQ_CST) == 0)
+            return;
+        __atomic_store_n(&cg_patching, 0u, __ATOMIC_SEQ_CST);
+        cg_sleep_ms(1);
+    }
+    __atomic_store_n(&cg_patching, 1u, __ATOMIC_SEQ_CST);
+}
+
+static void cg_patching_end(void)
+{
+    __atomic_store_n(&cg_patching, 0u, __ATOMIC_SEQ_CST);
+}
+
+static int cg_is_releasing(uint32_t function)
+{
+    return function == CG_FREE || function == CG_MUNMAP || function == CG_DLCLOSE;
+}
+
+/* Frees are hooked before allocations and let go after them: a block that is entered must not be
+ * freed past us. Returns the number of slots that could not be taken. */
+static uint32_t cg_install(uint32_t first, uint32_t last)
+{
+    uint32_t failed = 0;
+    cg_patching_begin();
+    for (int releasing = 1; releasing >= 0; releasing--)
+        for (uint32_t i = first; i < last && i < CG_MAX_SLOTS; i++) {
+            struct cg_slot *slot = &T.slots[i];
+            if (slot->state != CG_SLOT_WANTED || slot->function >= CG_FUNCTIONS ||
+                cg_is_releasing(slot->function) != releasing)
+                continue;
+            uint64_t now;
+            if (!cg_peek(slot->address, &now)) {
+                slot->state = CG_SLOT_GONE;
+                failed++;
+            } else if (now != slot->original) {
+                slot->state = CG_SLOT_FOREIGN; /* bound or changed since the driver looked */
+                failed++;
+            } else if (cg_poke(slot, cgoleak_header.hook[slot->function])) {
+                slot->state = CG_SLOT_TAKEN;
+            } else {
+                slot->state = CG_SLOT_GONE;
+                failed++;
+            }
+        }
+    cg_patching_end();
+    return failed;
+}
+
+/* A thread that was in the lazy binder while its slot was taken overwrites it afterwards. */
+static uint32_t cg_verify(void)
+{
+    uint32_t again = 0;
+    cg_patching_begin();
+    for (uint32_t i = 0; i < T.shared->slots_count && i < CG_MAX_SLOTS; i++) {
+        struct cg_slot *slot = &T.slots[i];
+        uint64_t now;
+        if (slot->state != CG_SLOT_TAKEN)
+            continue;
+        if (!cg_peek(slot->address, &now)) {
+            slot->state = CG_SLOT_GONE;
+        } else if (now == cgoleak_header.real[slot->function]) {
+            /* It is bound now; that is what it would hold without us. */
+            slot->original = now;
+            cg_poke(slot, cgoleak_header.hook[slot->function]);
+            again++;
+        }
+    }
+    cg_patching_end();
+    return again;
+}
+
+static uint32_t cg_restore(void)
+{
+    uint32_t failed = 0;
+    cg_patching_begin();
+    for (int releasing = 0; releasing <= 1; releasing++)
+        for (uint32_t i = 0; i < T.shared->slots_count && i < CG_MAX_SLOTS; i++) {
+            struct cg_slot *slot = &T.slots[i];
+            uint64_t now;
+            if (slot->state != CG_SLOT_TAKEN || cg_is_releasing(slot->function) != releasing)
+                continue;
+            if (!cg_peek(slot->address, &now)) {
+                slot->state = CG_SLOT_GONE;
+            } else if (now != cgoleak_header.hook[slot->function]) {
+                slot->state = CG_SLOT_FOREIGN; /* somebody else has it now: leave it alone */
+            } else if (cg_poke(slot, slot->original)) {
+                slot->state = CG_SLOT_RESTORED;
+            } else {
+                slot->state = CG_SLOT_GONE;
+                failed++;
+            }
+        }
+    cg_patching_end();
+    return failed;
+}
+
+/* --- leaving --------------------------------------------------------------------------------- */
+
+static int cg_somebody_inside(void)
+{
+    if (CG_LOAD(&R->overflow.inside) != 0)
+        return 1;
+    for (uint32_t i = 0; i < CG_MAX_THREADS; i++)
+        if (CG_LOAD(&R->threads[i].key) != 0 && CG_LOAD(&R->threads[i].inside) != 0)
+            return 1;
+    return 0;
+}
+
+/* Turns the hooks off and waits until no thread is between cg_enter and cg_leave. */
+static int cg_quiesce(void)
+{
+    CG_STORE(&R->enabled, 0);
+    if (cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_PRIVATE_EXPEDITED, 0, 0) != 0)
+        cg_sleep_ms(100); /* no membarrier: store buffers drain long before that */
+    for (uint32_t waited = 0; waited < CG_QUIET_MS; waited++) {
+        if (!cg_somebody_inside())
+            return 1;
+        cg_sleep_ms(1);
+    }
+    return 0;
+}
+
+static void cg_close(int32_t *fd)
+{
+    int32_t was = __atomic_exchange_n(fd, -1, __ATOMIC_ACQ_REL);
+    if (was >= 0)
+        cg_sys1(CG_NR_CLOSE, was);
+}
+
+/* Unmaps the stack it stands on, and ends the thread. */
+static __attribute__((noreturn)) void cg_vanish(uint64_t stack, uint64_t size)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("syscall\n  mov %2, %%eax\n  xor %%edi, %%edi\n  syscall\n  hlt"
+                     :
+                     : "a"((long)CG_NR_MUNMAP), "D"(stack), "i"(CG_NR_EXIT), "S"(size)
+                     : "rcx", "r11", "memory");
+#else
+    register long x8 __asm__("x8") = CG_NR_MUNMAP;
+    register uint64_t x0 __asm__("x0") = stack;
+    register uint64_t x1 __asm__("x1") = size;
+    __asm__ volatile("svc 0\n  mov x8, %3\n  mov x0, #0\n  svc 0\n  brk #0"
+                     :
+                     : "r"(x8), "r"(x0), "r"(x1), "i"(CG_NR_EXIT)
+                     : "memory");
+#endif
+    __builtin_unreachable();
+}
+
+static __attribute__((noreturn)) void cg_leave_target(uint32_t reason)
+{
+    struct cg_header *h = &cgoleak_header;
+    CG_STORE(&h->state, CG_STOPPING);
+    uint32_t failed = cg_restore();
+    int quiet = cg_quiesce();
+    T.shared->slots_failed = failed;
+    CG_STORE_RELEASE(&T.shared->detached, 1u);
+    h->reason = reason;
+    h->leftover = quiet ? 0 : 1;
+    if (quiet)
+        cg_sys2(CG_NR_MUNMAP, h->shared, h->shared_size);
+    cg_close(&h->shared_fd);
+    cg_close(&h->command_fd);
+    cg_close(&h->event_fd);
+    cg_close(&T.event_fd);
+    cg_close(&cg_command_in);
+    CG_STORE(&h->shared, 0);
+    uint64_t stack = cg_control_stack;
+    CG_STORE(&h->control_tid, 0);
+    CG_STORE_RELEASE(&h->state, (uint32_t)CG_IDLE);
+    cg_vanish(stack, CG_CONTROL_STACK);
+}
+
+/* --- the control thread ---------------------------------------------------------------------- */
+
+static void cg_tick(void)
+{
+    CG_STORE(&T.shared->tick, (uint32_t)((cg_now_ms() - cg_began_ms) / CG_TICK_MS) + 1);
+    if (T.go.present && T.go.gc_cycles != 0)
+        CG_STORE(&T.shared->gc_cycles, *(const volatile uint32_t *)T.go.gc_cycles);
+}
+
+static void cg_obey(char command)
+{
+    struct cg_shared *s = T.shared;
+    switch (command) {
+    case CG_CMD_INSTALL:
+        T.go = s->go;
+        for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
+            if (s->real[f] != 0)
+                CG_STORE(&cgoleak_header.real[f], s->real[f]);
+        s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
+        CG_STORE_RELEASE(&R->enabled, 1u);
+        break;
+    case CG_CMD_VERIFY:
+        s->cmd_status = cg_verify();
+        break;
+    case CG_CMD_MODULES:
+        CG_STORE_RELEASE(&s->modules_now, s->modules_now ^ 1u);
+        CG_ADD_SHARED(&s->rules_generation, 1u);
+        s->cmd_status = 0;
+        break;
+    default:
+        return;
+    }
+    __atomic_fetch_add(&s->cmd_done, 1u, __ATOMIC_RELEASE);
+}
+
+__attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
+{
+    struct cg_header *h = &cgoleak_header;
+    CG_STORE(&h->control_tid, (int32_t)cg_sys0(CG_NR_GETTID));
+    CG_STORE_RELEASE(&h->state, (uint32_t)CG_RUNNING);
+    uint64_t unheard_since = cg_now_ms();
+    for (;;) {
+        struct {
+            int32_t fd;
+            int16_t events, revents;
+        } wait = {cg_command_in, CG_POLLIN, 0};
+        struct cg_timespec timeout = {0, (int64_t)CG_TICK_MS * 1000000};
+        long ready = cg_sys4(CG_NR_PPOLL, &wait, 1, &timeout, 0);
+        cg_tick();
+        if (CG_LOAD(&h->command_fd) >= 0) {
+            /* The driver has not taken its ends yet. While we hold the write end ourselves, its
+             * death would go unnoticed: so it has ten seconds. */
+            if (cg_now_ms() - unheard_since > 10000)
+                cg_leave_target(CG_REASON_CONTROLLER_GONE);
+        }
+        if (ready <= 0)
+            continue;
+        char command = 0;
+        long got = cg_sys3(CG_NR_READ, cg_command_in, &command, 1);
+        if (got == -CG_EINTR || got == -CG_EAGAIN)
+            continue;
+        if (got <= 0)
+            cg_leave_target(CG_REASON_CONTROLLER_GONE);
+        if (command == CG_CMD_DETACH)
+            cg_leave_target(CG_REASON_ASKED);
+        if (command == 'C') {
+            /* It has opened all three: our copies of its ends are closed. */
+            cg_close(&h->command_fd);
+            cg_close(&h->event_fd);
+            cg_close(&h->shared_fd);
+            __atomic_fetch_add(&T.shared->cmd_done, 1u, __ATOMIC_RELEASE);
+            continue;
+        }
+        cg_obey(command);
+    }
+}
+
+/* A thread that libc does not know: no TLS, no cached stack, nothing left when it ends. */
+static long cg_spawn(uint64_t stack_top)
+{
+    /* CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM */
+    const long flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
+    long result;
+#if defined(__x86_64__)
+    __asm__ volatile("syscall\n"
+                     "  test %%eax, %%eax\n"
+                     "  jnz 1f\n"
+                     "  xor %%ebp, %%ebp\n"
+                     "  call cg_control\n"
+                     "  hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"((long)CG_NR_CLONE), "D"(flags), "S"(stack_top), "d"(0L)
+                     : "rcx", "r11", "memory");
+#else
+    register long x8 __asm__("x8") = CG_NR_CLONE;
+    register long x0 __asm__("x0") = flags;
+    register uint64_t x1 __asm__("x1") = stack_top;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = 0;
+    register long x4 __asm__("x4") = 0;
+    __asm__ volatile("svc 0\n"
+                     "  cbnz x0, 1f\n"
+                     "  mov x29, #0\n"
+                     "  bl cg_control\n"
+                     "  brk #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+                     : "memory", "x30");
+    result = x0;
+#endif
+    return result;
+}
+
+/* --- coming in ------------------------------------------------------------------------------- */
+
+static int cg_fail(uint32_t step, long error)
+{
+    cgoleak_header.step = step;
+    cgoleak_header.error = (int32_t)-error;
+    CG_STORE_RELEASE(&cgoleak_header.state, (uint32_t)CG_FAILED);
+    return 0;
+}
+
+static int cg_make_tables(void)
+{
+    struct cg_header *h = &cgoleak_header;
+    struct cg_shared plan;
+    for (uint32_t i = 0; i < sizeof plan; i++)
+        ((char *)&plan)[i] = 0;
+    uint64_t size = cg_plan(&plan);
+    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-tables", CG_MFD_CLOEXEC);
+    if (cg_is_error(fd))
+        return cg_fail(3, fd);
+    h->shared_fd = (int32_t)fd;
+    long result = cg_sys2(CG_NR_FTRUNCATE, fd, size);
+    if (cg_is_error(result))
+        return cg_fail(4, result);
+    result = cg_mmap(0, size, CG_PROT_READ | CG_PROT_WRITE, CG_MAP_SHARED | CG_MAP_NORESERVE, (int)fd, 0);
+    if (cg_is_error(result))
+        return cg_fail(5, result);
+    char *base = (char *)result;
+    cg_sys3(CG_NR_MADVISE, base, size, CG_MADV_DONTFORK);
+    cg_sys3(CG_NR_MADVISE, base, size, CG_MADV_DONTDUMP);
+    *(struct cg_shared *)base = plan;
+    cg_point(base, &plan);
+    T.shared->magic = CG_MAGIC;
+    T.shared->version = CG_VERSION;
+    T.shared->tick_ms = CG_TICK_MS;
+    T.shared->levels_used = 1;
+    CG_STORE(&h->shared_size, size);
+    CG_STORE(&h->shared, (uint64_t)base);
+    return 1;
+}
+
+static int cg_make_pipes(void)
+{
+    int32_t ends[2];
+    long result = cg_sys2(CG_NR_PIPE2, ends, CG_O_CLOEXEC);
+    if (cg_is_error(result))
+        return cg_fail(6, result);
+    cg_command_in = ends[0];
+    cgoleak_header.command_fd = ends[1];
+    result = cg_sys2(CG_NR_PIPE2, ends, CG_O_CLOEXEC | CG_O_NONBLOCK);
+    if (cg_is_error(result))
+        return cg_fail(7, result);
+    cgoleak_header.event_fd = ends[0];
+    T.event_fd = ends[1];
+    return 1;
+}
+
+static void cg_undo_start(void)
+{
+    struct cg_header *h = &cgoleak_header;
+    if (h->shared != 0)
+        cg_sys2(CG_NR_MUNMAP, h->shared, h->shared_size);
+    h->shared = 0;
+    cg_close(&h->shared_fd);
+    cg_close(&h->command_fd);
+    cg_close(&h->event_fd);
+    cg_close(&cg_command_in);
+    cg_close(&T.event_fd);
+}
+
+/* Starts the resident copy, for the first time or again. Runs in the copy, on Frida's thread. */
+static void cg_start(void)
+{
+    struct cg_header *h = &cgoleak_header;
+    uint32_t idle = CG_IDLE;
+    if (!__atomic_compare_exchange_n(&h->state, &idle, (uint32_t)CG_STARTING, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        uint32_t failed = CG_FAILED;
+        if (!__atomic_compare_exchange_n(&h->state, &failed, (uint32_t)CG_STARTING, 0, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE))
+            return; /* somebody else is measuring */
+    }
+    h->rounds++;
+    h->error = 0;
+    h->step = 0;
+    h->owner_pid = (int32_t)cg_sys0(CG_NR_GETPID);
+    cg_hook_addresses(h->hook);
+    h->shared_fd = h->command_fd = h->event_fd = -1;
+    T.event_fd = cg_command_in = -1;
+    if (R == 0) {
+        long at = cg_mmap(0, sizeof(struct cg_resident), CG_PROT_READ | CG_PROT_WRITE,
+                          CG_MAP_PRIVATE | CG_MAP_ANONYMOUS | CG_MAP_NORESERVE, -1, 0);
+        if (cg_is_error(at)) {
+            cg_fail(2, at);
+            return;
+        }
+        R = (struct cg_resident *)at;
+        h->resident = (uint64_t)at;
+    } else {
+        /* What is kept per thread belongs to tables that are gone. */
+        cg_sys3(CG_NR_MADVISE, &R->overflow, sizeof *R - 4096, 4 /* MADV_DONTNEED */);
+    }
+    cg_sys3(CG_NR_MADVISE, R, 4096, CG_MADV_WIPEONFORK);
+    cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    if (!cg_make_tables() || !cg_make_pipes()) {
+        cg_undo_start();
+        return;
+    }
+    long stack = cg_mmap(0, CG_CONTROL_STACK, CG_PROT_READ | CG_PROT_WRITE,
+                         CG_MAP_PRIVATE | CG_MAP_ANONYMOUS, -1, 0);
+    if (cg_is_error(stack)) {
+        cg_undo_start();
+        cg_fail(8, stack);
+        return;
+    }
+    cg_control_stack = (uint64_t)stack;
+    cg_began_ms = cg_now_ms();
+    cg_tick();
+    uint64_t all = ~0ull, before = 0;
+    cg_sys4(CG_NR_RT_SIGPROCMASK, 2 /* SIG_SETMASK */, &all, &before, 8);
+    long tid = cg_spawn(((uint64_t)stack + CG_CONTROL_STACK) & ~15ull);
+    cg_sys4(CG_NR_RT_SIGPROCMASK, 2, &before, 0, 8);
+    if (cg_is_error(tid)) {
+        cg_sys2(CG_NR_MUNMAP, stack, CG_CONTROL_STACK);
+        cg_undo_start();
+        cg_fail(9, tid);
+    }
+}
+
+/* ELF program header, 64 bit. */
+struct cg_phdr {
+    uint32_t type, flags;
+    uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+
+/* Maps a copy of this object that dlclose cannot take away. No relocation is needed: all its code
+ * is position independent and refers to nothing outside (a test looks for relocations). */
+static char *cg_settle(void)
+{
+    const char *image = __ehdr_start;
+    uint64_t size = ((uint64_t)(_end - image) + 4095) & ~4095ull;
+    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-probe", CG_MFD_CLOEXEC | CG_MFD_EXEC);
+    if (cg_is_error(fd)) /* MFD_EXEC is unknown before Linux 6.3 */
+        fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-probe", CG_MFD_CLOEXEC);
+    if (cg_is_error(fd))
+        return 0;
+    const struct cg_phdr *ph = (const struct cg_phdr *)(image + *(const uint64_t *)(image + 32));
+    uint32_t count = *(const uint16_t *)(image + 56);
+    char *base = 0;
+    if (cg_is_error(cg_sys2(CG_NR_FTRUNCATE, fd, size)))
+        goto out;
+    long at = cg_mmap(0, size, CG_PROT_READ | CG_PROT_WRITE, CG_MAP_SHARED, (int)fd, 0);
+    if (cg_is_error(at))
+        goto out;
+    for (uint32_t i = 0; i < count; i++)
+        if (ph[i].type == 1)
+            for (uint64_t b = 0; b < ph[i].memsz; b++)
+                ((volatile char *)at)[ph[i].vaddr + b] = image[ph[i].vaddr + b];
+    cg_sys2(CG_NR_MUNMAP, at, size);
+    at = cg_mmap(0, size, CG_PROT_NONE, CG_MAP_PRIVATE, (int)fd, 0);
+    if (cg_is_error(at))
+        goto out;
+    base = (char *)at;
+    for (uint32_t i = 0; i < count; i++) {
+        if (ph[i].type != 1)
+            continue;
+        uint64_t lo = ph[i].vaddr & ~4095ull, hi = (ph[i].vaddr + ph[i].memsz + 4095) & ~4095ull;
+        int prot = (ph[i].flags & 4 ? CG_PROT_READ : 0) | (ph[i].flags & 2 ? CG_PROT_WRITE : 0) |
+                   (ph[i].flags & 1 ? CG_PROT_EXEC : 0);
+        if (cg_is_error(cg_mmap((uint64_t)base + lo, hi - lo, prot, CG_MAP_PRIVATE | CG_MAP_FIXED, (int)fd, lo))) {
+            cg_sys2(CG_NR_MUNMAP, base, size);
+            base = 0;
+            break;
+        }
+    }
+out:
+    cg_sys1(CG_NR_CLOSE, fd);
+    return base;
+}
+
+static uint64_t cg_hex(const char *s)
+{
+    uint64_t value = 0;
+    for (; *s != 0; s++) {
+        uint64_t digit;
+        if (*s >= '0' && *s <= '9')
+            digit = (uint64_t)(*s - '0');
+        else if (*s >= 'a' && *s <= 'f')
+            digit = (uint64_t)(*s - 'a' + 10);
+        else
+            return 0;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* data: address of an idle resident copy's start function in hex, or 0 to settle a new one. */
+__attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
+{
+    (void)state;
+    *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
+    uint64_t start = cg_hex(data);
+    if (start == 0) {
+        char *copy = cg_settle();
+        if (copy == 0)
+            return;
+        uint64_t shift = (uint64_t)copy - (uint64_t)__ehdr_start;
+        struct cg_header *theirs = (struct cg_header *)((uint64_t)&cgoleak_header + shift);
+        theirs->image_start = (uint64_t)copy;
+        theirs->image_size = ((uint64_t)(_end - __ehdr_start) + 4095) & ~4095ull;
+        theirs->start = (uint64_t)cg_start + shift;
+        start = theirs->start;
+    }
+    ((void (*)(void))start)();
+}

@@ -1,0 +1,343 @@
+/* What a taken-over slot leads to.
+ *
+ * Rules, in the order of what a mistake costs:
+ *  - never block, fault, or call into Go; call libc only for what the caller asked for;
+ *  - errno is what the provider left: no libc call comes after it;
+ *  - a block is entered after the provider gave it and taken out before the provider gets it back,
+ *    so that its address belongs to one thread at every moment;
+ *  - a function whose result depends on who calls it (dlopen looks for its caller's RUNPATH, dlsym
+ *    for the module after it) is never called from here: it is jumped to. */
+#include "state.h"
+
+#define REAL(index, type) ((type)CG_LOAD(&cgoleak_header.real[index]))
+#define HERE ((uint64_t)__builtin_dwarf_cfa())
+#define CALLER ((uint64_t)__builtin_return_address(0))
+#define CALLER_FP (*(const uint64_t *)__builtin_frame_address(0))
+
+uint32_t cg_unloading;
+uint32_t cg_patching;
+
+static struct cg_thread *cg_claim(uint64_t key)
+{
+    uint32_t start = (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 40);
+    for (uint32_t probe = 0; probe < 64; probe++) {
+        struct cg_thread *t = &R->threads[(start + probe) & (CG_MAX_THREADS - 1)];
+        uint64_t there = CG_LOAD(&t->key);
+        if (there == 0 && __atomic_compare_exchange_n(&t->key, &there, key, 0, __ATOMIC_ACQ_REL,
+                                                      __ATOMIC_RELAXED)) {
+            t->index = ~0u;
+            return t;
+        }
+        if (there == key)
+            return t;
+    }
+    return &R->overflow;
+}
+
+static inline struct cg_thread *cg_thread_here(void)
+{
+    uint64_t key = cg_thread_pointer();
+    uint32_t start = (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 40);
+    struct cg_thread *t = &R->threads[start & (CG_MAX_THREADS - 1)];
+    return CG_LIKELY(CG_LOAD(&t->key) == key) ? t : cg_claim(key);
+}
+
+struct cg_thread *cg_enter(void)
+{
+    if (CG_UNLIKELY(R == 0 || !CG_LOAD(&R->enabled)))
+        return 0;
+    struct cg_thread *t = cg_thread_here();
+    if (CG_LIKELY(t != &R->overflow))
+        t->inside++;
+    else
+        CG_ADD_SHARED(&t->inside, 1u);
+    /* The store must be seen before the load that follows. Here only the compiler is held back;
+     * whoever turns the hooks off makes up for it with membarrier(2). */
+    CG_COMPILER_BARRIER();
+    if (CG_UNLIKELY(!CG_LOAD(&R->enabled))) {
+        cg_leave(t);
+        return 0;
+    }
+    if (CG_UNLIKELY(t->index == ~0u && t != &R->overflow))
+        t->index = CG_ADD_SHARED(&T.shared->threads_used, 1u);
+    return t;
+}
+
+static __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64_t sp, uint64_t pc,
+                                              uint64_t fp)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp));
+    cg_leave(t);
+}
+
+static __attribute__((noinline)) int cg_died(void *block, struct cg_block *old, int *cleaned)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return 0;
+    *cleaned = cg_is_cleaner();
+    int found = cg_block_remove(t, (uint64_t)block, *cleaned, old);
+    cg_leave(t);
+    return found;
+}
+
+#define BORN(block, size) \
+    do { \
+        if (CG_LIKELY((block) != 0)) \
+            cg_born((block), (uint64_t)(size), HERE, CALLER, CALLER_FP); \
+    } while (0)
+
+static void *cg_malloc(size_t size)
+{
+    void *block = REAL(CG_MALLOC, void *(*)(size_t))(size);
+    BORN(block, size);
+    return block;
+}
+
+static void *cg_calloc(size_t count, size_t size)
+{
+    void *block = REAL(CG_CALLOC, void *(*)(size_t, size_t))(count, size);
+    BORN(block, count * size);
+    return block;
+}
+
+static void *cg_valloc(size_t size)
+{
+    void *block = REAL(CG_VALLOC, void *(*)(size_t))(size);
+    BORN(block, size);
+    return block;
+}
+
+static void *cg_pvalloc(size_t size)
+{
+    void *block = REAL(CG_PVALLOC, void *(*)(size_t))(size);
+    BORN(block, size);
+    return block;
+}
+
+static void *cg_memalign(size_t alignment, size_t size)
+{
+    void *block = REAL(CG_MEMALIGN, void *(*)(size_t, size_t))(alignment, size);
+    BORN(block, size);
+    return block;
+}
+
+static void *cg_aligned_alloc(size_t alignment, size_t size)
+{
+    void *block = REAL(CG_ALIGNED_ALLOC, void *(*)(size_t, size_t))(alignment, size);
+    BORN(block, size);
+    return block;
+}
+
+static int cg_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    int result = REAL(CG_POSIX_MEMALIGN, int (*)(void **, size_t, size_t))(out, alignment, size);
+    if (result == 0)
+        BORN(*out, size);
+    return result;
+}
+
+static void cg_free(void *block)
+{
+    struct cg_block old;
+    int cleaned;
+    if (block != 0)
+        cg_died(block, &old, &cleaned);
+    REAL(CG_FREE, void (*)(void *))(block);
+}
+
+/* A realloc is a free and a birth. The old block is taken out first, since its address may be
+ * handed to another thread before realloc returns; if realloc refuses, it is put back. */
+static void *cg_realloc(void *block, size_t size)
+{
+    struct cg_block old;
+    int cleaned = 0;
+    int found = block != 0 && cg_died(block, &old, &cleaned);
+    void *moved = REAL(CG_REALLOC, void *(*)(void *, size_t))(block, size);
+    if (CG_UNLIKELY(moved == 0 && block != 0 && size != 0 && found)) {
+        struct cg_thread *t = cg_enter();
+        if (t != 0) {
+            cg_block_restore(t, (uint64_t)block, &old, cleaned);
+            cg_leave(t);
+        }
+        return moved;
+    }
+    BORN(moved, size);
+    return moved;
+}
+
+static void *cg_reallocarray(void *block, size_t count, size_t size)
+{
+    struct cg_block old;
+    int cleaned = 0;
+    int found = block != 0 && cg_died(block, &old, &cleaned);
+    void *moved = REAL(CG_REALLOCARRAY, void *(*)(void *, size_t, size_t))(block, count, size);
+    if (CG_UNLIKELY(moved == 0 && block != 0 && count != 0 && size != 0 && found)) {
+        struct cg_thread *t = cg_enter();
+        if (t != 0) {
+            cg_block_restore(t, (uint64_t)block, &old, cleaned);
+            cg_leave(t);
+        }
+        return moved;
+    }
+    BORN(moved, count * size);
+    return moved;
+}
+
+/* --- application mmaps ----------------------------------------------------------------------- */
+
+#define CG_IS_MAPPING(p) ((uint64_t)(p) < (uint64_t)-4095)
+
+static __attribute__((noinline)) void cg_mapped(void *at, uint64_t size, int flags, uint64_t sp,
+                                                uint64_t pc, uint64_t fp)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    /* The runtime maps its heap through x_cgo_mmap: that is Go memory, told elsewhere. */
+    if (!cg_is_runtime_call()) {
+        if (flags & CG_MAP_FIXED)
+            cg_region_remove(t, (uint64_t)at, size);
+        cg_region_insert(t, (uint64_t)at, size, cg_stack_of(t, sp, pc, fp));
+    }
+    cg_leave(t);
+}
+
+static void *cg_hook_mmap(void *at, size_t size, int prot, int flags, int fd, long offset)
+{
+    void *got = REAL(CG_MMAP, void *(*)(void *, size_t, int, int, int, long))(at, size, prot, flags, fd,
+                                                                              offset);
+    /* PROT_NONE only reserves addresses; files are told by the kernel as file pages. */
+    if (CG_IS_MAPPING(got) && prot != CG_PROT_NONE && (flags & CG_MAP_ANONYMOUS))
+        cg_mapped(got, (size + 4095) & ~4095ull, flags, HERE, CALLER, CALLER_FP);
+    return got;
+}
+
+static __attribute__((noinline)) void cg_unmapped(void *at, uint64_t size)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    cg_region_remove(t, (uint64_t)at, size);
+    cg_leave(t);
+}
+
+static int cg_hook_munmap(void *at, size_t size)
+{
+    cg_unmapped(at, (size + 4095) & ~4095ull);
+    return REAL(CG_MUNMAP, int (*)(void *, size_t))(at, size);
+}
+
+static void *cg_hook_mremap(void *at, size_t old_size, size_t size, int flags, void *fixed)
+{
+    void *got = REAL(CG_MREMAP, void *(*)(void *, size_t, size_t, int, void *))(at, old_size, size, flags,
+                                                                                fixed);
+    if (CG_IS_MAPPING(got)) {
+        cg_unmapped(at, (old_size + 4095) & ~4095ull);
+        cg_mapped(got, (size + 4095) & ~4095ull, 0, HERE, CALLER, CALLER_FP);
+    }
+    return got;
+}
+
+/* --- libraries that come and go -------------------------------------------------------------- */
+
+#define CG_DLSYM_WAIT_MS 250u
+
+/* Called before the jump to dlopen, dlmopen or dlsym; returns the address to jump to. The driver
+ * is told, and takes over the slots of what has come. It cannot do so before dlopen returns, and
+ * dlopen must not be wrapped; but before the library is used there is a dlsym: the first one after
+ * a dlopen waits for the driver, a quarter of a second at most. */
+__attribute__((used, visibility("hidden"))) uint64_t cg_before_dl(uint64_t function)
+{
+    struct cg_thread *t = cg_enter();
+    if (t != 0) {
+        struct cg_shared *s = T.shared;
+        char byte = (char)function;
+        if (function != CG_DLSYM) {
+            CG_ADD_SHARED(&s->dl_opens, 1u);
+            CG_ADD_SHARED(&s->dl_wanted, 1u);
+            cg_sys3(CG_NR_WRITE, T.event_fd, &byte, 1);
+        } else if (CG_LOAD(&s->dl_opens) != CG_LOAD(&s->dl_waited)) {
+            CG_STORE(&s->dl_waited, CG_LOAD(&s->dl_opens));
+            uint32_t wanted = CG_ADD_SHARED(&s->dl_wanted, 1u) + 1;
+            cg_sys3(CG_NR_WRITE, T.event_fd, &byte, 1);
+            uint32_t waited = 0;
+            while ((int32_t)(CG_LOAD_ACQUIRE(&s->dl_done) - wanted) < 0 && CG_LOAD(&R->enabled)) {
+                if (++waited > CG_DLSYM_WAIT_MS) {
+                    CG_ADD_SHARED(&s->dl_timeouts, 1u);
+                    break;
+                }
+                cg_sleep_ms(1);
+            }
+        }
+        cg_leave(t);
+    }
+    return CG_LOAD(&cgoleak_header.real[function]);
+}
+
+#if defined(__x86_64__)
+#define CG_JUMP_HOOK(name, index) \
+    __attribute__((visibility("hidden"))) void name(void); \
+    __asm__(".text\n.p2align 4\n.hidden " #name "\n.globl " #name "\n.type " #name ", @function\n" #name ":\n" \
+            "  push %rdi\n  push %rsi\n  push %rdx\n  push %rcx\n  push %r8\n" \
+            "  mov $" #index ", %edi\n  call cg_before_dl\n" \
+            "  pop %r8\n  pop %rcx\n  pop %rdx\n  pop %rsi\n  pop %rdi\n  jmp *%rax\n" \
+            ".size " #name ", .-" #name "\n")
+#else
+#define CG_JUMP_HOOK(name, index) \
+    __attribute__((visibility("hidden"))) void name(void); \
+    __asm__(".text\n.p2align 4\n.hidden " #name "\n.globl " #name "\n.type " #name ", %function\n" #name ":\n" \
+            "  stp x29, x30, [sp, #-48]!\n  mov x29, sp\n  stp x0, x1, [sp, #16]\n  stp x2, x3, [sp, #32]\n" \
+            "  mov x0, #" #index "\n  bl cg_before_dl\n  mov x16, x0\n" \
+            "  ldp x0, x1, [sp, #16]\n  ldp x2, x3, [sp, #32]\n  ldp x29, x30, [sp], #48\n  br x16\n" \
+            ".size " #name ", .-" #name "\n")
+#endif
+
+_Static_assert(CG_DLOPEN == 13 && CG_DLMOPEN == 14 && CG_DLSYM == 16, "the numbers in the assembly");
+CG_JUMP_HOOK(cg_hook_dlopen, 13);
+CG_JUMP_HOOK(cg_hook_dlmopen, 14);
+CG_JUMP_HOOK(cg_hook_dlsym, 16);
+
+/* While a library is being unmapped no slot may be stored to, and the other way round. */
+static int cg_hook_dlclose(void *handle)
+{
+    __atomic_fetch_add(&cg_unloading, 1u, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&cg_patching, __ATOMIC_SEQ_CST) != 0)
+        cg_sleep_ms(1);
+    int result = REAL(CG_DLCLOSE, int (*)(void *))(handle);
+    __atomic_fetch_sub(&cg_unloading, 1u, __ATOMIC_SEQ_CST);
+    struct cg_thread *t = cg_enter();
+    if (t != 0) {
+        char byte = CG_DLCLOSE;
+        /* What lies at these addresses next has other unwind rules. */
+        CG_ADD_SHARED(&T.shared->rules_generation, 1u);
+        CG_ADD_SHARED(&T.shared->dl_wanted, 1u);
+        cg_sys3(CG_NR_WRITE, T.event_fd, &byte, 1);
+        cg_leave(t);
+    }
+    return result;
+}
+
+void cg_hook_addresses(uint64_t *hook)
+{
+    hook[CG_MALLOC] = (uint64_t)cg_malloc;
+    hook[CG_CALLOC] = (uint64_t)cg_calloc;
+    hook[CG_REALLOC] = (uint64_t)cg_realloc;
+    hook[CG_REALLOCARRAY] = (uint64_t)cg_reallocarray;
+    hook[CG_FREE] = (uint64_t)cg_free;
+    hook[CG_POSIX_MEMALIGN] = (uint64_t)cg_posix_memalign;
+    hook[CG_ALIGNED_ALLOC] = (uint64_t)cg_aligned_alloc;
+    hook[CG_MEMALIGN] = (uint64_t)cg_memalign;
+    hook[CG_VALLOC] = (uint64_t)cg_valloc;
+    hook[CG_PVALLOC] = (uint64_t)cg_pvalloc;
+    hook[CG_MMAP] = (uint64_t)cg_hook_mmap;
+    hook[CG_MUNMAP] = (uint64_t)cg_hook_munmap;
+    hook[CG_MREMAP] = (uint64_t)cg_hook_mremap;
+    hook[CG_DLOPEN] = (uint64_t)cg_hook_dlopen;
+    hook[CG_DLMOPEN] = (uint64_t)cg_hook_dlmopen;
+    hook[CG_DLCLOSE] = (uint64_t)cg_hook_dlclose;
+    hook[CG_DLSYM] = (uint64_t)cg_hook_dlsym;
+}

@@ -1,0 +1,234 @@
+/* The wire layout: what the probe in the target and the driver outside both read and write.
+ *
+ * One definition. cgoleak/probe/wire.py mirrors it with ctypes, and a native test compiles this
+ * header and compares every offset. Change anything here: raise CG_VERSION.
+ *
+ * All integers are little endian and 8-byte aligned; every pointer is an address in the target.
+ */
+#ifndef CGOLEAK_LAYOUT_H
+#define CGOLEAK_LAYOUT_H
+
+#include <stdint.h>
+
+#define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
+#define CG_VERSION 1u
+
+/* Room. The memfd is sparse: only touched pages cost memory. */
+#define CG_MAX_MODULES 1024u
+#define CG_MAX_SLOTS 32768u
+#define CG_MAX_THREADS 4096u  /* power of two */
+#define CG_MAX_STACKS (1u << 17)
+#define CG_MAX_FRAMES 256u
+#define CG_SHARDS 64u
+#define CG_POOL_WORDS (1u << 23) /* return addresses of all stacks: 64 MiB */
+#define CG_RULES (1u << 14)
+#define CG_LEVELS 14u
+#define CG_LEVEL0_BITS 12u /* entries of the first level of the block table, as a power of two */
+#define CG_REGIONS 16384u  /* application mmaps: power of two */
+#define CG_MEMOS 8u        /* remembered stacks per thread: power of two */
+#define CG_MEMO_FRAMES 64u
+
+/* What a slot leads to. The order is that of the hook table in hooks.c. */
+enum cg_function {
+    CG_MALLOC,
+    CG_CALLOC,
+    CG_REALLOC,
+    CG_REALLOCARRAY,
+    CG_FREE,
+    CG_POSIX_MEMALIGN,
+    CG_ALIGNED_ALLOC,
+    CG_MEMALIGN,
+    CG_VALLOC,
+    CG_PVALLOC,
+    CG_MMAP,
+    CG_MUNMAP,
+    CG_MREMAP,
+    CG_DLOPEN,
+    CG_DLMOPEN,
+    CG_DLCLOSE,
+    CG_DLSYM,
+    CG_FUNCTIONS
+};
+
+/* Life of the resident part. IDLE: nothing hooked, no thread, may be started again. */
+enum cg_state { CG_IDLE = 0, CG_STARTING = 1, CG_RUNNING = 2, CG_STOPPING = 3, CG_FAILED = 4 };
+
+/* Why the control thread stopped measuring. */
+enum cg_reason { CG_REASON_NONE = 0, CG_REASON_ASKED = 1, CG_REASON_CONTROLLER_GONE = 2 };
+
+/* Commands: one byte through the pipe; arguments lie in struct cg_shared. */
+enum cg_command {
+    CG_CMD_INSTALL = 'I', /* take over the slots [cmd_first, cmd_last) */
+    CG_CMD_VERIFY = 'V',  /* put back hooks that the lazy binder overwrote */
+    CG_CMD_MODULES = 'M', /* the other module table is complete: use it */
+    CG_CMD_DETACH = 'D',  /* restore everything and end */
+};
+
+enum cg_slot_state { CG_SLOT_FREE = 0, CG_SLOT_WANTED = 1, CG_SLOT_TAKEN = 2, CG_SLOT_RESTORED = 3, CG_SLOT_FOREIGN = 4, CG_SLOT_GONE = 5 };
+
+/* In the data of the resident part; found by its symbol, read through /proc/PID/mem. */
+struct cg_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t state;        /* enum cg_state */
+    uint64_t build;        /* first eight bytes of the build id: same code, same layout */
+    uint64_t image_start;  /* where the resident copy lies */
+    uint64_t image_size;
+    uint64_t start;        /* address of the function that starts it again */
+    uint64_t resident;     /* struct cg_resident */
+    uint64_t shared;       /* struct cg_shared, 0 while idle */
+    uint64_t shared_size;
+    int32_t owner_pid;     /* process that owns this copy: a forked child has the parent's */
+    int32_t shared_fd;     /* memfd of the tables, until the driver says it has it */
+    int32_t command_fd;    /* write end of the command pipe, until the driver has it */
+    int32_t event_fd;      /* read end of the event pipe, until the driver has it */
+    int32_t control_tid;
+    int32_t error;         /* errno of a failed start */
+    uint32_t step;         /* where a failed start stood */
+    uint32_t rounds;       /* how often it was started */
+    uint32_t reason;       /* enum cg_reason, of the last stop */
+    uint32_t leftover;     /* 1: the tables could not be unmapped, a thread was still inside */
+    uint64_t real[CG_FUNCTIONS]; /* the providers; kept, so that late callers pass through */
+    uint64_t hook[CG_FUNCTIONS]; /* our functions */
+};
+
+/* A mapped ELF file. Same as struct cg_module of ehframe.h; compared by a test. */
+
+/* What the hook must know of the Go runtime; from cgoleak/target/goruntime.py. */
+struct cg_go {
+    uint64_t present; /* 0: no Go stacks */
+    int64_t tls_g;    /* g = *(thread pointer + tls_g) */
+    uint32_t g_m;
+    uint32_t g_sched_sp;
+    uint32_t g_sched_bp;
+    uint32_t g_startpc;
+    uint32_t m_g0;
+    uint32_t m_curg;
+    uint32_t m_incgo;
+    uint32_t m_isextra;      /* 0xffffffff: does not exist */
+    uint32_t m_isextra_in_c; /* 0xffffffff: does not exist */
+    uint32_t asm_pad;        /* A = (g0.sched.sp - asm_pad) & ~15 */
+    uint32_t asm_saved_g;    /* saved g at A + this */
+    uint32_t cross_ret;      /* return address of crosscall2's caller, from its stack pointer */
+    uint32_t cross_bp;       /* its rbp */
+    uint32_t cgocall_frame;  /* Go 1.20 and older: asmcgocall has no frame of its own; else 0 */
+    uint32_t spare;
+    /* [start, end) of the assembly body and of its ABI wrapper; 0 where there is no second. */
+    uint64_t asmcgocall[4];
+    uint64_t cgocallback[4];
+    uint64_t goexit[4];
+    uint64_t crosscall2[2];
+    uint64_t text[2];
+    uint64_t cleaners[8];    /* entry PCs of goroutines that run finalizers and cleanups */
+    uint64_t gc_cycles;      /* address of memstats.numgc, 0: unknown */
+};
+
+/* One relocation slot. */
+struct cg_slot {
+    uint64_t address;
+    uint64_t original; /* what it held; restored at the end, to the byte */
+    uint32_t function; /* enum cg_function */
+    uint32_t prot;     /* protection of its page, put back after each store */
+    uint32_t state;    /* enum cg_slot_state */
+    uint32_t module;
+};
+
+/* Totals of one stack in one shard. Outstanding is born less freed, over all shards. */
+struct cg_row {
+    uint64_t born_blocks;
+    uint64_t born_bytes;
+    uint64_t freed_blocks;
+    uint64_t freed_bytes;
+    uint64_t cleaned_blocks;
+    uint64_t lifetime_sum; /* ticks */
+    uint64_t lifetime_max; /* ticks */
+    uint64_t spare;
+};
+
+/* Totals of one shard that belong to no stack. */
+struct cg_shard {
+    uint64_t unmatched_frees; /* blocks from before attach, or freed behind our back */
+    uint64_t unseen_frees;    /* an address was handed out again without a free that we saw */
+    uint64_t dropped_blocks;
+    uint64_t dropped_stacks;
+    uint64_t walks;           /* stacks that had to be walked: the memo did not hold */
+    uint64_t rule_misses;     /* .eh_frame look-ups */
+    uint64_t frees;
+    uint64_t spare;
+};
+
+/* One outstanding block: where it is, whose it is, how big and since when. */
+struct cg_block {
+    uint64_t who;  /* address >> 3 in the upper 44 bits, stack in the lower 20; 0: empty */
+    uint64_t what; /* size in the upper 36 bits, tick of birth in the lower 28 */
+};
+#define CG_STACK_BITS 20u
+#define CG_TICK_BITS 28u
+
+/* One outstanding application mmap. */
+struct cg_region {
+    uint64_t start; /* 0: empty, 1: was used */
+    uint64_t size;
+    uint64_t stack;
+    uint64_t tick;
+};
+
+/* Where a stack's addresses lie in the pool. ready is written last. */
+struct cg_stack {
+    uint64_t hash;
+    uint32_t first;
+    uint16_t count;
+    uint8_t flags; /* CG_STACK_* */
+    uint8_t ready;
+};
+#define CG_STACK_TRUNCATED 1u /* the outer end was not reached */
+#define CG_STACK_GAP 2u       /* an address 0 marks where unwinding failed and was resumed */
+
+/* The first page of the memfd. */
+struct cg_shared {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t tick_ms;      /* length of a tick */
+    /* Where the parts lie, from the start of the memfd. */
+    uint64_t size;
+    uint64_t modules_at[2];
+    uint64_t slots_at;
+    uint64_t shards_at;
+    uint64_t rows_at;      /* [CG_SHARDS][CG_MAX_STACKS] */
+    uint64_t stacks_at;
+    uint64_t stack_index_at;
+    uint64_t pool_at;
+    uint64_t rules_at;
+    uint64_t memos_at;
+    uint64_t regions_at;
+    uint64_t levels_at[CG_LEVELS];
+    /* Commands. */
+    uint32_t cmd_first;
+    uint32_t cmd_last;
+    uint32_t cmd_done;     /* number of commands carried out */
+    uint32_t cmd_status;   /* of the last one: number of slots that could not be done */
+    /* State that moves. */
+    uint32_t tick;         /* since the start */
+    uint32_t gc_cycles;    /* copy of memstats.numgc */
+    uint32_t modules_now;  /* which module table is in use */
+    uint32_t modules_count[2];
+    uint32_t rules_generation;
+    uint32_t slots_count;
+    uint32_t stacks_count;
+    uint32_t pool_used;
+    uint32_t levels_used;
+    uint32_t threads_used;
+    uint32_t dl_wanted;    /* dlopen or dlclose has happened: number of times */
+    uint32_t dl_done;      /* the driver has looked again: number it has reached */
+    uint32_t dl_opens;     /* dlopens begun */
+    uint32_t dl_waited;    /* the value of dl_opens that a dlsym has waited for */
+    uint32_t dl_timeouts;  /* a dlsym did not wait longer for the driver */
+    uint32_t detached;     /* 1: slots restored, written before the tables are unmapped */
+    uint32_t slots_failed; /* of the final restore */
+    uint64_t main_stack_top; /* upper end of the main thread's stack, 0: unknown */
+    uint64_t regions_lock;
+    uint64_t real[CG_FUNCTIONS]; /* providers, copied to the resident header by CG_CMD_INSTALL */
+    struct cg_go go;
+};
+
+#endif

@@ -1,0 +1,131 @@
+/* State of the resident copy: private to the target, found by no one but its own code. */
+#ifndef CGOLEAK_STATE_H
+#define CGOLEAK_STATE_H
+
+#include "ehframe.h"
+#include "layout.h"
+#include "sys.h"
+
+#define CG_LIKELY(x) __builtin_expect(!!(x), 1)
+#define CG_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define CG_COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
+
+#define CG_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define CG_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define CG_LOAD_ACQUIRE(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define CG_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define CG_ADD_SHARED(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+
+/* Adds to a counter that only this thread (and its signal handlers) writes: one instruction, so
+ * that a handler in the middle of it loses nothing, but no lock prefix. */
+static inline void cg_add_own(uint64_t *p, uint64_t v)
+{
+#if defined(__x86_64__)
+    __asm__("addq %1, %0" : "+m"(*p) : "r"(v) : "cc");
+#else
+    CG_ADD_SHARED(p, v);
+#endif
+}
+
+/* What is kept per thread. Found by the thread pointer, because the probe may not use TLS. Lies
+ * in the resident part, which is never unmapped: entering a hook writes here before it may look
+ * at the tables. */
+struct cg_thread {
+    uint64_t key;      /* thread pointer; 0: free */
+    uint32_t inside;   /* hooks this thread is in; more than one: a signal handler allocates */
+    uint32_t index;
+    uint64_t range_lo; /* part of the stack that was seen to be readable, for threads without g0 */
+    uint64_t range_hi;
+    uint64_t spare[4];
+};
+
+struct cg_resident {
+    /* The first page is wiped in a forked child: there every hook passes through. */
+    uint32_t enabled;
+    uint32_t spare[1023];
+    struct cg_thread overflow; /* for threads that found no place; its fields are shared */
+    struct cg_thread threads[CG_MAX_THREADS];
+};
+
+/* A stack that a thread took before, in order to see at a glance that it takes it again. */
+struct cg_memo {
+    uint64_t sp;
+    uint64_t pc;
+    uint64_t limit;      /* upper end of what was read on this stack */
+    uint64_t fp;         /* caller's frame pointer, where the walk used it */
+    uint32_t stack;      /* 0: empty */
+    uint32_t generation; /* of the unwind rules */
+    uint16_t words;      /* words on the C stack that must be the same */
+    uint16_t go_frames;
+    uint8_t uses_fp;
+    uint8_t is_go;
+    uint32_t at[CG_MEMO_FRAMES]; /* offset of each word from sp */
+    uint64_t word[CG_MEMO_FRAMES];
+    uint64_t go[CG_MEMO_FRAMES]; /* Go return addresses, leaf first */
+};
+
+struct cg_rule_entry {
+    uint64_t key;  /* tag of pc and generation, xor packed: a torn entry does not match */
+    uint64_t packed;
+};
+
+/* Addresses of the parts of the shared memory. */
+struct cg_tables {
+    struct cg_shared *shared;
+    struct cg_module *modules[2];
+    struct cg_slot *slots;
+    struct cg_shard *shards;
+    struct cg_row *rows;
+    struct cg_stack *stacks;
+    uint32_t *stack_index;
+    uint64_t *pool;
+    struct cg_rule_entry *rules;
+    struct cg_memo *memos;
+    struct cg_region *regions;
+    struct cg_block *levels[CG_LEVELS];
+    struct cg_go go; /* a private copy: the hook reads it on every event */
+    int event_fd;    /* our end: tells the driver of dlopen and dlclose */
+};
+
+extern struct cg_header cgoleak_header __attribute__((visibility("hidden")));
+extern struct cg_tables T;
+extern struct cg_resident *R;
+/* Coordination of slot stores with dlclose, see hooks.c. */
+extern uint32_t cg_unloading;
+extern uint32_t cg_patching;
+
+/* Enters a hook: NULL if nothing is measured. Every non-NULL result must be left. */
+struct cg_thread *cg_enter(void);
+static inline void cg_leave(struct cg_thread *t)
+{
+    CG_COMPILER_BARRIER();
+    if (CG_LIKELY(t != &R->overflow))
+        t->inside--;
+    else
+        CG_ADD_SHARED(&t->inside, ~0u);
+}
+
+/* tables.c */
+uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, struct cg_thread *t);
+/* Books that a stack had to be walked, because no memo held. */
+void cg_count_walk(struct cg_thread *t);
+void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack);
+/* Takes a block out and books it as freed. False if it was not there. */
+int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old);
+/* Puts a block back that a failed realloc left alone. */
+void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_block *old, int cleaned);
+void cg_region_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack);
+void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size);
+
+/* unwind.c: the stack that called a hook, as an id. sp: stack pointer before the call; pc: return
+ * address; fp: frame pointer of the caller. */
+uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp);
+/* True on a goroutine that runs finalizers or cleanups. */
+int cg_is_cleaner(void);
+/* True in the Go runtime's own calls into libc. */
+int cg_is_runtime_call(void);
+
+/* hooks.c */
+void cg_hook_addresses(uint64_t *hook);
+
+#endif

@@ -1,0 +1,326 @@
+/* The tables: stacks, totals per stack, outstanding blocks, application mmaps.
+ *
+ * Nothing here takes a lock that another thread's event could wait for, apart from the regions,
+ * where events are rare. Totals are kept in shards, so that threads do not share cache lines. */
+#include "state.h"
+
+#define CG_EXCLUSIVE_SHARDS 48u
+
+static inline uint64_t cg_mix(uint64_t x)
+{
+    x *= 0x9e3779b97f4a7c15ull;
+    return x ^ (x >> 29);
+}
+
+/* The first threads have a shard each and add without a lock prefix; later ones share. */
+static inline uint32_t cg_shard_of(const struct cg_thread *t, int *own)
+{
+    *own = t != &R->overflow && t->index < CG_EXCLUSIVE_SHARDS;
+    return *own ? t->index : CG_EXCLUSIVE_SHARDS + (t->index % (CG_SHARDS - CG_EXCLUSIVE_SHARDS));
+}
+
+static inline void cg_count(uint64_t *p, uint64_t v, int own)
+{
+    if (CG_LIKELY(own))
+        cg_add_own(p, v);
+    else
+        CG_ADD_SHARED(p, v);
+}
+
+/* --- stacks ---------------------------------------------------------------------------------- */
+
+static int cg_stack_is(const struct cg_stack *s, const uint64_t *pcs, uint32_t count)
+{
+    if (s->count != count)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (T.pool[s->first + i] != pcs[i])
+            return 0;
+    return 1;
+}
+
+/* Finds or enters a stack. 0 if there is no room: its blocks are then counted under stack 0. */
+uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, struct cg_thread *t)
+{
+    uint64_t hash = 0x243f6a8885a308d3ull + count;
+    for (uint32_t i = 0; i < count; i++)
+        hash = cg_mix(hash ^ pcs[i]);
+    const uint32_t mask = 2 * CG_MAX_STACKS - 1;
+    uint32_t fresh = 0;
+    for (uint32_t probe = 0; probe < 64; probe++) {
+        uint32_t *cell = &T.stack_index[((uint32_t)hash + probe) & mask];
+        uint32_t id = CG_LOAD_ACQUIRE(cell);
+        if (id == 0) {
+            if (fresh == 0) {
+                fresh = CG_ADD_SHARED(&T.shared->stacks_count, 1u) + 1;
+                uint32_t first = CG_LOAD(&T.shared->pool_used);
+                if (fresh < CG_MAX_STACKS && first + count <= CG_POOL_WORDS)
+                    first = CG_ADD_SHARED(&T.shared->pool_used, count);
+                if (fresh >= CG_MAX_STACKS || first + count > CG_POOL_WORDS)
+                    break;
+                struct cg_stack *s = &T.stacks[fresh];
+                for (uint32_t i = 0; i < count; i++)
+                    T.pool[first + i] = pcs[i];
+                s->hash = hash;
+                s->first = first;
+                s->count = (uint16_t)count;
+                s->flags = (uint8_t)flags;
+                CG_STORE_RELEASE(&s->ready, 1);
+            }
+            if (__atomic_compare_exchange_n(cell, &id, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+                return fresh;
+            /* Another thread took the cell; it may hold the very same stack. The entry that we
+             * made is then used by nobody, which costs a few words. */
+        }
+        if (T.stacks[id].hash == hash && cg_stack_is(&T.stacks[id], pcs, count))
+            return id;
+    }
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    cg_count(&T.shards[shard].dropped_stacks, 1, own);
+    return 0;
+}
+
+void cg_count_walk(struct cg_thread *t)
+{
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    cg_count(&T.shards[shard].walks, 1, own);
+}
+
+/* --- totals ---------------------------------------------------------------------------------- */
+
+static inline struct cg_row *cg_row_of(const struct cg_thread *t, uint32_t stack, int *own)
+{
+    return &T.rows[(uint64_t)cg_shard_of(t, own) * CG_MAX_STACKS + stack];
+}
+
+static inline void cg_book_birth(struct cg_thread *t, uint32_t stack, uint64_t size)
+{
+    int own;
+    struct cg_row *row = cg_row_of(t, stack, &own);
+    cg_count(&row->born_blocks, 1, own);
+    cg_count(&row->born_bytes, size, own);
+}
+
+static void cg_book_free(struct cg_thread *t, uint32_t stack, uint64_t size, uint64_t born, int cleaned)
+{
+    int own;
+    struct cg_row *row = cg_row_of(t, stack, &own);
+    cg_count(&row->freed_blocks, 1, own);
+    cg_count(&row->freed_bytes, size, own);
+    uint64_t age = (CG_LOAD(&T.shared->tick) - born) & ((1u << CG_TICK_BITS) - 1);
+    if (age != 0) {
+        cg_count(&row->lifetime_sum, age, own);
+        if (age > CG_LOAD(&row->lifetime_max))
+            CG_STORE(&row->lifetime_max, age);
+    }
+    if (CG_UNLIKELY(cleaned))
+        cg_count(&row->cleaned_blocks, 1, own);
+}
+
+/* --- blocks ---------------------------------------------------------------------------------- */
+
+/* Levels of doubling size; new blocks go to the last. Every block has two homes of one cache line
+ * (four entries) in each level, which fills a level to about four fifths before the next opens.
+ * An entry is claimed with one compare-and-swap; an address belongs to whoever malloc gave it to,
+ * so nothing else can be contended. */
+static inline uint32_t cg_homes(uint32_t level, uint64_t address, struct cg_block *home[2])
+{
+    uint64_t h = cg_mix(address >> 3);
+    uint32_t mask = (1u << (CG_LEVEL0_BITS + level - 2)) - 1;
+    home[0] = T.levels[level] + 4 * ((h >> 32) & mask);
+    home[1] = T.levels[level] + 4 * ((h >> 4) & mask);
+    return home[0] == home[1] ? 1 : 2;
+}
+
+static inline struct cg_block *cg_block_find(uint32_t level, uint64_t address)
+{
+    struct cg_block *home[2];
+    uint32_t homes = cg_homes(level, address, home);
+    uint64_t tag = address >> 3;
+    for (uint32_t h = 0; h < homes; h++)
+        for (uint32_t i = 0; i < 4; i++)
+            if (CG_LOAD(&home[h][i].who) >> CG_STACK_BITS == tag)
+                return &home[h][i];
+    return 0;
+}
+
+static inline uint64_t cg_what(uint64_t size)
+{
+    if (CG_UNLIKELY(size >= 1ull << 36))
+        size = (1ull << 36) - 1;
+    return size << CG_TICK_BITS | (CG_LOAD(&T.shared->tick) & ((1u << CG_TICK_BITS) - 1));
+}
+
+static void cg_forget_stale(struct cg_thread *t, struct cg_block *b)
+{
+    /* malloc hands out an address that we hold as outstanding: it was freed by a call that no
+     * slot carries. Booked now, at the latest moment possible. */
+    uint64_t who = b->who, what = b->what;
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    CG_STORE(&b->who, 0);
+    cg_book_free(t, (uint32_t)(who & ((1u << CG_STACK_BITS) - 1)), what >> CG_TICK_BITS,
+                 what & ((1u << CG_TICK_BITS) - 1), 0);
+    cg_count(&T.shards[shard].unseen_frees, 1, own);
+}
+
+static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, uint64_t what)
+{
+    for (;;) {
+        uint32_t used = CG_LOAD_ACQUIRE(&T.shared->levels_used);
+        for (uint32_t level = 0; level + 1 < used; level++) {
+            struct cg_block *stale = cg_block_find(level, address);
+            if (CG_UNLIKELY(stale != 0))
+                cg_forget_stale(t, stale);
+        }
+        struct cg_block *home[2];
+        uint32_t homes = cg_homes(used - 1, address, home);
+        struct cg_block *empty = 0;
+        for (uint32_t h = 0; h < homes; h++)
+            for (uint32_t i = 0; i < 4; i++) {
+                uint64_t there = CG_LOAD(&home[h][i].who);
+                if (there == 0) {
+                    if (empty == 0)
+                        empty = &home[h][i];
+                } else if (CG_UNLIKELY(there >> CG_STACK_BITS == address >> 3)) {
+                    cg_forget_stale(t, &home[h][i]);
+                    if (empty == 0)
+                        empty = &home[h][i];
+                }
+            }
+        if (CG_LIKELY(empty != 0)) {
+            uint64_t none = 0;
+            if (CG_LIKELY(__atomic_compare_exchange_n(&empty->who, &none, who, 0, __ATOMIC_ACQ_REL,
+                                                      __ATOMIC_RELAXED))) {
+                CG_STORE(&empty->what, what);
+                return 1;
+            }
+            continue; /* somebody else was quicker: look again */
+        }
+        if (used == CG_LEVELS)
+            return 0;
+        __atomic_compare_exchange_n(&T.shared->levels_used, &used, used + 1, 0, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED);
+    }
+}
+
+void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack)
+{
+    if (CG_UNLIKELY(!cg_block_place(t, address, (address >> 3) << CG_STACK_BITS | stack, cg_what(size)))) {
+        int own;
+        uint32_t shard = cg_shard_of(t, &own);
+        cg_count(&T.shards[shard].dropped_blocks, 1, own);
+        return;
+    }
+    cg_book_birth(t, stack, size);
+}
+
+int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
+{
+    for (uint32_t level = CG_LOAD(&T.shared->levels_used); level-- > 0;) {
+        struct cg_block *b = cg_block_find(level, address);
+        if (b == 0)
+            continue;
+        old->who = b->who;
+        old->what = b->what;
+        CG_STORE_RELEASE(&b->who, 0);
+        cg_book_free(t, (uint32_t)(old->who & ((1u << CG_STACK_BITS) - 1)), old->what >> CG_TICK_BITS,
+                     old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
+        return 1;
+    }
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    cg_count(&T.shards[shard].unmatched_frees, 1, own);
+    return 0;
+}
+
+void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_block *old, int cleaned)
+{
+    int own;
+    uint32_t stack = (uint32_t)(old->who & ((1u << CG_STACK_BITS) - 1));
+    struct cg_row *row = cg_row_of(t, stack, &own);
+    if (!cg_block_place(t, address, old->who, old->what)) {
+        uint32_t shard = cg_shard_of(t, &own);
+        cg_count(&T.shards[shard].dropped_blocks, 1, own);
+        return;
+    }
+    cg_count(&row->freed_blocks, ~0ull, own);
+    cg_count(&row->freed_bytes, 0 - (old->what >> CG_TICK_BITS), own);
+    if (cleaned)
+        cg_count(&row->cleaned_blocks, ~0ull, own);
+}
+
+/* --- regions --------------------------------------------------------------------------------- */
+
+/* Application mmaps are few, and munmap may cut pieces out of them: a list under a lock. A signal
+ * handler that maps memory while its own thread is in here must not wait for itself. */
+static int cg_regions_lock(struct cg_thread *t)
+{
+    if (t == &R->overflow || t->inside > 1)
+        return 0;
+    for (uint32_t spin = 0;; spin++) {
+        uint64_t free_ = 0;
+        if (__atomic_compare_exchange_n(&T.shared->regions_lock, &free_, t->key, 0, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return 1;
+        if (spin > 1000)
+            cg_sleep_ms(1);
+        if (spin > 1200)
+            return 0;
+    }
+}
+
+static void cg_regions_unlock(void)
+{
+    CG_STORE_RELEASE(&T.shared->regions_lock, 0);
+}
+
+static int cg_region_add(uint64_t start, uint64_t size, uint64_t stack, uint64_t tick)
+{
+    for (uint32_t i = 0; i < CG_REGIONS; i++)
+        if (T.regions[i].start <= 1) {
+            T.regions[i] = (struct cg_region){start, size, stack, tick};
+            return 1;
+        }
+    return 0;
+}
+
+void cg_region_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack)
+{
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    if (size == 0 || !cg_regions_lock(t)) {
+        cg_count(&T.shards[shard].dropped_blocks, size != 0, own);
+        return;
+    }
+    int placed = cg_region_add(address, size, stack, CG_LOAD(&T.shared->tick));
+    cg_regions_unlock();
+    if (placed)
+        cg_book_birth(t, stack, size);
+    else
+        cg_count(&T.shards[shard].dropped_blocks, 1, own);
+}
+
+/* Takes [address, address + size) out of the regions it touches; a cut in the middle leaves two. */
+void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size)
+{
+    uint64_t end = address + size;
+    if (size == 0 || end < address || !cg_regions_lock(t))
+        return;
+    for (uint32_t i = 0; i < CG_REGIONS && T.regions[i].start != 0; i++) {
+        struct cg_region *r = &T.regions[i];
+        uint64_t r_end = r->start + r->size;
+        if (r->start == 1 || end <= r->start || r_end <= address)
+            continue;
+        struct cg_region was = *r;
+        cg_book_free(t, (uint32_t)was.stack, was.size, was.tick, 0);
+        r->start = 1;
+        if (was.start < address && cg_region_add(was.start, address - was.start, was.stack, was.tick))
+            cg_book_birth(t, (uint32_t)was.stack, address - was.start);
+        if (end < r_end && cg_region_add(end, r_end - end, was.stack, was.tick))
+            cg_book_birth(t, (uint32_t)was.stack, r_end - end);
+    }
+    cg_regions_unlock();
+}

@@ -1,0 +1,582 @@
+/* The stack that called a hook: C frames by .eh_frame, Go frames by the frame-pointer chain of
+ * the goroutine, and both again for every C -> Go -> C.
+ *
+ * A faulting read here kills the target (Go blocks SIGSEGV in some windows), so nothing is read
+ * that was not first shown to lie in a stack: [sp, limit) of the C stack, with the limit from g0
+ * or from pages seen to be readable, and [stack.lo, stack.hi) of the goroutine, which does not move
+ * while it is in a cgo call (runtime/stack.go isShrinkStackSafe: syscallsp != 0).
+ *
+ * Layout of asmcgocall's and cgocallback's frames: runtime/asm_amd64.s, asm_arm64.s. */
+#include "state.h"
+
+#define CG_MAX_SEGMENTS 8u
+#define CG_PAGE 4096ull
+
+static inline uint64_t cg_read(uint64_t address)
+{
+    return *(const uint64_t *)address;
+}
+
+static inline uint64_t cg_code(uint64_t pc)
+{
+#if defined(__aarch64__)
+    return pc & 0x0000ffffffffffffull; /* strip a pointer authentication code */
+#else
+    return pc;
+#endif
+}
+
+static inline int cg_in(uint64_t pc, const uint64_t range[2])
+{
+    return pc - range[0] < range[1] - range[0];
+}
+
+static inline int cg_in_either(uint64_t pc, const uint64_t ranges[4])
+{
+    return cg_in(pc, ranges) || cg_in(pc, ranges + 2);
+}
+
+/* --- the goroutine --------------------------------------------------------------------------- */
+
+struct cg_goroutine {
+    uint64_t g0;
+    uint64_t m;
+    uint64_t curg;
+    uint64_t switch_sp; /* m.g0.sched.sp */
+    uint64_t limit;     /* A: the C stack of this call lies below */
+};
+
+/* The goroutine whose cgo call this is. 0 where there is none: a C thread, the runtime's own
+ * calls, a signal handler. Every pointer is checked before it is followed, in the order of
+ * docs/decisions/0002-go-stacks-in-the-hook.md. */
+static inline int cg_goroutine_here(uint64_t sp, struct cg_goroutine *out)
+{
+    const struct cg_go *go = &T.go;
+    if (!go->present)
+        return 0;
+    uint64_t g = cg_read(cg_thread_pointer() + (uint64_t)go->tls_g);
+    if (g == 0)
+        return 0;
+    uint64_t m = cg_read(g + go->g_m);
+    if (m == 0 || cg_read(m + go->m_g0) != g)
+        return 0;
+    uint64_t curg = cg_read(m + go->m_curg);
+    if (curg == 0 || cg_read(curg + go->g_m) != m || *(const uint8_t *)(m + go->m_incgo) == 0)
+        return 0;
+    if (go->m_isextra_in_c != ~0u && *(const uint8_t *)(m + go->m_isextra) &&
+        *(const uint8_t *)(m + go->m_isextra_in_c))
+        return 0;
+    uint64_t switch_sp = cg_read(g + go->g_sched_sp);
+    uint64_t limit = (switch_sp - go->asm_pad) & ~15ull;
+    if (switch_sp == 0 || sp < cg_read(g) || sp >= limit || switch_sp > cg_read(g + 8))
+        return 0;
+    if (cg_read(limit + go->asm_saved_g) != curg)
+        return 0;
+#if defined(__x86_64__)
+    if (!cg_in_either(cg_read(limit - 8), go->asmcgocall))
+        return 0;
+#endif
+    out->g0 = g;
+    out->m = m;
+    out->curg = curg;
+    out->switch_sp = switch_sp;
+    out->limit = limit;
+    return 1;
+}
+
+int cg_is_cleaner(void)
+{
+    const struct cg_go *go = &T.go;
+    if (!go->present || go->cleaners[0] == 0)
+        return 0;
+    uint64_t g = cg_read(cg_thread_pointer() + (uint64_t)go->tls_g);
+    if (g == 0)
+        return 0;
+    uint64_t m = cg_read(g + go->g_m);
+    if (m == 0 || cg_read(m + go->m_g0) != g)
+        return 0;
+    uint64_t curg = cg_read(m + go->m_curg);
+    if (curg == 0 || cg_read(curg + go->g_m) != m)
+        return 0;
+    uint64_t start = cg_read(curg + go->g_startpc);
+    for (uint32_t i = 0; i < 8 && go->cleaners[i] != 0; i++)
+        if (go->cleaners[i] == start)
+            return 1;
+    return 0;
+}
+
+int cg_is_runtime_call(void)
+{
+    const struct cg_go *go = &T.go;
+    if (!go->present)
+        return 0;
+    uint64_t g = cg_read(cg_thread_pointer() + (uint64_t)go->tls_g);
+    if (g == 0)
+        return 0;
+    uint64_t m = cg_read(g + go->g_m);
+    if (m == 0 || *(const uint8_t *)(m + go->m_incgo) != 0)
+        return 0;
+    return !(go->m_isextra_in_c != ~0u && *(const uint8_t *)(m + go->m_isextra) &&
+             *(const uint8_t *)(m + go->m_isextra_in_c));
+}
+
+/* --- stacks without g0 ----------------------------------------------------------------------- */
+
+/* Number of readable pages from first on, at most 64, found without touching them. */
+static uint32_t cg_readable(uint64_t first, uint32_t pages)
+{
+    struct {
+        uint64_t base, size;
+    } remote[64], local;
+    char sink[64];
+    if (pages > 64)
+        pages = 64;
+    for (uint32_t i = 0; i < pages; i++) {
+        remote[i].base = first + i * CG_PAGE;
+        remote[i].size = 1;
+    }
+    local.base = (uint64_t)sink;
+    local.size = pages;
+    long got = cg_sys6(CG_NR_PROCESS_VM_READV, cgoleak_header.owner_pid, &local, 1, remote, pages, 0);
+    return got < 0 ? 0 : (uint32_t)got;
+}
+
+/* Upper end of what may be read from sp on. A pthread's control block lies at the upper end of
+ * its stack (glibc allocatestack.c, musl pthread_create.c); whether all up to it is readable is
+ * tried, page by page, once per thread. */
+static uint64_t cg_stack_limit(struct cg_thread *t, uint64_t sp)
+{
+    if (t == &R->overflow)
+        return 0;
+    if (CG_LIKELY(sp >= t->range_lo && sp < t->range_hi))
+        return t->range_hi;
+    uint64_t top = 0;
+    if (t->key > sp && t->key - sp < (64ull << 20))
+        top = t->key;
+    else if (T.shared->main_stack_top > sp && T.shared->main_stack_top - sp < (1ull << 30))
+        top = T.shared->main_stack_top;
+    uint64_t lo = sp & ~(CG_PAGE - 1), hi = lo;
+    uint64_t known = t->range_lo;
+    while (hi < top) {
+        if (hi == known) {
+            hi = t->range_hi; /* the rest was seen before */
+            break;
+        }
+        uint64_t end = known > hi && known < top ? known : (top + CG_PAGE - 1) & ~(CG_PAGE - 1);
+        uint64_t want = (end - hi) / CG_PAGE;
+        if (want > 64)
+            want = 64;
+        uint32_t got = cg_readable(hi, (uint32_t)want);
+        hi += got * CG_PAGE;
+        if (got < want)
+            break;
+    }
+    if (hi > top)
+        hi = top;
+    t->range_lo = lo;
+    t->range_hi = hi;
+    return hi;
+}
+
+/* --- C frames -------------------------------------------------------------------------------- */
+
+/* A rule as one word: kind 2, cfa 2, fp 2, signal 1 bits, offsets 28 bits each. */
+static inline uint64_t cg_pack(const struct cg_rule *r)
+{
+    if (r->kind != CG_RULE_OK)
+        return r->kind;
+#if defined(__x86_64__)
+    if (r->ra_offset != -8)
+        return CG_RULE_NONE;
+#endif
+    int32_t limit = 1 << 26;
+    if (r->cfa_offset >= limit || r->cfa_offset < -limit || r->fp_offset >= limit || r->fp_offset < -limit)
+        return CG_RULE_NONE;
+    return (uint64_t)r->kind | (uint64_t)r->cfa << 2 | (uint64_t)r->fp << 4 | (uint64_t)(r->signal_frame & 1) << 6 |
+           ((uint64_t)(uint32_t)r->cfa_offset & 0xfffffff) << 8 | ((uint64_t)(uint32_t)r->fp_offset & 0xfffffff) << 36;
+}
+
+static inline int64_t cg_unpack_offset(uint64_t packed, uint32_t shift)
+{
+    return (int64_t)(packed << (64 - 28 - shift)) >> 36;
+}
+
+static __attribute__((noinline)) uint64_t cg_rule_miss(struct cg_thread *t, uint64_t pc, uint64_t key,
+                                                       struct cg_rule_entry *entry)
+{
+    (void)t;
+    uint32_t now = CG_LOAD_ACQUIRE(&T.shared->modules_now) & 1;
+    const struct cg_module *modules = T.modules[now];
+    uint32_t lo = 0, hi = CG_LOAD(&T.shared->modules_count[now]);
+    if (hi > CG_MAX_MODULES)
+        hi = CG_MAX_MODULES;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (modules[mid].end <= pc)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    struct cg_rule rule = {0};
+    uint64_t packed = CG_RULE_NONE;
+    if (lo < CG_MAX_MODULES && modules[lo].start <= pc && pc < modules[lo].end) {
+        cg_rule_at(&modules[lo], pc, &rule);
+        packed = cg_pack(&rule);
+    }
+    CG_STORE(&entry->packed, packed);
+    CG_STORE(&entry->key, key ^ packed);
+    CG_ADD_SHARED(&T.shards[CG_SHARDS - 1].rule_misses, 1ull);
+    return packed;
+}
+
+static inline uint64_t cg_rule_of(struct cg_thread *t, uint64_t pc)
+{
+    uint64_t key = pc | (uint64_t)(CG_LOAD(&T.shared->rules_generation) & 0xffff) << 48;
+    struct cg_rule_entry *entry = &T.rules[((pc * 0x9e3779b97f4a7c15ull) >> 40) & (CG_RULES - 1)];
+    uint64_t packed = CG_LOAD(&entry->packed);
+    if (CG_LIKELY((CG_LOAD(&entry->key) ^ packed) == key))
+        return packed;
+    return cg_rule_miss(t, pc, key, entry);
+}
+
+/* A walk in progress, and what a memo must remember of it. */
+struct cg_walk {
+    struct cg_thread *t;
+    uint64_t sp;     /* where it began */
+    uint64_t fp;     /* caller's frame pointer then */
+    uint32_t words;  /* words of the C stack that decided it */
+    uint32_t memo_full;
+    uint32_t uses_fp;
+    uint32_t truncated;
+    uint32_t c_count;
+    uint32_t c_cut[CG_MAX_SEGMENTS + 1]; /* ends of the C segments in c[] */
+    uint32_t segments;
+    uint32_t go_count;
+    uint32_t go_cut[CG_MAX_SEGMENTS + 1];
+    uint32_t go_segments;
+    uint32_t at[CG_MEMO_FRAMES];
+    uint64_t word[CG_MEMO_FRAMES];
+    uint64_t c[CG_MAX_FRAMES];
+    uint64_t go[CG_MAX_FRAMES];
+};
+
+static inline void cg_depends(struct cg_walk *w, uint64_t address, uint64_t value)
+{
+    if (CG_UNLIKELY(w->words >= CG_MEMO_FRAMES || address - w->sp >= 1ull << 32)) {
+        w->memo_full = 1;
+        return;
+    }
+    w->at[w->words] = (uint32_t)(address - w->sp);
+    w->word[w->words++] = value;
+}
+
+enum cg_end { CG_LOST, CG_OUTERMOST, CG_IN_GO };
+
+/* Follows C frames from (sp, pc, fp) upwards below limit. fp_at: where fp was read, 0 for the register. */
+static enum cg_end cg_walk_c(struct cg_walk *w, uint64_t sp, uint64_t pc, uint64_t fp, uint64_t fp_at, uint64_t limit)
+{
+    uint64_t interrupted = 0;
+    while (w->c_count < CG_MAX_FRAMES) {
+        pc = cg_code(pc);
+        if (T.go.present && cg_in(pc, T.go.text)) {
+            w->c[w->c_count++] = pc;
+            return CG_IN_GO;
+        }
+        if (pc == 0)
+            return CG_OUTERMOST;
+        w->c[w->c_count++] = pc;
+        uint64_t packed = cg_rule_of(w->t, interrupted ? pc : pc - 1);
+        uint32_t kind = packed & 3;
+        if (kind != CG_RULE_OK)
+            return kind == CG_RULE_END ? CG_OUTERMOST : CG_LOST;
+        uint32_t cfa_by = (packed >> 2) & 3, fp_by = (packed >> 4) & 3;
+        int64_t cfa_offset = cg_unpack_offset(packed, 8), fp_offset = cg_unpack_offset(packed, 36);
+        if (cfa_by != CG_CFA_SP || fp_by == CG_FP_AT_FP) {
+            /* Only now does the frame pointer matter: its value becomes part of what must hold. */
+            if (fp_at == 0)
+                w->uses_fp = 1;
+            else
+                cg_depends(w, fp_at, fp);
+        }
+        uint64_t cfa;
+        if (cfa_by == CG_CFA_SP) {
+            cfa = sp + (uint64_t)cfa_offset;
+        } else {
+            cfa = fp + (uint64_t)cfa_offset;
+            if (cfa_by == CG_CFA_FP_DEREF) {
+                if (cfa < sp || cfa > limit - 8 || (cfa & 7))
+                    return CG_LOST;
+                cg_depends(w, cfa, cg_read(cfa));
+                cfa = cg_read(cfa);
+            }
+        }
+        if (cfa <= sp || cfa > limit || (cfa & 7) || cfa - 8 < sp)
+            return CG_LOST;
+        if (fp_by != CG_FP_SAME) {
+            uint64_t saved = (fp_by == CG_FP_AT_CFA ? cfa : fp) + (uint64_t)fp_offset;
+            if (saved < sp || saved > limit - 8 || (saved & 7))
+                return CG_LOST;
+            fp_at = saved;
+            fp = cg_read(saved);
+        }
+#if defined(__aarch64__)
+        /* The return address is kept beside the frame pointer. */
+        uint64_t ra_at = fp_by == CG_FP_SAME ? 0 : fp_at + 8;
+        if (ra_at == 0 || ra_at > limit - 8)
+            return CG_LOST;
+#else
+        uint64_t ra_at = cfa - 8;
+#endif
+        pc = cg_read(ra_at);
+        cg_depends(w, ra_at, pc);
+        interrupted = (packed >> 6) & 1;
+        sp = cfa;
+    }
+    return CG_LOST;
+}
+
+/* --- Go frames ------------------------------------------------------------------------------- */
+
+/* The next Go return address; 0 at the end. *fp is moved outwards. Crossing a callback from C, the
+ * chain leaves the goroutine's stack: cgocallback's frame is 32 bytes (48 on arm64) and above it
+ * lies the saved g0.sched.sp (facts: runtime/asm_amd64.s cgocallback). */
+struct cg_go_chain {
+    uint64_t fp, lo, hi;
+    uint32_t lost;
+    uint32_t crossed;
+};
+
+static inline uint64_t cg_go_next(struct cg_go_chain *chain)
+{
+    const struct cg_go *go = &T.go;
+    uint64_t fp = chain->fp;
+    chain->crossed = 0;
+    if (fp == 0)
+        return 0;
+    if (CG_UNLIKELY(fp < chain->lo || fp > chain->hi - 16 || (fp & 7))) {
+        chain->lost = 1;
+        return 0;
+    }
+    uint64_t pc = cg_read(fp + 8);
+    if (pc == 0)
+        return 0;
+    if (CG_UNLIKELY(cg_in_either(pc, go->goexit))) {
+        chain->fp = 0;
+        return pc;
+    }
+    if (CG_UNLIKELY(cg_in_either(pc, go->cgocallback))) {
+        chain->crossed = 1;
+#if defined(__aarch64__)
+        uint64_t saved = fp + 16 + 0x30;
+#else
+        uint64_t saved = fp + 16 + 32;
+#endif
+        if (saved > chain->hi - 16) {
+            chain->fp = 0;
+        } else if (cg_in_either(cg_read(saved), go->goexit)) {
+            chain->fp = 0; /* a thread that C made: nothing further out on this goroutine */
+        } else {
+            chain->fp = saved + 8 + go->cgocall_frame;
+        }
+        return pc;
+    }
+    uint64_t next = cg_read(fp);
+    if (CG_UNLIKELY(next != 0 && next <= fp)) {
+        chain->lost = 1;
+        next = 0;
+    }
+    chain->fp = next;
+    return pc;
+}
+
+static inline void cg_go_begin(struct cg_go_chain *chain, uint64_t curg)
+{
+    chain->fp = cg_read(curg + T.go.g_sched_bp);
+    chain->lo = cg_read(curg);
+    chain->hi = cg_read(curg + 8);
+    chain->lost = 0;
+    chain->crossed = 0;
+}
+
+/* --- together -------------------------------------------------------------------------------- */
+
+static void cg_cut_c(struct cg_walk *w)
+{
+    w->c_cut[w->segments++] = w->c_count;
+}
+
+/* The C code that called Go that called this C code: crosscall2 saved its registers on the g0
+ * stack, and the old g0.sched.sp beside them. */
+static void cg_walk_outer_c(struct cg_walk *w, const struct cg_goroutine *here)
+{
+    const struct cg_go *go = &T.go;
+    uint64_t at = here->switch_sp;
+    uint64_t top = cg_read(here->g0 + 8);
+    while (w->segments <= w->go_segments && w->segments < CG_MAX_SEGMENTS) {
+#if defined(__aarch64__)
+        uint64_t cross_ra_at = at, prev_at = at + 16, saved = at + 0x30;
+#else
+        uint64_t cross_ra_at = at + 0x20, prev_at = at, saved = at + 0x28;
+#endif
+        uint64_t pc_at = saved + go->cross_ret, fp_at = saved + go->cross_bp;
+        if (at < w->sp || pc_at > top - 16 || (at & 7))
+            break;
+        if (!cg_in(cg_read(cross_ra_at), go->crosscall2))
+            break;
+        uint64_t prev = cg_read(prev_at);
+        cg_depends(w, cross_ra_at, cg_read(cross_ra_at));
+        cg_depends(w, prev_at, prev);
+        uint64_t sp = pc_at + 8;
+        uint64_t limit = (prev - go->asm_pad) & ~15ull;
+        int from_go = prev != 0 && limit > sp && limit <= top && cg_read(limit + go->asm_saved_g) == here->curg;
+        if (!from_go)
+            limit = cg_stack_limit(w->t, sp);
+        if (limit <= sp)
+            break;
+        uint64_t pc = cg_read(pc_at);
+        cg_depends(w, pc_at, pc);
+        if (cg_walk_c(w, sp, pc, cg_read(fp_at), fp_at, limit) == CG_LOST) {
+            w->truncated |= from_go ? CG_STACK_GAP : CG_STACK_TRUNCATED;
+            if (from_go && w->c_count < CG_MAX_FRAMES)
+                w->c[w->c_count++] = 0;
+        }
+        cg_cut_c(w);
+        if (!from_go)
+            break;
+        at = prev;
+    }
+}
+
+/* --- memos ----------------------------------------------------------------------------------- */
+
+static inline struct cg_memo *cg_memo_for(const struct cg_thread *t, uint64_t sp, uint64_t pc)
+{
+    uint64_t h = (sp ^ pc * 0x9e3779b97f4a7c15ull) * 0x9e3779b97f4a7c15ull;
+    return &T.memos[(uint64_t)t->index * CG_MEMOS + (h >> 61)];
+}
+
+/* The same stack as last time? Same sp and pc, and every word that decided the walk unchanged:
+ * then the walk would take the same way again. The Go chain is followed anew each time, since
+ * the goroutine may be another, on a stack elsewhere; its frames are compared. */
+static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo *memo, uint64_t sp, uint64_t pc, uint64_t fp, int is_go,
+                                const struct cg_goroutine *here)
+{
+    if (memo->sp != sp || memo->pc != pc || memo->stack == 0 || memo->is_go != is_go ||
+        memo->generation != CG_LOAD(&T.shared->rules_generation) || (memo->uses_fp && memo->fp != fp))
+        return 0;
+    /* Everything that the memo looks at lies below this limit, which was shown to be readable. */
+    if (is_go ? memo->limit != here->limit : memo->limit != t->range_hi || sp < t->range_lo)
+        return 0;
+    for (uint32_t i = 0; i < memo->words; i++)
+        if (cg_read(sp + memo->at[i]) != memo->word[i])
+            return 0;
+    if (is_go) {
+        struct cg_go_chain chain;
+        cg_go_begin(&chain, here->curg);
+        for (uint32_t i = 0; i < memo->go_frames; i++)
+            if (cg_go_next(&chain) != memo->go[i])
+                return 0;
+        return chain.fp == 0 && !chain.lost;
+    }
+    return 1;
+}
+
+static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp,
+                                                        int is_go, const struct cg_goroutine *here,
+                                                        struct cg_memo *memo)
+{
+    struct cg_walk w;
+    cg_count_walk(t);
+    w.t = t;
+    w.sp = sp;
+    w.fp = fp;
+    w.words = w.memo_full = w.uses_fp = w.truncated = 0;
+    w.c_count = w.segments = w.go_count = w.go_segments = 0;
+    uint32_t generation = CG_LOAD(&T.shared->rules_generation);
+    uint64_t limit = is_go ? here->limit : cg_stack_limit(t, sp);
+
+    enum cg_end end = CG_LOST;
+    if (limit > sp)
+        end = cg_walk_c(&w, sp, pc, fp, 0, limit);
+    else
+        w.c[w.c_count++] = pc;
+    if (end == CG_LOST) {
+        w.truncated |= is_go ? CG_STACK_GAP : CG_STACK_TRUNCATED;
+        if (is_go && w.c_count < CG_MAX_FRAMES)
+            w.c[w.c_count++] = 0;
+    }
+    cg_cut_c(&w);
+
+    uint32_t chain_lost = 0;
+    if (is_go) {
+        struct cg_go_chain chain;
+        cg_go_begin(&chain, here->curg);
+        while (w.go_count < CG_MAX_FRAMES) {
+            uint64_t next = cg_go_next(&chain);
+            if (next == 0)
+                break;
+            w.go[w.go_count++] = next;
+            if (chain.crossed && w.go_segments < CG_MAX_SEGMENTS)
+                w.go_cut[w.go_segments++] = w.go_count;
+        }
+        chain_lost = chain.lost || w.go_count == CG_MAX_FRAMES;
+        if (chain_lost || chain.fp != 0)
+            w.truncated |= CG_STACK_TRUNCATED;
+        if (w.go_segments > 0)
+            cg_walk_outer_c(&w, here);
+    }
+
+    /* Leaf first: C, Go, C, Go, … */
+    uint64_t pcs[CG_MAX_FRAMES];
+    uint32_t count = 0, c_at = 0, go_at = 0;
+    for (uint32_t s = 0; s < w.segments || go_at < w.go_count; s++) {
+        uint32_t c_end = s < w.segments ? w.c_cut[s] : w.c_count;
+        uint32_t go_end = s < w.go_segments ? w.go_cut[s] : w.go_count;
+        while (c_at < c_end && count < CG_MAX_FRAMES)
+            pcs[count++] = w.c[c_at++];
+        while (go_at < go_end && count < CG_MAX_FRAMES)
+            pcs[count++] = w.go[go_at++];
+        if (count == CG_MAX_FRAMES) {
+            w.truncated |= CG_STACK_TRUNCATED;
+            break;
+        }
+    }
+    uint32_t stack = cg_stack_intern(pcs, count, w.truncated, t);
+
+    if (memo != 0 && stack != 0 && !w.memo_full && !chain_lost && w.go_count <= CG_MEMO_FRAMES) {
+        memo->stack = 0; /* a handler that interrupts us must not believe half of it */
+        CG_COMPILER_BARRIER();
+        memo->sp = sp;
+        memo->pc = pc;
+        memo->fp = fp;
+        memo->limit = limit;
+        memo->generation = generation;
+        memo->words = (uint16_t)w.words;
+        memo->go_frames = (uint16_t)w.go_count;
+        memo->uses_fp = (uint8_t)w.uses_fp;
+        memo->is_go = (uint8_t)is_go;
+        for (uint32_t i = 0; i < w.words; i++) {
+            memo->at[i] = w.at[i];
+            memo->word[i] = w.word[i];
+        }
+        for (uint32_t i = 0; i < w.go_count; i++)
+            memo->go[i] = w.go[i];
+        CG_COMPILER_BARRIER();
+        memo->stack = stack;
+    }
+    return stack;
+}
+
+uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
+{
+    struct cg_goroutine here = {0, 0, 0, 0, 0};
+    int is_go = cg_goroutine_here(sp, &here);
+    struct cg_memo *memo = 0;
+    /* Memos belong to one thread, and not to the handler that interrupts it. */
+    if (CG_LIKELY(t != &R->overflow && t->inside == 1 && t->index < CG_MAX_THREADS)) {
+        memo = cg_memo_for(t, sp, pc);
+        if (CG_LIKELY(cg_memo_holds(t, memo, sp, pc, fp, is_go, &here)))
+            return memo->stack;
+    }
+    return cg_stack_walk(t, sp, pc, fp, is_go, &here, memo);
+}

@@ -1,0 +1,3 @@
+module example.org/thumbworker
+
+go 1.21

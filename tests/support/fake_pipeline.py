@@ -1,0 +1,85 @@
+"""The edge of the command line: a pipeline that attaches to nothing and tells what it was asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from support.builders import a_capture
+from support.reports import a_report
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+
+@dataclass
+class RecordPlan:
+    duration_s: float | None
+    interval_s: float
+    mode: str = "exact"
+    min_age_s: float = 0.0
+
+
+@dataclass
+class ProgressState:
+    elapsed_s: float = 0.0
+    duration_s: float | None = 60.0
+    events: int = 0
+    outstanding_bytes: int = 0
+    outstanding_blocks: int = 0
+    phase: str = "measuring"
+
+
+@dataclass
+class RecordResult:
+    capture: Any
+    exit_status: int | None = None
+
+
+@dataclass
+class FakePipeline:
+    """Answers with ``report``; ``during`` is called in the middle of a measurement."""
+
+    report: Any = field(default_factory=a_report)
+    error: Exception | None = None
+    exit_status: int | None = None
+    states: tuple[ProgressState, ...] = ()
+    during: Callable[[], None] = lambda: None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def module(self) -> ModuleType:
+        """Give what stands in for ``cgoleak.pipeline``."""
+        module = ModuleType("cgoleak.pipeline")
+        vars(module).update(
+            RecordPlan=RecordPlan,
+            ProgressState=ProgressState,
+            attach=self._record,
+            run=self._record,
+            analyse=lambda capture: self.report,
+        )
+        return module
+
+    def _record(self, subject, plan, *, capture, progress, stop):
+        call = {"subject": subject, "plan": plan, "capture": capture, "stop": stop}
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+        for state in self.states:
+            if progress is not None:
+                progress(state)
+        self.during()
+        call["stopped"] = stop.is_set()
+        return RecordResult(a_capture(), self.exit_status)
+
+
+def signal_ourselves(*numbers: signal.Signals) -> Callable[[], None]:
+    """Give a ``during`` that sends these signals to this process, one after the other."""
+
+    def send() -> None:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+    return send

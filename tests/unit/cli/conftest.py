@@ -1,0 +1,28 @@
+"""The command line with a pipeline that attaches to nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from support.fake_pipeline import FakePipeline
+
+import cgoleak
+
+USERS = ("attach", "run", "report")
+
+
+def _forget():
+    for name in USERS:
+        sys.modules.pop(f"cgoleak.cli.{name}", None)
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    fake = FakePipeline()
+    module = fake.module()
+    monkeypatch.setitem(sys.modules, "cgoleak.pipeline", module)
+    monkeypatch.setattr(cgoleak, "pipeline", module, raising=False)
+    _forget()
+    yield fake
+    _forget()

@@ -1,0 +1,215 @@
+"""Errors, help and exit statuses."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from cgoleak.cli import main
+from cgoleak.cli.main import COMMANDS, cli, run_command_line
+from cgoleak.errors import NotPermitted, OutputError, PolicyError, TargetExited
+
+
+def python(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "cgoleak", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotPermitted("cannot trace 42", cause="ptrace_scope is 1", fix="run as root"), 3),
+        (TargetExited("process 42 ended"), 3),
+        (OutputError("no room"), 2),
+        (PolicyError("bad policy"), 2),
+    ],
+)
+def test_each_of_our_errors_ends_with_its_status(pipeline, error, status, capsys):
+    pipeline.error = error
+
+    assert run_command_line(["attach", "42"]) == status
+    assert capsys.readouterr().err.startswith(f"error: {error.what}\n")
+
+
+def test_an_error_is_shown_with_cause_and_fix_and_no_traceback(pipeline, capsys):
+    pipeline.error = NotPermitted("cannot trace 42", cause="ptrace_scope is 1", fix="run as root")
+
+    run_command_line(["attach", "42"])
+
+    captured = capsys.readouterr()
+    assert captured.err.strip() == (
+        "error: cannot trace 42\n  cause: ptrace_scope is 1\n  fix:   run as root"
+    )
+    assert captured.out == ""
+
+
+def test_control_characters_in_an_error_are_shown_as_codes(pipeline, capsys):
+    pipeline.error = NotPermitted("cannot trace \x1b]0;x\x07 \u202e")
+
+    run_command_line(["attach", "42"])
+
+    assert "\\x1b]0;x\\x07 \\u202e" in capsys.readouterr().err
+
+
+def test_anything_else_is_a_bug_with_traceback_and_versions(pipeline, capsys):
+    pipeline.error = ZeroDivisionError("who divides?")
+
+    assert run_command_line(["attach", "42"]) == 70
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "who divides?" in err
+    assert "this is a bug in cgoleak" in err
+    assert "frida" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["attach"],
+        ["attach", "x"],
+        ["attach", "0"],
+        ["attach", "42", "--duration", "soon"],
+        ["attach", "42", "--interval", "0"],
+        ["attach", "42", "--top", "0"],
+        ["attach", "42", "--format", "xml"],
+        ["run"],
+        ["report"],
+        ["explain", "no-such-word"],
+    ],
+)
+def test_wrong_use_has_status_2_and_points_to_the_help(pipeline, arguments, capsys):
+    assert run_command_line(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert "--help" in err
+    assert pipeline.calls == []
+
+
+def test_ctrl_c_outside_of_a_measurement_has_status_130(pipeline, capsys):
+    pipeline.error = KeyboardInterrupt()  # type: ignore[assignment]
+
+    assert run_command_line(["attach", "42"]) == 130
+
+
+def test_the_help_line_of_each_command_is_the_first_line_of_its_own_help(pipeline):
+    for name, line in COMMANDS.items():
+        command = import_module(f"cgoleak.cli.{name}").command
+        first, _, _ = command.help.partition("\n")
+        assert first == line, name
+
+
+def test_every_command_has_help_and_examples(pipeline, capsys):
+    for name in COMMANDS:
+        assert run_command_line([name, "--help"]) == 0
+        assert f"cgoleak {name}" in capsys.readouterr().out.partition("Examples:")[2]
+
+
+EXAMPLES = [
+    line
+    for path in sorted(Path(main.__file__).parent.glob("*.py"))
+    for line in re.findall(r"^      (cgoleak .*)$", path.read_text("utf-8"), re.MULTILINE)
+]
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) > 10
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_the_examples_in_the_help_are_understood(pipeline, line, tmp_path, monkeypatch, capsys):
+    """Each is run for real, against a pipeline that attaches to nothing."""
+    monkeypatch.chdir(tmp_path)
+    import_module("cgoleak.cli.report").open_capture = lambda path: None
+
+    status = run_command_line(shlex.split(line)[1:])
+
+    err = capsys.readouterr().err
+    # Doctor may find that this machine, or process 4242, cannot be measured.
+    assert status in ({0, 3} if " doctor" in line else {0}), err
+    assert "error:" not in err
+
+
+def test_help_imports_neither_rich_nor_frida_nor_a_command():
+    code = (
+        "import sys; from cgoleak.cli.main import run_command_line; run_command_line(['--help'])\n"
+        "heavy = {'rich', 'frida', 'elftools', 'cgoleak.cli.attach', 'sqlite3'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert answer.stderr == b"[]\n"
+
+
+def test_the_version_is_shown(capsys):
+    assert run_command_line(["--version"]) == 0
+    assert re.fullmatch(r"cgoleak \S.*\n", capsys.readouterr().out)
+
+
+def test_the_program_exits_with_the_status_of_the_command():
+    assert python("--help").returncode == 0
+    assert python("nonsense").returncode == 2
+    assert python("doctor", str(2**22 + 1)).returncode == 3
+
+
+def test_explain_prints_verdict_and_cause(capsys):
+    assert run_command_line(["explain", "native-leak"]) == 0
+
+    out = capsys.readouterr().out
+    assert out.count("NATIVE LEAK") == 2
+    assert "decided:" in out
+
+
+def test_explain_without_a_word_lists_the_words(capsys):
+    assert run_command_line(["explain"]) == 0
+    assert "symbols.no-dwarf" in capsys.readouterr().out
+
+
+def test_explain_knows_what_was_meant(capsys):
+    assert run_command_line(["explain", "native-leek"]) == 2
+    assert "did you mean native-leak" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-m", "cgoleak", "doctor", "--format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(20) in {0, 3}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_told():
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "cgoleak", "doctor"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert answer.returncode == 2
+    assert b"error: cannot write to" in answer.stderr
+
+
+def test_the_group_lists_its_commands_in_the_order_of_the_contract():
+    assert cli.list_commands(click.Context(cli)) == list(COMMANDS)

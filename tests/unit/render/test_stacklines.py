@@ -1,0 +1,117 @@
+"""Stacks as people read them."""
+
+from __future__ import annotations
+
+from support.builders import frames
+from support.reports import LEAK_STACK
+
+from cgoleak.render.stacklines import site_words, stack_lines
+from cgoleak.render.visible import shorten_left, shorten_middle, visible
+
+
+def texts(*stack, full=False):
+    return [line.text for line in stack_lines(frames(*stack), full=full)]
+
+
+def test_plumbing_between_c_and_go_is_one_line_and_the_start_of_the_goroutine_none():
+    assert texts(
+        "C leaf", "bridge _cgo_Cfunc_f", "runtime runtime.cgocall", "Go main.f", "runtime goexit"
+    ) == ["leaf", "… cgo call …", "main.f"]
+
+
+def test_a_callback_from_c_into_go_is_told_from_a_call():
+    assert texts(
+        "C inner",
+        "runtime runtime.cgocall",
+        "Go main.goCallback",
+        "runtime runtime.cgocallback",
+        "bridge crosscall2",
+        "C outer",
+        "runtime runtime.cgocall",
+        "Go main.main",
+    ) == [
+        "inner",
+        "… cgo call …",
+        "main.goCallback",
+        "… callback from C …",
+        "outer",
+        "… cgo call …",
+        "main.main",
+    ]
+
+
+def test_runtime_between_two_go_functions_is_not_called_a_callback():
+    assert texts("Go a", "runtime reflect.call", "Go b") == ["a", "… Go runtime …", "b"]
+
+
+def test_an_allocation_by_the_bridge_itself_keeps_its_line():
+    assert texts("bridge _cgo_Cfunc__Cmalloc", "runtime runtime.cgocall", "Go main.f") == [
+        "… cgo call …",
+        "main.f",
+    ]
+
+
+def test_a_stack_of_nothing_but_plumbing_is_shown_as_it_is():
+    assert texts("bridge crosscall1", "runtime runtime.mstart") == ["crosscall1", "runtime.mstart"]
+
+
+def test_recursion_is_counted():
+    assert texts(*["C deep a.c:1"] * 20, "C main b.c:2") == ["deep (20 times)", "main"]
+
+
+def test_a_long_stack_loses_its_middle_and_says_how_much():
+    lines = texts(*(f"C f{index}" for index in range(100)))
+
+    assert len(lines) == 23
+    assert lines[14] == "… 78 more frames …"
+    assert (lines[0], lines[-1]) == ("f0", "f99")
+
+
+def test_full_stacks_show_every_frame():
+    assert len(stack_lines(LEAK_STACK, full=True)) == len(LEAK_STACK)
+
+
+def test_a_frame_without_a_file_says_in_which_module_it_is():
+    (line,) = stack_lines(frames("C inflate @libz.so.1"))
+
+    assert line.place == "in libz.so.1"
+
+
+def test_a_frame_named_by_its_module_does_not_repeat_it():
+    (line,) = stack_lines(frames("unknown libz.so.1+0x1234 @libz.so.1"))
+
+    assert line.place == ""
+
+
+def test_a_site_is_named_by_its_allocating_and_its_go_function():
+    assert site_words(LEAK_STACK) == "row_dup (png_row.c:41) ← main.encode (encode.go:88)"
+
+
+def test_containers_of_the_cpp_library_do_not_name_a_site():
+    stack = frames("C++ std::vector<int>::push_back", "C++ fill a.cc:1", "Go main.f")
+
+    assert site_words(stack) == "fill (a.cc:1) ← main.f"
+
+
+def test_a_site_of_a_c_thread_is_named_by_its_outermost_function():
+    assert site_words(frames("C leaf", "C middle", "C thread_main")) == "leaf ← thread_main"
+
+
+def test_a_site_without_frames_has_words_too():
+    assert site_words(()) == "unknown stack"
+    assert site_words(frames("runtime runtime.x")) == "runtime.x"
+
+
+def test_what_does_not_print_is_shown_as_its_code():
+    assert visible("a\x1b[1mb\u202ec\U000e0001\udcff") == "a\\x1b[1mb\\u202ec\\U000e0001\\udcff"
+    assert visible("żółw → 亀") == "żółw → 亀"
+
+
+def test_a_name_without_end_is_cut():
+    assert len(visible("x" * 1_000_000)) < 5000
+
+
+def test_shortening_keeps_the_telling_end():
+    assert shorten_middle("abcdefghij", 5) == "ab…ij"
+    assert shorten_left("/very/long/path/file.c:12", 10) == "…file.c:12"
+    assert shorten_middle("abc", 3) == shorten_left("abc", 3) == "abc"

@@ -1,0 +1,172 @@
+"""The report as text: looks, widths, and names that want to do harm."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from support.builders import frames
+from support.golden import assert_golden
+from support.reports import MIB, a_finding, a_report
+
+from cgoleak.model.notice import Notice
+from cgoleak.model.report import Cause, Restart, Verdict
+from cgoleak.render.terminal import TerminalRenderer
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def shown(report, **options):
+    out = io.BytesIO()
+    TerminalRenderer(**options).render(report, out)
+    return out.getvalue().decode()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_look_on_a_terminal(width):
+    assert_golden(f"leak.terminal.{width}.txt", shown(a_report(), width=width).encode())
+
+
+def test_the_look_in_a_pipe():
+    assert_golden("leak.terminal.pipe.txt", shown(a_report()).encode())
+
+
+def test_the_look_of_full_stacks():
+    text = shown(a_report(), width=100, full_stacks=True)
+
+    assert_golden("leak.terminal.full-stacks.txt", text.encode())
+
+
+def test_the_look_of_a_restart_without_findings():
+    report = a_report(
+        cause=Cause.RESTART,
+        summary="The process was killed at 780 MiB and started anew; nothing recovered.",
+        findings=(),
+        restarts=(Restart(12.5, 4242, 4310, "killed by the OOM killer", 800 * MIB, 40 * MIB),),
+    )
+
+    assert_golden("restart.terminal.80.txt", shown(report, width=80).encode())
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width):
+    long_names = frames(
+        "C++ " + "ns::" * 60 + "make csrc/" + "deep/" * 30 + "a.cc:1",
+        "Go github.com/a/" + "b" * 150 + ".Do /go/pkg/mod/" + "x/" * 80 + "y.go:2",
+    )
+    report = a_report(
+        findings=(a_finding(stack=long_names, site="s" * 6, suppression="leak:short"),),
+        notices=(Notice("a.b", "word " * 60, None),),
+    )
+
+    assert max(cell_len(line) for line in shown(report, width=width).split("\n")) <= width
+
+
+def test_in_a_pipe_no_name_is_cut():
+    name = "n" * 300
+
+    text = shown(a_report(findings=(a_finding(stack=frames(f"C {name} x.c:1")),)))
+
+    assert name in text
+    assert "…" not in text.replace("… cgo call …", "")
+
+
+def test_without_colour_there_is_no_escape_character():
+    assert "\x1b" not in shown(a_report(), width=80)
+
+
+def test_colour_adds_nothing_but_colour():
+    plain = shown(a_report(), width=80)
+    coloured = shown(a_report(), width=80, color=True)
+
+    assert coloured != plain
+    assert ESCAPE.sub("", coloured) == plain
+
+
+def test_a_pipe_is_not_influenced_by_the_environment(monkeypatch):
+    before = shown(a_report())
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "40"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+
+    assert shown(a_report()) == before
+
+
+HOSTILE = "\x1b]0;owned\x07[red]x[/red]\u202egnp.exe\u200b\r\n\x9b2J:smile:"
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_hostile_names_are_shown_as_codes_and_never_as_markup(width):
+    stack = frames("C name csrc/a.c:1", "Go main.f /src/b.go:2")
+    bad = [type(frame)(frame.lang, HOSTILE, HOSTILE, 1, HOSTILE) for frame in stack]
+    report = a_report(
+        summary=HOSTILE,
+        exe=f"/srv/{HOSTILE}",
+        findings=(a_finding(stack=bad, evidence=(HOSTILE,), advice=HOSTILE, suppression=HOSTILE),),
+        notices=(Notice(HOSTILE, HOSTILE, HOSTILE),),
+    )
+
+    text = shown(report, width=width, color=False)
+
+    assert "[red]x[/red]" in text
+    assert ":smile:" in text
+    assert "\\x1b]0;owned\\x07" in text
+    assert "\\u202e" in text
+    assert all(char == "\n" or char.isprintable() for char in text)
+
+
+@given(st.text(max_size=80), st.sampled_from([None, 60, 80]))
+def test_whatever_a_name_holds_the_text_prints(name, width):
+    stack = [type(frame)(frame.lang, name, name, 1, name) for frame in frames("C a", "Go b")]
+
+    text = shown(a_report(summary=name, findings=(a_finding(stack=stack),)), width=width)
+
+    assert all(char == "\n" or char.isprintable() for char in text)
+
+
+def test_the_verdict_comes_before_the_numbers():
+    text = shown(a_report())
+
+    assert text.index("NATIVE LEAK  1 site") < text.index("where RSS went")
+    assert text.index("where RSS went") < text.index("outstanding  ")
+
+
+def test_top_limits_the_sites_and_says_what_is_left_out():
+    text = shown(a_report(), top=1)
+
+    assert "1 suspect, 1 go-held, 1 bounded more: --top 4" in text
+    assert "ctx_new" not in text
+
+
+def test_bounded_and_suppressed_sites_have_a_row_but_no_details():
+    text = shown(a_report(findings=(a_finding(Verdict.BOUNDED), a_finding(Verdict.SUPPRESSED))))
+
+    assert text.count("row_dup (png_row.c:41)") == 2
+    assert "allocated from" not in text
+
+
+def test_a_line_for_the_suppression_is_kept_whole():
+    line = "leak:" + "very_long_name_" * 12
+
+    assert f"mute  {line}\n" in shown(a_report(findings=(a_finding(suppression=line),)), width=80)
+
+
+def test_a_site_that_does_not_grow_is_flat():
+    row = next(
+        line
+        for line in shown(a_report(findings=(a_finding(growth=0.0),))).split("\n")
+        if "18.2 MiB" in line
+    )
+
+    assert " flat " in row
+
+
+def test_unknown_gc_cycles_are_said_to_be_unknown():
+    report = a_report()
+    window = type(report.window)(seconds=1, snapshots=1, gc_cycles=None, mode="exact")
+    values = {name: getattr(report, name) for name in report.__slots__} | {"window": window}
+
+    assert "GC cycles unknown" in shown(type(report)(**values))
