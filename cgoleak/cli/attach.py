@@ -53,10 +53,10 @@ def command(
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force)
     plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
-    with (
-        show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress,
-        stop_on_signals() as stop,
-    ):
-        result = pipeline.attach(pid, plan, capture=outputs.capture, progress=progress, stop=stop)
-    deliver(pipeline.analyse(result.capture), options, outputs)
+    with stop_on_signals() as stop:
+        with show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress:
+            result = pipeline.attach(
+                pid, plan, capture=outputs.capture, progress=progress, stop=stop
+            )
+        deliver(pipeline.analyse(result.capture), options, outputs)
     return 0

@@ -41,18 +41,23 @@ def command(pid: int | None, *, format: str) -> int:  # noqa: A002 - the option'
       cgoleak doctor 4242
       cgoleak doctor --format json
     """
-    found = (*machine_checks(), *(() if pid is None else checks(pid)))
+    machine = machine_checks()
+    process = () if pid is None else checks(pid)
+    found = (*machine, *process)
     if format == "json":
         document = {"schema": "cgoleak.doctor/1", "pid": pid, "checks": [asdict(c) for c in found]}
         print_bytes(json.dumps(document, indent=2).encode() + b"\n", sys.stdout)
     else:
-        text = "".join(f"{line}\n" for line in _lines(found))
+        lines = ["this machine", *_lines(machine)]
+        if pid is not None:
+            lines += ["", f"process {pid}", *_lines(process)]
+        text = "".join(f"{line}\n" for line in lines)
         print_bytes(text.encode("utf-8", "replace"), sys.stdout)
     return _CANNOT if any(check.ok is False for check in found) else 0
 
 
 def _lines(found: Sequence[Check]) -> Iterator[str]:
     for check in found:
-        yield f"{_WORDS[check.ok]:<4}{check.name:<14}{visible(check.text)}"
+        yield f"  {_WORDS[check.ok]:<4}{check.name:<14}{visible(check.text)}"
         if check.fix:
-            yield f"{'':<18}fix: {visible(check.fix)}"
+            yield f"{'':<20}fix: {visible(check.fix)}"

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.command("explain")
 @click.argument("word", nargs=-1)
 def command(word: tuple[str, ...]) -> int:
-    r"""Say what a verdict, a cause, a notice code or a term means.
+    r"""Say what a verdict, a cause, a notice or a term means.
 
     Without a word, all of them are listed.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["progress_words", "show_progress"]
 
 _MEASURING: Final = "measuring"
+_HINT: Final = " · Ctrl-C ends it and reports"
 
 
 def progress_words(state: ProgressState) -> str:
@@ -90,8 +91,8 @@ def _live_line(subject: str, stream: TextIO) -> Iterator[Callable[[ProgressState
 
     def show(state: ProgressState) -> None:
         words = f"{subject} · {progress_words(state)}"
-        if state.phase == _MEASURING:
-            words += " · Ctrl-C ends it and reports"
+        if state.phase == _MEASURING and len(words) + len(_HINT) < console.width:
+            words += _HINT
         text = Text(words, no_wrap=True, overflow="ellipsis")
         with suppress(OSError, ValueError):
             live.update(text, refresh=True)

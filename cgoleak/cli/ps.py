@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -61,6 +62,8 @@ def _lines(listing: Listing, *, show_all: bool) -> Iterator[str]:
         yield "no Go process with C code found"
     without = 0 if show_all else len(listing.processes) - len(shown)
     if without:
-        yield f"{without} Go processes without C code left out (--all lists them)"
+        yield f"{without} Go without C code left out (--all lists them)"
     if listing.hidden:
-        yield f"{listing.hidden} processes of other users could not be looked into (try as root)"
+        hint = "" if os.geteuid() == 0 else " (try as root)"
+        noun = "process" if listing.hidden == 1 else "processes"
+        yield f"{listing.hidden} other {noun} could not be looked into{hint}"

@@ -52,11 +52,9 @@ def command(
     outputs = plan_outputs(options.outputs, force=options.force)
     plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
     name = cmd[0].rpartition("/")[2]
-    # No live line: it would be drawn over what CMD prints on the same terminal.
-    with (
-        show_progress(name, quiet=options.quiet, live=False, every_s=30.0) as progress,
-        stop_on_signals() as stop,
-    ):
-        result = pipeline.run(cmd, plan, capture=outputs.capture, progress=progress, stop=stop)
-    deliver(pipeline.analyse(result.capture), options, outputs, screen=sys.stderr)
+    with stop_on_signals() as stop:
+        # No live line: it would be drawn over what CMD prints on the same terminal.
+        with show_progress(name, quiet=options.quiet, live=False, every_s=30.0) as progress:
+            result = pipeline.run(cmd, plan, capture=outputs.capture, progress=progress, stop=stop)
+        deliver(pipeline.analyse(result.capture), options, outputs, screen=sys.stderr)
     return result.exit_status or 0

@@ -23,13 +23,14 @@ def stop_on_signals() -> Iterator[threading.Event]:
     """Give an event that SIGINT, SIGTERM and SIGHUP set; old handlers come back at the end.
 
     A signal that is ignored (``nohup``) stays so. Later signals are answered but change nothing:
-    whoever presses Ctrl-C twice must not interrupt the detach.
+    whoever presses Ctrl-C twice must neither interrupt the detach nor lose the report. SIGQUIT is
+    left alone.
     """
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         # Straight to the descriptor: a handler may interrupt a print in its middle.
-        words = b"\ncgoleak: detaching, please wait\n" if stop.is_set() else b"\n"
+        words = b"\ncgoleak: detaching, please wait for the report\n" if stop.is_set() else b"\n"
         with suppress(OSError):
             os.write(_STANDARD_ERROR, words)
         stop.set()

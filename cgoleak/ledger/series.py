@@ -77,6 +77,12 @@ class Series:
         steps = [later > earlier for earlier, later in itertools.pairwise(blocks)]
         return sum(steps), len(steps)
 
+    def until(self, count: int) -> Series:
+        """Give the first ``count`` instants, or all if there are no more."""
+        if count >= len(self.times_ns):
+            return self
+        return Series(self.times_ns[:count], self.counts[:count])
+
     def change(self, start: int, end: int) -> Totals:
         """What happened between two instants, given by their places."""
         return Totals.of(self.counts[end]) - Totals.of(self.counts[start])

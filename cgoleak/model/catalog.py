@@ -55,8 +55,8 @@ VERDICTS: Final[Mapping[Verdict, Entry]] = MappingProxyType(
         Verdict.GO_HELD: Entry(
             label="go-held",
             meaning="Go objects own these blocks: a finalizer or cleanup frees them after a GC.",
-            decided="Most freed blocks of this site were freed by the runtime's finalizer or "
-            "cleanup goroutine.",
+            decided="Of the blocks that nobody freed explicitly, the finalizer or cleanup "
+            "goroutine freed a good part.",
             action="Not a leak. If it is too much, free explicitly (Close) or run the GC oftener: "
             "Go does not see the size of C memory.",
         ),
@@ -137,8 +137,8 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
     {
         "capture.unfinished": Entry(
             label="capture.unfinished",
-            meaning="The recorder was killed before it could close the capture; what it had stored "
-            "is shown.",
+            meaning="The recorder was killed before it could close the capture; what it had "
+            "stored is shown.",
             action="End a measurement with Ctrl-C or --duration, not with SIGKILL.",
         ),
         "go.no-heap-profile": Entry(
@@ -157,7 +157,36 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
         "go.no-stacks": Entry(
             label="go.no-stacks",
             meaning="The Go part of stacks could not be followed; sites show their C part only.",
-            action="Report it with the Go version and how the program was linked.",
+            action="Use a newer cgoleak, or report it with the Go version and how the program "
+            "was linked.",
+        ),
+        "probe.code-changed": Entry(
+            label="probe.code-changed",
+            meaning="After the detach, code of the process differs from what it was at the "
+            "attach. cgoleak writes no code, so that another tool or the program itself "
+            "did.",
+            action="Look for other tools that patch the process.",
+        ),
+        "probe.dropped-blocks": Entry(
+            label="probe.dropped-blocks",
+            meaning="Blocks found no room in the probe's table and are not counted: the numbers "
+            "of the sites are too low by as much.",
+            action="Measure a shorter time.",
+        ),
+        "probe.dropped-stacks": Entry(
+            label="probe.dropped-stacks",
+            meaning="Stacks found no room in the probe's table; their blocks are counted under "
+            "one site without frames.",
+            action="Measure a shorter time.",
+        ),
+        "probe.late-library": Entry(
+            label="probe.late-library",
+            meaning="Libraries were loaded and used before their calls could be taken over; their"
+            " first blocks are not seen.",
+        ),
+        "probe.loader-left": Entry(
+            label="probe.loader-left",
+            meaning="The pages through which the probe came in stay mapped in the process, inert.",
         ),
         "probe.module-unreadable": Entry(
             label="probe.module-unreadable",
@@ -165,10 +194,43 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "malloc and free are not seen.",
             action="Keep files in place while the process runs, or restart it after an update.",
         ),
+        "probe.not-gone": Entry(
+            label="probe.not-gone",
+            meaning="The probe did not answer when it was asked to leave, usually since the "
+            "process is stopped. It gives its slots back by itself as soon as it runs "
+            "again.",
+            action="Let the process run: kill -CONT PID.",
+        ),
+        "probe.slots-changed": Entry(
+            label="probe.slots-changed",
+            meaning="After the detach, call paths differ from what they were at the attach: "
+            "something else changed them meanwhile.",
+            action="Look for other tools that hook the process.",
+        ),
+        "probe.slots-foreign": Entry(
+            label="probe.slots-foreign",
+            meaning="Call paths were left alone since they lead neither to the known allocator "
+            "nor to its lazy binding: another tool holds them. Blocks from there are not "
+            "seen.",
+            action="Detach the other tool, or start the program without its LD_PRELOAD.",
+        ),
+        "probe.truncated-stacks": Entry(
+            label="probe.truncated-stacks",
+            meaning="Stacks could not be followed to their outer end; they may be parted into "
+            "more sites than there are, and some lack their Go part.",
+            action="Build C code with unwind tables (-fasynchronous-unwind-tables, the default "
+            "on x86-64).",
+        ),
         "symbols.no-dwarf": Entry(
             label="symbols.no-dwarf",
             meaning="A file has no debug information: its C functions have names but no lines.",
             action="Install the library's debug package, or build with -g and without -s -w.",
+        ),
+        "verdict.thin-evidence": Entry(
+            label="verdict.thin-evidence",
+            meaning="There is not enough evidence to name a cause; the notice says what is "
+            "missing.",
+            action="Measure longer, and under load: --duration 5m.",
         ),
     }
 )

@@ -74,6 +74,9 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     began = time.monotonic()
     try:
         device.inject_library_blob(order.pid, image, "cgoleak_entry", f"{order.start:x}")
+        if order.held:
+            _tell({"injected": True})
+            sys.stdin.readline()  # the slots are taken, or our parent has died
     finally:
         paused = time.monotonic() - began
         _let_go(device, order)
@@ -89,8 +92,6 @@ def _let_go(device: frida.Device, order: Order) -> None:
         device.resume(order.pid)
     except Exception:  # noqa: BLE001  (it was not kept: then there is nothing to resume)
         pass
-    if order.held:
-        return
     try:
         if procfs.stat(order.pid).state == "T":
             os.kill(order.pid, signal.SIGCONT)

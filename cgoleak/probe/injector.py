@@ -43,7 +43,9 @@ class Injector:
         return self._process.pid
 
     def inject(self, order: Order) -> dict[str, Any]:
-        """Send the order and wait for its end.
+        """Send the order and wait until the probe is in.
+
+        A held process stands still until ``release``; its result is then the bare fact.
 
         Raises:
             TargetBusy, NoSuchProcess, NotPermitted: as the injector says.
@@ -57,6 +59,13 @@ class Injector:
         if "error" in result:
             raise _error(order.pid, result)
         return result
+
+    def release(self) -> dict[str, Any]:
+        """Let a held process go."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        return self._answer(_INJECT_S)
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         pipe = self._process.stdout

@@ -123,8 +123,8 @@ def _groups(regions: Iterable[Region]) -> Iterator[tuple[Region, ...]]:
     """Yield the mappings of each file; a file that is mapped twice as a module is there twice."""
     found: dict[tuple[str, int], list[list[Region]]] = {}
     for region in regions:
-        if not region.is_file:
-            continue
+        if not region.is_file or region.path.startswith("/memfd:cgoleak-"):
+            continue  # not the probe itself
         runs = found.setdefault((region.device, region.inode), [])
         # Offset 0 begins a new copy, unless it lies right behind: a tiny file's second segment.
         if not runs or (region.offset == 0 and region.start != runs[-1][-1].end):

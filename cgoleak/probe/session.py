@@ -18,6 +18,7 @@ from cgoleak.errors import (
     TargetExited,
 )
 from cgoleak.model.notice import Notice
+from cgoleak.model.snapshot import GoMemory
 from cgoleak.probe import proof
 from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.go import wire_go
@@ -124,12 +125,6 @@ class ProbeSession:
                 arch=platform.machine(),
             )
         )
-        self.pause_seconds = float(result["pause_seconds"])
-        self.attempts = int(result["attempts"])
-        if not result["unloaded"]:
-            self.notices.append(
-                Notice("probe.loader-left", "Frida's loader pages (72 kB) stay in the target")
-            )
         self._open_tables()
         shared = self.tables.shared
         if self._survey.go is not None:
@@ -140,6 +135,14 @@ class ProbeSession:
         self.tables.write_modules(mapped_modules(self.modules))
         self._order(b"M")
         self._install(*self.tables.add_slots(self._survey.slots.slots))
+        if held:
+            result = injector.release()
+        self.pause_seconds = float(result["pause_seconds"])
+        self.attempts = int(result["attempts"])
+        if not result["unloaded"]:
+            self.notices.append(
+                Notice("probe.loader-left", "Frida's loader pages (72 kB) stay in the target")
+            )
 
     def _idle_start(self) -> int:
         """Return the start function of a copy that waits to be started again, or 0.
@@ -237,6 +240,13 @@ class ProbeSession:
         if not self.is_alive():
             return TargetExited(f"pid {self._pid} ended while it was being measured")
         return ProbeError(what, fix=f"see: cgoleak doctor {self._pid}")
+
+    def go_memory(self) -> GoMemory | None:
+        """Read the Go runtime's own numbers; None where they cannot be had."""
+        if self._survey.heap is None:
+            return None
+        found = self._survey.heap.memory()
+        return found if isinstance(found, GoMemory) else None
 
     def is_alive(self) -> bool:
         """True while the target runs, and is still the program that we entered."""

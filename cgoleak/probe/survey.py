@@ -14,7 +14,9 @@ from cgoleak.probe.modules import LoadedModule, find_modules
 from cgoleak.probe.slots import SlotSurvey, survey
 from cgoleak.probe.wire import Function, MappedModule
 from cgoleak.symbols.gopclntab import GoTable
-from cgoleak.target.golayout import AMD64, ARM64, layout_for
+from cgoleak.target.goglobals import locate_globals
+from cgoleak.target.goheap import GoHeap
+from cgoleak.target.golayout import AMD64, ARM64, GoLayout, layout_for
 from cgoleak.target.goruntime import GoProbeParameters, probe_parameters
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class TargetSurvey:
 
     Attributes:
         go: parameters for the Go part of stacks, or None with a notice.
+        heap: reader of the Go runtime's numbers, or None.
         risky, risky_data, handler_returns: see ``guard.SafePlaces``.
         main_stack_top: upper end of the main thread's stack.
     """
@@ -46,6 +49,7 @@ class TargetSurvey:
     modules: tuple[LoadedModule, ...]
     slots: SlotSurvey
     go: GoProbeParameters | None
+    heap: GoHeap | None
     risky: tuple[tuple[int, int], ...]
     risky_data: tuple[tuple[int, int], ...]
     handler_returns: tuple[int, ...]
@@ -80,7 +84,12 @@ def survey_target(
         table_bias = 0
     else:
         table_bias = exe.bias if exe else 0
-    go = _go_parameters(facts, exe, table, memory, notices)
+    layout = layout_for(facts.binary.go_version or "", _MACHINES.get(facts.binary.arch or "", AMD64))
+    go = _go_parameters(facts, exe, table, memory, layout, notices)
+    heap = None
+    if exe is not None and table is not None and layout is not None:
+        variables = locate_globals(exe.obj, table.functions(), layout.machine)
+        heap = GoHeap(variables.moved(exe.bias), layout, memory.read)
     restorers = tuple(
         start + table_bias
         for name in _RESTORERS
@@ -91,6 +100,7 @@ def survey_target(
         modules=modules,
         slots=slots,
         go=go,
+        heap=heap,
         risky=tuple(span for m in providers for span in _risky_code(m, go)),
         risky_data=tuple(
             (r.start, r.end + _BSS) for m in providers for r in m.regions if "w" in r.perms
@@ -138,10 +148,10 @@ def _go_parameters(
     exe: LoadedModule | None,
     table: GoTable | None,
     memory: Memory,
+    layout: GoLayout | None,
     notices: list[Notice],
 ) -> GoProbeParameters | None:
     version = facts.binary.go_version or "an unknown version"
-    layout = layout_for(version, _MACHINES.get(facts.binary.arch or "", AMD64))
     if exe is None or table is None or layout is None:
         reason = f"{version} is not one that this cgoleak knows" if table else "no function table"
         notices.append(

@@ -182,6 +182,15 @@ class Tables:
             )
         return found
 
+    def totals(self) -> tuple[int, int, int]:
+        """Return events, bytes outstanding and blocks outstanding: cheap, for a display."""
+        count = self.stack_count
+        rows = (Row * count)()
+        self._library.cgoleak_sum_rows(self._fd, self._base, rows, count)
+        words = memoryview(rows).cast("B").cast("Q")
+        born, born_bytes, freed, freed_bytes = (sum(words[i::8]) for i in range(4))
+        return born + freed, born_bytes - freed_bytes, born - freed
+
     def counters(self, counts: dict[StackId, StackCounts]) -> ProbeCounters:
         """Return what the probe says of itself."""
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)

@@ -40,13 +40,14 @@ class Paper:
 
     def paragraph(self, text: str, *, label: str, label_style: str, hang: int) -> None:
         """Fold prose at blanks; the first line stands behind the label, others at ``hang``."""
-        current = Text(label, style=label_style)
+        # As a part, not as the style of the whole line, which the text would inherit.
+        current = Text().append(label, style=label_style)
         empty = True
         for word in self._words(text, self.width - hang):
             if not empty and current.cell_len + 1 + Text(word).cell_len > self.width:
                 self.line(current)
                 current, empty = Text(" " * hang), True
-            current.append(word if empty else f" {word}", style="default")
+            current.append(word if empty else f" {word}")
             empty = False
         self.line(current)
 

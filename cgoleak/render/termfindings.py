@@ -108,15 +108,12 @@ def _write_one(paper: Paper, finding: Finding, *, full_stacks: bool) -> None:
         _write_labelled(paper, "do", finding.advice)
     if finding.suppression:
         # Not folded: it is there to be copied.
-        paper.lines.append(_label("mute").append(visible(finding.suppression), style="default"))
+        label = Text().append(f"   {'mute':<6}", style="bold")
+        paper.lines.append(label.append(visible(finding.suppression)))
 
 
 def _write_labelled(paper: Paper, label: str, text: str) -> None:
     paper.paragraph(visible(text), label=f"   {label:<6}", label_style="bold", hang=9)
-
-
-def _label(label: str) -> Text:
-    return Text(f"   {label:<6}", style="bold")
 
 
 def _write_stack(paper: Paper, lines: Sequence[StackLine]) -> None:

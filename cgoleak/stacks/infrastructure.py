@@ -57,6 +57,7 @@ def infrastructure_of(frames: Sequence[Frame], *, complete: bool = True) -> str 
     Code that runs on a thread, or in a library's constructor below ``dlopen``, is not
     infrastructure: the frames are looked at only up to the first that is the user's.
     """
+    loader = False
     for frame in frames:
         name = plain_function(frame)
         if name in _THREADS:
@@ -64,9 +65,17 @@ def infrastructure_of(frames: Sequence[Frame], *, complete: bool = True) -> str 
         if name in _MAPPINGS:
             return "Go's runtime mapping memory"
         if _LOADER.match(name) or _LOADER_MODULE.match(plain_module(frame.module)):
-            return "the loader"
-        if is_users(frame):
-            return None
+            loader = True
+        elif is_users(frame):
+            break
+    else:
+        if not loader:
+            return _runtime_made(frames, complete=complete)
+    return "the loader" if loader else None
+
+
+def _runtime_made(frames: Sequence[Frame], *, complete: bool) -> str | None:
+    """Say whether Go's runtime called libc on its own: whole stacks without any user's code."""
     called = any("_Cfunc_" in frame.function for frame in frames)
     if complete and not called and any(frame.lang is Language.RUNTIME for frame in frames):
         return "Go's runtime"

@@ -68,7 +68,7 @@ class _Translator:
             OSError: this machine has no such library.
             AttributeError: it has no demangler.
         """
-        self._demangle = getattr(ctypes.CDLL(library), "__cxa_demangle")  # noqa: B009 (not ours)
+        self._demangle = getattr(ctypes.CDLL(library), "__cxa_demangle")
         self._demangle.argtypes = (ctypes.c_char_p, *[ctypes.c_void_p] * 3)
         self._demangle.restype = ctypes.c_void_p
         self._free = ctypes.CDLL(None).free

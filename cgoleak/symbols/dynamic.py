@@ -80,7 +80,7 @@ class DynamicTable:
         return SymbolTable(self._view(start, count * SYMBOL_BYTES), self._strings)
 
     def relocations(self, wanted: Container[str] | None = None) -> Iterator[Relocation]:
-        """Yield DT_RELA, then DT_JMPREL, or only those of the wanted symbols; 10k take some 15 ms."""
+        """Yield DT_RELA, then DT_JMPREL, or only the wanted symbols' ones; 10k take some 15 ms."""
         names: dict[int, str | None] = {0: "" if wanted is None else None}
         symbol_name = self._symbol_name
         for table in self._tables():

@@ -1,8 +1,9 @@
 """What the Go linker wrote about the build: version, modules, settings.
 
 ``.go.buildinfo`` begins with a magic at a 16-byte boundary and survives ``-s -w`` and strip;
-without section headers the data segments are searched for it, as ``debug/buildinfo`` does. The two strings
-stand in line since Go 1.18 (``cmd/link/internal/ld/data.go``, buildinfo); older files give None.
+without section headers the data segments are searched for it, as ``debug/buildinfo`` does. Its
+two strings stand in line since Go 1.18 (``cmd/link/internal/ld/data.go``, buildinfo); older files
+give None.
 """
 
 from __future__ import annotations

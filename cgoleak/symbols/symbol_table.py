@@ -25,6 +25,7 @@ _STT_NAMED: Final = frozenset({0, 1, 2, 6, 10})  # NOTYPE, OBJECT, FUNC, TLS, GN
 _SHN_UNDEF: Final = 0
 _STB_LOCAL: Final = 0
 _MAX_NAME_BYTES: Final = 1 << 20
+_MAX_UNSIZED: Final = 4096
 _MAX_NESTING: Final = 16
 """How many symbols that begin nearer are looked past for one that still holds the address."""
 
@@ -50,9 +51,9 @@ class SymbolTable:
     def function_at(self, vaddr: int) -> FunctionSymbol | None:
         """Return the function that holds an address.
 
-        A symbol without a size (assembly) reaches to the next one. Of several names of the same
-        code the global one with the fewest leading underscores is taken: ``malloc``, not
-        ``__libc_malloc``.
+        A symbol without a size (assembly) reaches to the next one, 4 KiB at most. Of several names
+        of the same code the global one with the fewest leading underscores is taken: ``malloc``,
+        not ``__libc_malloc``.
         """
         starts, functions = self._functions
         at = bisect_right(starts, vaddr) - 1
@@ -60,7 +61,8 @@ class SymbolTable:
             return None
         for i in range(at, max(-1, at - _MAX_NESTING), -1):
             start, size, _, _ = functions[i]
-            if vaddr < start + size or (not size and start == starts[at]):
+            reach = size or (_MAX_UNSIZED if start == starts[at] else 0)
+            if vaddr < start + reach:
                 return self._best_name(start, size)
         return None
 

@@ -7,19 +7,18 @@ namesake. Foreign bytes: whatever a file holds, the answer is a fact, None or a 
 
 from __future__ import annotations
 
-import os
 import re
-import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal
 
-from cgoleak.errors import NoSuchProcess, NotPermitted
+from cgoleak.errors import NoSuchProcess, NotPermitted, SymbolError
+from cgoleak.symbols.elf import ObjectFile
+from cgoleak.symbols.gobuildinfo import read_build_info
 from cgoleak.target.procfs import PROC, exe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from cgoleak.target.procfs import Region
 
@@ -28,17 +27,9 @@ __all__ = ["GoBinary", "Libc", "find_allocator", "find_libc", "read_binary"]
 _MACHINES: Final = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """``e_machine`` → Go's name for it (``GOARCH``)."""
 
-_PT_LOAD: Final = 1
-_PT_INTERP: Final = 3
-_ET_DYN: Final = 3
-_MAX_HEADERS: Final = 4096
-_MAX_BUILD_INFO: Final = 1 << 20
 _MAX_LIBC: Final = 16 << 20
 _MAX_SCAN: Final = 1 << 30
 _CHUNK: Final = 1 << 20
-
-_BUILD_INFO_MAGIC: Final = b"\xff Go buildinf:"
-"""Start of the record that ``debug/buildinfo`` looks for; 16-byte aligned."""
 
 _CGO_MARKS: Final = (b"runtime/cgo.", b"_Cfunc_")
 """Function names that only a program linked with cgo has; pclntab keeps them when stripped."""
@@ -114,8 +105,7 @@ def read_binary(pid: int, root: Path = PROC) -> GoBinary:
     if path is None:
         return GoBinary(path="")
     try:
-        with _Bytes(root / str(pid) / "exe") as exe:
-            return _parse(path, exe)
+        return _parse(path, root / str(pid) / "exe")
     except PermissionError as error:
         raise NotPermitted(f"cannot read the executable of process {pid}") from error
     except (FileNotFoundError, ProcessLookupError) as error:
@@ -165,8 +155,8 @@ def _version_in(pid: int, path: str, root: Path, pattern: re.Pattern[bytes]) -> 
 def _library_bytes(pid: int, path: str, root: Path) -> bytes:
     """Read a mapped library through the target's root; empty if that fails."""
     try:
-        with _Bytes(root / str(pid) / "root" / path.lstrip("/")) as file:
-            return file.at(0, min(file.size, _MAX_LIBC)) or b""
+        with (root / str(pid) / "root" / path.lstrip("/")).open("rb") as file:
+            return file.read(_MAX_LIBC)
     except OSError:
         return b""
 
@@ -176,172 +166,50 @@ def _first_group(pattern: re.Pattern[bytes], content: bytes) -> str | None:
     return match[1].decode("ascii") if match else None
 
 
-class _Bytes:
-    """A file read by position, in bounded pieces; ``None`` past the end.
-
-    Not a mapping: a file that somebody truncates while it is mapped kills the reader.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        self.size = os.fstat(self._fd).st_size
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        os.close(self._fd)
-
-    def at(self, offset: int, size: int) -> bytes | None:
-        """Return exactly ``size`` bytes, or None."""
-        if offset < 0 or size < 0 or offset + size > self.size:
-            return None
-        pieces = bytearray()
-        while len(pieces) < size:
-            piece = os.pread(self._fd, size - len(pieces), offset + len(pieces))
-            if not piece:
-                return None
-            pieces += piece
-        return bytes(pieces)
-
-    def contains(self, needles: tuple[bytes, ...]) -> bool:
-        """Search the file piece by piece; each piece repeats the end of the one before."""
-        overlap = max(map(len, needles)) - 1
-        for offset in range(0, min(self.size, _MAX_SCAN), _CHUNK):
-            piece = os.pread(self._fd, _CHUNK + overlap, offset)
-            if any(needle in piece for needle in needles):
-                return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    kind: int
-    writable: bool
-    offset: int
-    size: int
-
-
-def _parse(path: str, exe: _Bytes) -> GoBinary:
-    """Read headers, section names and the build information of an ELF file."""
-    ident = exe.at(0, 64)
-    if ident is None or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+def _parse(path: str, exe: Path) -> GoBinary:
+    """Read headers, section names and the build information; a torn file gives fewer facts."""
+    with exe.open("rb") as file:
+        ident = file.read(20)
+    if len(ident) < 20 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2):
         return GoBinary(path=path)
-    order = "<" if ident[5] == 1 else ">"
+    order: Literal["little", "big"] = "big" if ident[5] == 2 else "little"
     bits = 32 * ident[4]
-    kind, machine = struct.unpack_from(order + "HH", ident, 16)
-    arch = _MACHINES.get(machine)
-    if bits == 32 or order == ">":
-        # No Go program of this kind can be measured; its architecture is all that matters.
+    arch = _MACHINES.get(int.from_bytes(ident[18:20], order))
+    try:
+        obj = ObjectFile.open(exe)
+    except SymbolError:
+        # Of another architecture, or damaged: that is all that can be said, and all that matters.
         return GoBinary(path=path, arch=arch, bits=bits)
-    segments = _segments(exe, ident)
-    sections = _section_names(exe, ident)
-    interpreter = next((_text(exe, part) for part in segments if part.kind == _PT_INTERP), None)
-    info = _build_info(exe, sections.get(".go.buildinfo"), segments)
-    is_go = info is not None or not _GO_SECTIONS.isdisjoint(sections)
-    version, module_text = info or (None, "")
+    info = read_build_info(obj)
+    is_go = info is not None or not _GO_SECTIONS.isdisjoint(obj.sections)
     return GoBinary(
         path=path,
         arch=arch,
         bits=bits,
-        position_independent=kind == _ET_DYN,
-        interpreter=interpreter,
-        stripped=".symtab" not in sections,
-        has_dwarf=".debug_info" in sections or ".zdebug_info" in sections,
+        position_independent=obj.is_pie,
+        interpreter=obj.interpreter,
+        stripped=obj.is_stripped,
+        has_dwarf=".debug_info" in obj.sections or ".zdebug_info" in obj.sections,
         is_go=is_go,
-        go_version=version,
-        settings=_settings(module_text),
-        uses_cgo=is_go and exe.contains(_CGO_MARKS),
+        go_version=info.go_version if info else None,
+        settings=info.settings if info else {},
+        uses_cgo=is_go and _contains(exe, _CGO_MARKS),
     )
 
 
-def _segments(exe: _Bytes, ident: bytes) -> list[_Segment]:
-    """Read the program headers of a little-endian ELF64 file (``Elf64_Phdr``)."""
-    (table,) = struct.unpack_from("<Q", ident, 32)
-    entry, count = struct.unpack_from("<HH", ident, 54)
-    content = exe.at(table, entry * count) if entry == 56 and count <= _MAX_HEADERS else None
-    return [
-        _Segment(kind, bool(flags & 2), offset, filesz)
-        for kind, flags, offset, _, _, filesz, _, _ in struct.iter_unpack(
-            "<IIQQQQQQ", content or b""
-        )
-    ]
+def _contains(path: Path, needles: tuple[bytes, ...]) -> bool:
+    """Search a file piece by piece; each piece begins with the end of the one before.
 
-
-def _section_names(exe: _Bytes, ident: bytes) -> dict[str, tuple[int, int]]:
-    """Map section names to (file offset, size); empty where the table is missing or torn."""
-    (table,) = struct.unpack_from("<Q", ident, 40)
-    entry, count, names_index = struct.unpack_from("<HHH", ident, 58)
-    content = exe.at(table, entry * count) if entry == 64 and 0 < count <= _MAX_HEADERS else None
-    rows = list(struct.iter_unpack("<IIQQQQIIQQ", content or b""))
-    if names_index >= len(rows):
-        return {}
-    names = exe.at(rows[names_index][4], min(rows[names_index][5], _CHUNK)) or b""
-    return {
-        names[row[0] : names.find(b"\0", row[0])].decode("utf-8", "replace"): (row[4], row[5])
-        for row in rows
-        if row[0] < len(names)
-    }
-
-
-def _text(exe: _Bytes, segment: _Segment) -> str:
-    return os.fsdecode((exe.at(segment.offset, min(segment.size, 4096)) or b"").rstrip(b"\0"))
-
-
-def _build_info(
-    exe: _Bytes, section: tuple[int, int] | None, segments: list[_Segment]
-) -> tuple[str | None, str] | None:
-    """Return (Go version, module text), or None if the program carries no build information.
-
-    Layout of Go 1.18 and newer (``debug/buildinfo``): magic, pointer size, flags with bit 1 set,
-    and from byte 32 on two strings, each behind its length as a varint. Older ones hold pointers
-    instead; cgoleak does not support those versions, so that they get version None.
+    ``CGO_ENABLED`` in the build information tells only that cgo was allowed, and the symbols of
+    cgo are gone from a stripped program, so that names in pclntab decide.
     """
-    where = [section] if section else []
-    where += [
-        (part.offset, part.size) for part in segments if part.kind == _PT_LOAD and part.writable
-    ]
-    for offset, size in where:
-        content = exe.at(offset, min(size, _MAX_BUILD_INFO)) or b""
-        start = content.find(_BUILD_INFO_MAGIC)
-        while start >= 0 and start % 16:
-            start = content.find(_BUILD_INFO_MAGIC, start + 1)
-        if start < 0:
-            continue
-        if len(content) < start + 34 or not content[start + 15] & 2:
-            return None, ""
-        version, after = _varint_string(content, start + 32)
-        module_text, _ = _varint_string(content, after)
-        # The module text stands between two 16-byte marks.
-        return version.decode("utf-8", "replace") or None, module_text[16:-16].decode(
-            "utf-8", "replace"
-        )
-    return None
-
-
-def _varint_string(content: bytes, offset: int) -> tuple[bytes, int]:
-    """Read a length and that many bytes; what is missing at the end is left out."""
-    length = shift = 0
-    while offset < len(content) and shift < 35:
-        byte = content[offset]
-        offset += 1
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            break
-    return content[offset : offset + length], offset + length
-
-
-def _settings(module_text: str) -> dict[str, str]:
-    """Pick the ``build<tab>KEY=VALUE`` lines (``runtime/debug.BuildInfo.String``)."""
-    settings = {}
-    for line in module_text.split("\n"):
-        if line.startswith("build\t"):
-            key, _, value = line.removeprefix("build\t").partition("=")
-            settings[key] = value
-    return settings
+    overlap = max(map(len, needles)) - 1
+    before = b""
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            if any(needle in before + piece for needle in needles):
+                return True
+            before = piece[-overlap:]
+            if file.tell() > _MAX_SCAN:
+                break
+    return False

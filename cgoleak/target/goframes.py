@@ -1,8 +1,8 @@
 """Frames of the assembly between Go and C, release by release and machine by machine.
 
 Sources: ``runtime/asm_amd64.s``, ``asm_arm64.s`` (asmcgocall, cgocallback), and the files of the
-same names in ``runtime/cgo`` (crosscall2). A row holds from the minor release that is its key to the
-next.
+same names in ``runtime/cgo`` (crosscall2). A row holds from the minor release that is its key to
+the next.
 """
 
 from __future__ import annotations

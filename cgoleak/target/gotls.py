@@ -1,7 +1,7 @@
 """Where a thread keeps its ``g``: executable and runtime code → offset from the thread pointer.
 
 The offset is -8 (amd64) or 16 (arm64) in a program without C thread-local variables, and
-something else in others. Two independent sources are used. The symbol ``runtime.tlsg`` is an offset
+something else in others. Two independent sources are used. The runtime's TLS symbol is an offset
 in the TLS segment, which the psABI places below (amd64) or above (arm64) the thread pointer. The
 runtime's own code, which survives ``strip``, has the offset in its instructions, or, in shared
 objects, the address of the GOT slot into which the loader writes it.
@@ -49,11 +49,12 @@ _R27: Final = 27
 
 
 def symbol_g_slot(exe: ObjectFile, machine: str = AMD64) -> GSlot | None:
-    """Compute the offset from ``runtime.tlsg``, for a program (not for a shared object).
+    """Compute the offset from the runtime's TLS symbol, for a program (not for a shared object).
 
     None without the symbol or the segment.
     """
-    symbol = exe.symbol("runtime.tlsg")
+    # arm64 has a runtime.tlsg as well, which nothing uses (runtime/tls_arm64.s, tls_g).
+    symbol = exe.symbol("runtime.tlsg" if machine == AMD64 else "runtime.tls_g")
     segment = next((s for s in exe.segments if s.type == "PT_TLS"), None)
     if symbol is None or segment is None:
         return None

@@ -107,10 +107,10 @@ def _own_rights(root: Path) -> Iterator[Check]:
         )
     if ours.seccomp:
         yield Check(
-            "seccomp",
+            "own seccomp",
             ok=None,
             text="cgoleak itself runs under a system call filter, which may refuse ptrace",
             fix="start our container with --security-opt seccomp=unconfined",
         )
     else:
-        yield Check("seccomp", ok=True, text="no system call filter around cgoleak")
+        yield Check("own seccomp", ok=True, text="no system call filter around cgoleak")

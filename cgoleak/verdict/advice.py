@@ -50,8 +50,8 @@ def advice_for(verdict: Verdict, frames: Sequence[Frame], *, infrastructure: str
             return f"Measure longer, under load (--duration 2m). If it goes on: {_fix(frames)}"
         case Verdict.GO_HELD:
             return (
-                f"Free it explicitly (Close, Free) when {_go(frames)} is done with it, and keep the "
-                "finalizer as a backstop: the GC does not see how much C memory hangs on an object."
+                f"Free it explicitly (Close, Free) when {_go(frames)} is done with it, and keep "
+                "the finalizer as a backstop: the GC does not see the C memory behind an object."
             )
         case Verdict.BOUNDED:
             return "Nothing to do."
@@ -67,28 +67,39 @@ def _fix(frames: Sequence[Frame]) -> str:
             "once C no longer needs it (defer, if it is done by the return)."
         )
     leaf = allocating_frame(frames)
-    where = _place(leaf) if leaf else "the allocating function"
     inner = [frame.function for frame in frames[: frames.index(leaf)]] if leaf else []
-    if any(name.startswith("operator new[]") for name in inner):
-        return f"Give the array made in {where} to delete[], or hold it in a std::vector."
-    if any(name.startswith("std::") for name in inner):
-        return f"The C++ object in {where} that holds this memory is never destroyed: delete it{_from(frames)}."
-    if any(name.startswith("operator new") for name in inner):
-        return (
-            f"Delete the object made in {where}, or hold it in a std::unique_ptr; "
-            f"Go has to call the C function that deletes it{_from(frames)}."
-        )
-    given = next((one for one in _LIBC_GIVES if any(one in name for name in inner)), None)
-    if given is not None:
-        return f"The caller owns what {given} returns: free it in {where}, or after its last use{_from(frames)}."
-    if leaf is not None and "realloc" in leaf.function:
-        return f"Keep what realloc returns in {where}, and free the last of it{_from(frames)}."
+    where = _place(leaf) if leaf else "the allocating function"
     if _is_callback(frames):
         return (
             f"Free what {where} allocates; it runs in a callback from C to Go and back "
             f"({_go(frames)}), so decide which side owns the memory."
         )
-    return f"Free what {where} allocates: no path{_from(frames)} does so."
+    return _fix_c(inner, where, f" from {_go(frames)}" if innermost_go(frames) else "")
+
+
+def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:
+    """Choose by the functions between the user's code and the allocator, leaf first."""
+    if any(name.startswith("operator new[]") for name in inner):
+        return f"Give the array made in {where} to delete[], or hold it in a std::vector."
+    if any(name.startswith("std::") for name in inner):
+        return (
+            f"The C++ object in {where} that holds this memory is never destroyed: "
+            f"have it deleted{caller}."
+        )
+    if any(name.startswith("operator new") for name in inner):
+        return (
+            f"Delete the object made in {where}, or hold it in a std::unique_ptr; "
+            f"the C function that deletes it has to be called{caller}."
+        )
+    given = next((one for one in _LIBC_GIVES if any(one in name for name in inner)), None)
+    if given is not None:
+        return (
+            f"The caller owns what {given} returns: free it in {where}, "
+            f"or after its last use{caller}."
+        )
+    if "realloc" in where:
+        return f"Keep what realloc returns in {where}, and free the last of it{caller}."
+    return f"Free what {where} allocates: no path{caller} does so."
 
 
 def _go_allocation(frames: Sequence[Frame]) -> str | None:
@@ -110,11 +121,6 @@ def _is_callback(frames: Sequence[Frame]) -> bool:
 def _go(frames: Sequence[Frame]) -> str:
     frame = innermost_go(frames)
     return "the Go code that called it" if frame is None else _place(frame)
-
-
-def _from(frames: Sequence[Frame]) -> str:
-    frame = innermost_go(frames)
-    return "" if frame is None else f" from {_place(frame)}"
 
 
 def _place(frame: Frame) -> str:

@@ -27,6 +27,9 @@ def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]
     if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT):
         lines += [_growth(facts)]
     lines += ruling.reasons
+    idle = facts.series.seconds - facts.looked.seconds
+    if idle:
+        lines.append(f"the process was idle for the last {format_seconds(idle)}: judged up to then")
     if ruling.verdict is Verdict.NATIVE_LEAK:
         lines += _limits(facts, policy)
     return tuple(lines)
@@ -51,8 +54,8 @@ def _survival(facts: Facts) -> str:
 
 
 def _growth(facts: Facts) -> str:
-    grew, intervals = facts.series.growing_intervals
-    line = facts.series.growth()
+    grew, intervals = facts.looked.growing_intervals
+    line = facts.looked.growth()
     return (
         f"grew in {grew} of {plural(intervals, 'interval')}, "
         f"{format_rate(line.per_second)} (r² {line.r2:.2f})"

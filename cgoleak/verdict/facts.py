@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from cgoleak.verdict.shape import Shape, shape_of
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Surroundings", "facts_of"]
 
 
+_TRIFLE: Final = 0.01
+"""Share of all events that does not count as work: health checks, timers."""
+_PAUSE: Final = 1 / 6
+"""Share of the window, at its end, that is more than a pause between requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What holds for the whole process.
@@ -22,11 +28,23 @@ class Surroundings:
     Attributes:
         gc_cycles: in this window; None if Go's runtime was not read.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
+        active: instants, the attach included, until the process went idle for good.
     """
 
     ledger: Ledger
     gc_cycles: int | None
     cleans: bool
+    active: int
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Self:
+        """Look at the whole process once."""
+        return cls(
+            ledger=ledger,
+            gc_cycles=ledger.gc_cycles,
+            cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
+            active=_active(ledger),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +56,8 @@ class Facts:
         sizes: shape of the outstanding bytes.
         gc_since_oldest: GC cycles that the oldest block lived through, or None if unknown.
         late_unmatched: frees of blocks from before the attach in the last third.
-        late_events: share of the process's events in the last third, as a third expects it (1 is
-            even), or None if events were not counted.
+        looked: the part of ``series`` while the process worked; what did not happen while it
+            stood idle is no evidence of anything.
     """
 
     site: Site
@@ -49,22 +67,36 @@ class Facts:
     around: Surroundings
     gc_since_oldest: int | None
     late_unmatched: int
-    late_events: float | None
+    looked: Series
 
 
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     """Measure a site."""
-    shape = shape_of(series.times_ns, series.survivors)
+    looked = series.until(around.active)
+    if series.blocks[-1] < looked.blocks[-1]:
+        looked = series  # blocks were freed in the quiet: that is evidence
+    shape = shape_of(looked.times_ns, looked.survivors)
     return Facts(
         site=site,
         series=series,
         shape=shape,
-        sizes=shape_of(series.times_ns, series.bytes),
+        sizes=shape_of(looked.times_ns, looked.bytes),
         around=around,
         gc_since_oldest=_gc_since_oldest(series, around.ledger),
-        late_unmatched=_late(around.ledger, "unmatched_frees", shape)[0],
-        late_events=_late(around.ledger, "events", shape)[1],
+        late_unmatched=_late_unmatched(around.ledger, shape),
+        looked=looked,
     )
+
+
+def _active(ledger: Ledger) -> int:
+    """Find where all but a trifle of the events had happened, if that was well before the end."""
+    everything = len(ledger.times_ns) + 1
+    events = [counters.events for counters in ledger.counters]
+    if not events or not events[-1]:
+        return everything
+    busy = next(place for place, done in enumerate(events) if done >= (1 - _TRIFLE) * events[-1])
+    pause = ledger.times_ns[-1] - ledger.times_ns[busy]
+    return busy + 2 if pause >= _PAUSE * ledger.times_ns[-1] else everything
 
 
 def _gc_since_oldest(series: Series, ledger: Ledger) -> int | None:
@@ -79,16 +111,9 @@ def _gc_since_oldest(series: Series, ledger: Ledger) -> int | None:
     return max(0, known[-1][1] - known[0][1]) if len(known) > 1 else None
 
 
-def _late(ledger: Ledger, counter: str, shape: Shape | None) -> tuple[int, float | None]:
-    """Give a counter's change in the last third, and how that compares with an even flow."""
-    times = ledger.times_ns
-    if shape is None or not times:
-        return 0, None
-    values = [getattr(counters, counter) for counters in ledger.counters]
-    before = bisect_right(times, shape.marks_ns[2]) - 1
-    so_far = values[before] if before >= 0 else 0
-    late = values[-1] - so_far
-    if not values[-1]:
-        return late, None
-    share_of_time = 1 - shape.marks_ns[2] / max(1, times[-1])
-    return late, late / values[-1] / share_of_time if share_of_time > 0 else None
+def _late_unmatched(ledger: Ledger, shape: Shape | None) -> int:
+    if shape is None or not ledger.times_ns:
+        return 0
+    frees = [counters.unmatched_frees for counters in ledger.counters]
+    before = bisect_right(ledger.times_ns, shape.marks_ns[2]) - 1
+    return frees[-1] - (frees[before] if before >= 0 else 0)

@@ -33,11 +33,7 @@ ORDER: Final = (
 
 def judge(ledger: Ledger, sites: Iterable[Site], policy: Policy) -> tuple[Finding, ...]:
     """Judge every site with outstanding blocks; worst verdict first, then most bytes."""
-    around = Surroundings(
-        ledger=ledger,
-        gc_cycles=ledger.gc_cycles,
-        cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
-    )
+    around = Surroundings.of(ledger)
     findings = [
         _finding(site, series, around, policy)
         for site in sites
@@ -68,7 +64,7 @@ def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -
         verdict=verdict,
         outstanding_bytes=series.last.outstanding_bytes,
         outstanding_blocks=series.last.outstanding_blocks,
-        growth_bytes_per_second=series.growth().per_second,
+        growth_bytes_per_second=facts.looked.growth().per_second,
         oldest_seconds=series.last.oldest_ns / 1e9,
         stack=frames,
         evidence=evidence,

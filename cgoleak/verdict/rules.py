@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Ruling", "rule_on"]
 
-_IDLE = 0.1
-"""Events of the process in the last third, compared with an even flow, that mean the load ended."""
+_STILL = 1 / 6
+"""Share of the window, at its end, without growth, that is more than a pause."""
+_NO_ACCIDENT = 5
+"""Blocks that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
 _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
 
@@ -93,6 +95,8 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     shape = facts.shape
     if shape is None or not shape.keeps_rising or shape.level < policy.min_suspect_blocks:
         return None
+    if _stands_still(facts) and shape.missing_blocks >= _NO_ACCIDENT:
+        return None
     if shape.pace < policy.levelled:
         return Ruling(Verdict.BOUNDED, (_thirds(shape), "has all but levelled off"))
     doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
@@ -102,7 +106,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
-    if shape is None:
+    if shape is None or (_stands_still(facts) and shape.missing_blocks >= _NO_ACCIDENT):
         return None
     if shape.rises_at_the_end and shape.level >= (
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
@@ -116,22 +120,9 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     return None
 
 
-def load_ended(facts: Facts, policy: Policy) -> Ruling | None:
-    """It grew while the process worked, and stopped when the process did: nothing was learnt."""
-    shape, late = facts.shape, facts.late_events
-    if shape is None or late is None or late >= _IDLE or shape.level < policy.min_blocks:
-        return None
-    if shape.rises[0] <= shape.fall or shape.rises[1] <= 0:
-        return None
-    return Ruling(
-        Verdict.SUSPECT,
-        (_thirds(shape), "the process did next to nothing in the last third of the window"),
-    )
-
-
 def too_short(facts: Facts, policy: Policy) -> Ruling | None:
     """Too few snapshots for thirds: growth without a fall is all that can be seen."""
-    blocks = facts.series.survivors
+    blocks = facts.looked.survivors
     if facts.shape is not None or blocks[-1] < policy.min_suspect_blocks:
         return None
     if blocks[-1] < max(blocks) or blocks[-1] <= blocks[len(blocks) // 2 - 1]:
@@ -165,19 +156,12 @@ def at_rest(facts: Facts, policy: Policy) -> Ruling:  # noqa: ARG001  # all rule
         return Ruling(Verdict.BOUNDED, ("made once",))
     if shape is None:
         return Ruling(Verdict.BOUNDED, ("did not grow",))
-    if shape.rises[2] <= 0 < max(shape.rises) and not shape.fall:
-        flat = _flat_seconds(facts)
-        return Ruling(Verdict.BOUNDED, (f"flat for the last {format_seconds(flat)}",))
+    if _stands_still(facts) and shape.level > shape.fall:
+        flat = format_seconds(shape.flat_seconds)
+        return Ruling(Verdict.BOUNDED, (f"no growth in the last {flat}",))
     if shape.fall > 0:
-        return Ruling(
-            Verdict.BOUNDED,
-            (
-                (
-                    f"goes up and down: fell by up to {plural(shape.fall, 'block')}, and its low points "
-                    "do not keep rising"
-                ),
-            ),
-        )
+        fell = plural(shape.fall, "block")
+        return Ruling(Verdict.BOUNDED, (f"goes up and down: it fell by up to {fell}",))
     return Ruling(Verdict.BOUNDED, (_thirds(shape),))
 
 
@@ -186,7 +170,6 @@ RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
     owned_by_go,
     keeps_growing,
     grows_in_part,
-    load_ended,
     too_short,
     sizes_grow,
     at_rest,
@@ -210,9 +193,9 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
 
 def _short(facts: Facts, policy: Policy) -> str | None:
     # A window of 10 s that lost some milliseconds to the detach is one of 10 s.
-    if facts.series.seconds >= 0.95 * policy.min_seconds:
+    if facts.looked.seconds >= 0.95 * policy.min_seconds:
         return None
-    return f"only {format_seconds(facts.series.seconds)} were measured"
+    return f"only {format_seconds(facts.looked.seconds)} were measured"
 
 
 def _few(facts: Facts, policy: Policy) -> str | None:
@@ -226,6 +209,13 @@ def _slowing(facts: Facts, policy: Policy) -> str | None:
     if facts.shape.pace >= policy.slowing:
         return None
     return "growth is slowing: a cache that fills looks like this"
+
+
+def _paused(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    assert facts.shape is not None
+    if not _stands_still(facts):
+        return None
+    return f"no growth in the last {format_seconds(facts.shape.flat_seconds)}"
 
 
 def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
@@ -249,9 +239,11 @@ def _turnover(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
 def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
     """The program frees C memory by cleanups, and no cycle has given these a chance to run."""
     cycles = facts.around.gc_cycles
-    if cycles is None or cycles >= policy.gc_cycles or not facts.around.cleans:
-        return None
-    if facts.series.last.freed_blocks:
+    if cycles is None:
+        if not facts.series.last.cleaned_blocks:
+            return None
+        return "cleanups freed some of its blocks, and GC cycles are not known: it may wait for one"
+    if cycles >= policy.gc_cycles or not facts.around.cleans:
         return None
     return (
         f"only {plural(cycles, 'GC cycle')} in this window, and this program frees C memory "
@@ -259,8 +251,13 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
     )
 
 
-_DOUBTS: Final = (_short, _few, _slowing, _nameless, _turnover, _waits_for_gc)
+_DOUBTS: Final = (_short, _few, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
 """What keeps growth from being called a leak."""
+
+
+def _stands_still(facts: Facts) -> bool:
+    shape = facts.shape
+    return shape is not None and shape.flat_seconds >= _STILL * facts.looked.seconds
 
 
 def _thirds(shape: Shape) -> str:
@@ -270,9 +267,3 @@ def _thirds(shape: Shape) -> str:
 
 def _of(part: int, whole: int) -> str:
     return f"{format_count(part)} of the {plural(whole, 'freed block')}"
-
-
-def _flat_seconds(facts: Facts) -> float:
-    curve, times = facts.series.survivors, facts.series.times_ns
-    since = next(at for at, value in zip(times, curve, strict=True) if value >= curve[-1])
-    return (times[-1] - since) / 1e9

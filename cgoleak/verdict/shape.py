@@ -29,16 +29,16 @@ class Shape:
 
     Attributes:
         rises: by how much the floor rose in each third; negative where it sank.
-        rates: the same per second.
         fall: the deepest fall from any value to a later one: the size of ordinary ups and downs.
         level: the floor of the last part.
+        flat_seconds: for how long, up to the end, it has been where it is, ups and downs aside.
         marks_ns: where the thirds begin and end.
     """
 
     rises: tuple[int, int, int]
-    rates: tuple[float, float, float]
     fall: int
     level: int
+    flat_seconds: float
     marks_ns: tuple[int, int, int, int]
 
     @property
@@ -65,6 +65,12 @@ class Shape:
         last = self.rises[2] / max(1, self.marks_ns[3] - self.marks_ns[2])
         return last / before if before > 0 else 1.0
 
+    @property
+    def missing_blocks(self) -> float:
+        """How many blocks its earlier pace would have added since it went flat."""
+        before = self.marks_ns[2] - self.marks_ns[0]
+        return (self.rises[0] + self.rises[1]) / max(1, before) * self.flat_seconds * 1e9
+
 
 def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
     """Measure a curve; None if it has too few instants."""
@@ -78,11 +84,13 @@ def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
     levels = floors[::step]
     starts = [times_ns[edges[part]] for part in range(0, parts, step)]
     rises = (levels[1] - levels[0], levels[2] - levels[1], levels[3] - levels[2])
-    spans = [max(1, starts[third + 1] - starts[third]) / 1e9 for third in range(3)]
+    fall = largest_fall(tuple(values))
+    high = max(values) - fall
+    reached = next(at for at, value in zip(times_ns, values, strict=True) if value >= high)
     return Shape(
         rises=rises,
-        rates=(rises[0] / spans[0], rises[1] / spans[1], rises[2] / spans[2]),
-        fall=largest_fall(tuple(values)),
+        fall=fall,
         level=levels[3],
+        flat_seconds=(times_ns[-1] - reached) / 1e9,
         marks_ns=(starts[0], starts[1], starts[2], starts[3]),
     )

@@ -72,22 +72,17 @@ def suppression_for(frames: Sequence[Frame]) -> str:
 
 def _matches(pattern: str, name: str) -> bool:
     """Compare piece by piece from the left; linear, where a regular expression may not be."""
+    at_start, at_end = pattern.startswith("^"), pattern.endswith("$")
     parts = pattern.removeprefix("^").removesuffix("$").split("*")
     place = 0
-    if pattern.startswith("^"):
-        if not name.startswith(parts[0]):
-            return False
-        place = len(parts[0])
-        parts = ["", *parts[1:]]
-    last = parts.pop() if pattern.endswith("$") else ""
-    for part in parts:
-        found = name.find(part, place)
-        if found < 0:
+    for number, part in enumerate(parts):
+        if at_end and number == len(parts) - 1:
+            found = len(name) - len(part)
+            if not name.endswith(part):
+                return False
+        else:
+            found = name.find(part, place)
+        if found < place or (at_start and number == 0 and found > 0):
             return False
         place = found + len(part)
-    if not pattern.endswith("$"):
-        return True
-    exact = not parts or (pattern.startswith("^") and "*" not in pattern)
-    if exact and pattern.startswith("^"):
-        return place == len(name) and name.endswith(last)
-    return len(name) - len(last) >= place and name.endswith(last)
+    return True

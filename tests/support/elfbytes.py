@@ -51,16 +51,16 @@ def an_elf(
         56,
         count,
         64,
-        len(sections) + 1,
-        0,
+        len(sections) + 2,
+        1,
     )
     segments = struct.pack("<IIQQQQQQ", 1, 6, data_at, 0, 0, len(data), len(data), 16)
     if dynamic:
         segments += struct.pack("<IIQQQQQQ", 3, 4, interp_at, 0, 0, len(interp), len(interp), 1)
-    rows = struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, names_at, len(names), 0, 0, 0, 0)
+    rows = bytes(64) + struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, names_at, len(names), 0, 0, 0, 0)
     for name in sections:
         where = names.index(b"\0" + name.encode() + b"\0") + 1
-        rows += struct.pack("<IIQQQQIIQQ", where, 1, 0, 0, data_at, 0, 0, 0, 0, 0)
+        rows += struct.pack("<IIQQQQIIQQ", where, 1, 0, 0, data_at, 16, 0, 0, 0, 0)
     body = header + segments + interp
     return body.ljust(data_at, b"\0") + data + code + names + rows
 

@@ -118,11 +118,13 @@ def test_every_command_has_help_and_examples(pipeline, capsys):
         assert f"cgoleak {name}" in capsys.readouterr().out.partition("Examples:")[2]
 
 
-EXAMPLES = [
-    line
-    for path in sorted(Path(main.__file__).parent.glob("*.py"))
-    for line in re.findall(r"^      (cgoleak .*)$", path.read_text("utf-8"), re.MULTILINE)
-]
+EXAMPLES = sorted(
+    {
+        line
+        for path in sorted(Path(main.__file__).parent.glob("*.py"))
+        for line in re.findall(r"^      (cgoleak .*)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+)
 
 
 def test_there_are_examples():

@@ -1,0 +1,192 @@
+"""Records one measurement: snapshots at intervals, from the moment the hooks are in until they are out.
+
+session + sink → capture. Whatever happens meanwhile (the target ends, Ctrl-C, the disk is full), what was
+counted until then is written, and the hooks go out first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import CgoleakError
+from cgoleak.model.capture import Cost, Window
+from cgoleak.model.snapshot import Snapshot
+from cgoleak.target import procfs
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from cgoleak.capture.writer import CaptureWriter
+    from cgoleak.probe.session import Farewell, ProbeSession
+
+__all__ = ["Counting", "Recorded", "record"]
+
+_BEAT_S: Final = 0.1
+"""How often the loop looks at the target, the clock and the stop event."""
+_VERIFY_AT_S: Final = (0.3, 1.0, 3.0)
+"""When slots are looked at again that the lazy binder may have overwritten."""
+_COUNT_S: Final = 0.2
+"""How often a display gets new numbers."""
+_WATCH_LIBRARY_S: Final = 2.0
+"""How long after a dlopen began its modules are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What a progress display wants to know."""
+
+    elapsed_s: float
+    events: int
+    outstanding_bytes: int
+    outstanding_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How it ended."""
+
+    window: Window
+    cost: Cost
+    farewell: Farewell
+
+
+def record(
+    session: ProbeSession,
+    sink: CaptureWriter,
+    *,
+    pid: int,
+    seconds: float | None,
+    interval_s: float,
+    stop: threading.Event,
+    started_unix_ns: int,
+    on_count: Callable[[Counting], None],
+    on_detach: Callable[[], None],
+) -> Recorded:
+    """Take snapshots until the time is over, ``stop`` is set or the target ends; then detach."""
+    recorder = _Recorder(session, sink, pid, on_count)
+    try:
+        ended = recorder.measure(seconds, interval_s, stop)
+    finally:
+        on_detach()
+        seconds_measured = recorder.elapsed
+        farewell = session.detach()
+    if ended == "target-exited":
+        farewell_at = recorder.elapsed_ns
+    else:
+        farewell_at = int(seconds_measured * 1e9)
+    recorder.snapshot(farewell_at)
+    window = Window(started_unix_ns, farewell_at / 1e9, "exact", ended)
+    cost = Cost(session.pause_seconds, recorder.table_bytes)
+    return Recorded(window, cost, farewell)
+
+
+class _Recorder:
+    def __init__(
+        self,
+        session: ProbeSession,
+        sink: CaptureWriter,
+        pid: int,
+        on_count: Callable[[Counting], None],
+    ) -> None:
+        self._session = session
+        self._sink = sink
+        self._pid = pid
+        self._on_count = on_count
+        self._began = time.monotonic()
+        self._modules = 0
+        self._counted_at = -1.0
+        self.table_bytes = 0
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def elapsed_ns(self) -> int:
+        return int(self.elapsed * 1e9)
+
+    def measure(self, seconds: float | None, interval_s: float, stop: threading.Event) -> str:
+        """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
+        self.snapshot(0)
+        due = _due(interval_s)
+        next_at = next(due)
+        verify_at = list(_VERIFY_AT_S)
+        library_until = 0.0
+        while True:
+            if stop.is_set():
+                return "interrupted"
+            left = next_at - self.elapsed
+            if seconds is not None:
+                left = min(left, seconds - self.elapsed)
+            beat = 0.01 if self.elapsed < library_until else _BEAT_S
+            if self._session.wait_for_event(max(0.0, min(beat, left))):
+                library_until = self.elapsed + _WATCH_LIBRARY_S
+            if not self._session.is_alive():
+                return "target-exited"
+            self._count()
+            try:
+                if self.elapsed < library_until:
+                    self._session.rescan()
+                if verify_at and self.elapsed >= verify_at[0]:
+                    verify_at.pop(0)
+                    self._session.rescan()
+                    self._session.verify()
+                if seconds is not None and self.elapsed >= seconds:
+                    return "detached"
+                if self.elapsed >= next_at:
+                    self._session.rescan()
+                    self.snapshot(self.elapsed_ns)
+                    while next_at <= self.elapsed:
+                        next_at = next(due)
+            except CgoleakError:
+                if self._session.is_alive():
+                    raise
+                return "target-exited"
+
+    def _count(self) -> None:
+        if self.elapsed - self._counted_at < _COUNT_S:
+            return
+        self._counted_at = self.elapsed
+        events, outstanding_bytes, outstanding_blocks = self._session.tables.totals()
+        self._on_count(Counting(self.elapsed, events, outstanding_bytes, outstanding_blocks))
+
+    def snapshot(self, at_ns: int) -> None:
+        tables = self._session.tables
+        for module in self._session.modules[self._modules :]:
+            self._sink.add_module(module.described)
+        self._modules = len(self._session.modules)
+        counts = tables.counts()
+        # After the counts: a stack that they name has been entered by then.
+        for stack in tables.new_stacks():
+            self._sink.add_stack(stack)
+        counters = tables.counters(counts)
+        self.table_bytes = max(self.table_bytes, counters.table_bytes)
+        self._sink.add_snapshot(
+            Snapshot(
+                at_ns=at_ns,
+                stacks=counts,
+                counters=counters,
+                process=_process_memory(self._pid),
+                go=self._session.go_memory(),
+            )
+        )
+
+
+def _process_memory(pid: int) -> procfs.ProcessMemory | None:
+    try:
+        return procfs.process_memory(pid)
+    except CgoleakError:
+        return None
+
+
+def _due(interval_s: float) -> Iterator[float]:
+    """Yield when snapshots are due: a few early ones, so that something is on the screen at once."""
+    early = [t for t in (0.25, 0.5, 1.0, 2.0) if t < interval_s]
+    yield from early
+    count = 1
+    while True:
+        yield count * interval_s
+        count += 1

@@ -1,0 +1,224 @@
+"""Starts a command and holds it at its entry point: libraries mapped, nothing of its own run yet.
+
+The loader has bound what it binds early by then, so that ``run`` takes the same slots as ``attach``
+does, before the program's first allocation. The command is our child from beginning to end: its
+exit status is ours to read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import AttachFailed, NoSuchProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["HeldProcess"]
+
+# linux/ptrace.h, linux/prctl.h, linux/auxvec.h
+_TRACEME: Final = 0
+_PEEKTEXT: Final = 1
+_POKETEXT: Final = 4
+_CONT: Final = 7
+_DETACH: Final = 17
+_GETREGSET: Final = 0x4204
+_SETREGSET: Final = 0x4205
+_NT_PRSTATUS: Final = 1
+_PR_SET_PTRACER: Final = 0x59616D61
+_AT_ENTRY: Final = 9
+
+_ENTRY_SIGNALS: Final = 16
+"""Signals that may come before the entry point is reached."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.restype = ctypes.c_long
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class HeldProcess:
+    """A child that stands still at its entry point until ``release``."""
+
+    def __init__(self, command: Sequence[str], *, tracer: int) -> None:
+        """Start the command; ``tracer`` is the process that will be allowed to trace it (Yama).
+
+        Raises:
+            NoSuchProcess: the command cannot be started.
+            AttachFailed: it ended before its entry point, or is not traceable.
+        """
+        self.pid = _spawn(command, tracer)
+        self._status: int | None = None
+        try:
+            self._run_to_entry(command[0])
+        except BaseException:
+            self.kill()
+            raise
+
+    def _run_to_entry(self, name: str) -> None:
+        """Stop at the entry point by a breakpoint, take it out again, and leave the child stopped."""
+        if self._wait_for_stop(name) != signal.SIGTRAP:
+            raise AttachFailed(f"cannot hold {name}", cause="it did not stop after exec")
+        entry = self._entry(name)
+        word = self._peek(entry)
+        trap = _TRAPS[os.uname().machine]
+        self._ptrace(_POKETEXT, entry, word & ~trap.mask | trap.code)
+        pending = 0
+        for _ in range(_ENTRY_SIGNALS):
+            self._ptrace(_CONT, 0, pending)
+            pending = self._wait_for_stop(name)
+            if pending == signal.SIGTRAP:
+                break
+        else:
+            raise AttachFailed(f"cannot hold {name}", cause="signals kept it from starting")
+        self._ptrace(_POKETEXT, entry, word)
+        if trap.steps_over:
+            self._set_pc(entry)
+        self._ptrace(_DETACH, 0, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def _entry(self, name: str) -> int:
+        with open(f"/proc/{self.pid}/auxv", "rb") as file:  # noqa: PTH123
+            raw = file.read()
+        for key, value in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]):
+            if key == _AT_ENTRY:
+                return int(value)
+        raise AttachFailed(f"cannot hold {name}", cause="its entry point is not known")
+
+    def _wait_for_stop(self, name: str) -> int:
+        _, status = os.waitpid(self.pid, 0)
+        if os.WIFSTOPPED(status):
+            return os.WSTOPSIG(status)
+        self._status = status
+        raise AttachFailed(
+            f"{name} ended before its first instruction",
+            cause=f"exit status {os.waitstatus_to_exitcode(status)}",
+            fix="start it without cgoleak and see what it says",
+        )
+
+    def _peek(self, address: int) -> int:
+        ctypes.set_errno(0)
+        found: int = _libc.ptrace(_PEEKTEXT, self.pid, address, None)
+        if ctypes.get_errno():
+            raise self._failed()
+        return found & 0xFFFFFFFFFFFFFFFF
+
+    def _set_pc(self, pc: int) -> None:
+        registers = ctypes.create_string_buffer(512)
+        vector = _Iovec(ctypes.addressof(registers), len(registers))
+        at = ctypes.addressof(vector)
+        self._ptrace(_GETREGSET, _NT_PRSTATUS, at)
+        # struct user_regs_struct: rip is the seventeenth word.
+        struct.pack_into("<Q", registers, 16 * 8, pc)
+        self._ptrace(_SETREGSET, _NT_PRSTATUS, at)
+
+    def _ptrace(self, request: int, address: int, data: int) -> None:
+        if _libc.ptrace(request, self.pid, address, data) == -1:
+            raise self._failed()
+
+    def _failed(self) -> AttachFailed:
+        return AttachFailed(
+            f"cannot hold pid {self.pid} at its start",
+            cause=os.strerror(ctypes.get_errno()),
+            fix="check that ptrace is allowed: cgoleak doctor",
+        )
+
+    def release(self) -> None:
+        """Let it run, if nobody has yet."""
+        if self._status is None:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def poll(self) -> int | None:
+        """Return its exit status (128 and the signal's number if it was killed), None while it runs."""
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if not pid:
+                return None
+            self._status = status
+        code = os.waitstatus_to_exitcode(self._status)
+        return 128 - code if code < 0 else code
+
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, without taking its status."""
+        if self._status is not None:
+            return True
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.pid, flags) is not None
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+        while (status := self.poll()) is None:
+            time.sleep(0.02)
+        return status
+
+    def kill(self) -> None:
+        """End it; only for a command that never got to run."""
+        if self._status is not None:
+            return
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            _, self._status = os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            self._status = 0
+
+
+class _Trap:
+    """A breakpoint instruction: its bits, and whether the program counter stands behind it."""
+
+    def __init__(self, code: int, mask: int, *, steps_over: bool) -> None:
+        self.code, self.mask, self.steps_over = code, mask, steps_over
+
+
+_TRAPS: Final = {
+    "x86_64": _Trap(0xCC, 0xFF, steps_over=True),
+    "aarch64": _Trap(0xD4200000, 0xFFFFFFFF, steps_over=False),
+}
+
+
+def _spawn(command: Sequence[str], tracer: int) -> int:
+    """Fork and exec; a failed exec is told through a pipe."""
+    name = str(command[0])
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(command, tracer, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        # The pipe closes when exec succeeds, which a traced child reports by a stop as well.
+        told = pipe.read()
+    if told:
+        os.waitpid(pid, 0)
+        code = int(told)
+        fix = "give a path, or check PATH" if code == errno.ENOENT else None
+        raise NoSuchProcess(f"cannot start {name}", cause=os.strerror(code), fix=fix)
+    return pid
+
+
+def _become(command: Sequence[str], tracer: int, write_end: int) -> None:
+    """In the child: allow the tracer, ask to be traced, become the command."""
+    try:
+        _libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(tracer), 0, 0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+            if signal.getsignal(number) is not signal.SIG_IGN or number in _PYTHON_IGNORES:
+                signal.signal(number, signal.SIG_DFL)
+        _libc.ptrace(_TRACEME, 0, None, None)
+        os.execvp(command[0], list(command))  # noqa: S606  (the user named it)
+    except OSError as exc:
+        os.write(write_end, str(exc.errno).encode())
+    finally:
+        os._exit(127)
+
+
+_PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
