@@ -23,7 +23,8 @@ def format_bytes(number: float) -> str:
     """Give ``18.4 MiB``, ``312 KiB``, ``96 B``, ``0 B``; fractions of a byte only below 10 B."""
     sign, size = ("-" if number < 0 else ""), abs(number)
     if size < 1023.5:
-        text = f"{size:.1f}" if 0 < size < 9.95 and size != int(size) else f"{size:.0f}"
+        text = f"{size:.1f}" if size < 9.95 and size != int(size) else f"{size:.0f}"
+        text = text.removesuffix(".0")
         return f"{sign if text != '0' else ''}{text} B"
     for unit in _SIZES:
         size /= 1024

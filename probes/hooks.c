@@ -151,40 +151,38 @@ static void cg_free(void *block)
 
 /* A realloc is a free and a birth. The old block is taken out first, since its address may be
  * handed to another thread before realloc returns; if realloc refuses, it is put back. */
-static void *cg_realloc(void *block, size_t size)
+static inline __attribute__((always_inline)) void *cg_resize(void *block, size_t size, uint64_t sp, uint64_t pc,
+                                                             uint64_t fp)
 {
     struct cg_block old;
     int cleaned = 0;
     int found = block != 0 && cg_died(block, &old, &cleaned);
     void *moved = REAL(CG_REALLOC, void *(*)(void *, size_t))(block, size);
-    if (CG_UNLIKELY(moved == 0 && block != 0 && size != 0 && found)) {
+    if (CG_LIKELY(moved != 0)) {
+        cg_born(moved, size, sp, pc, fp);
+    } else if (found && size != 0) {
         struct cg_thread *t = cg_enter();
         if (t != 0) {
             cg_block_restore(t, (uint64_t)block, &old, cleaned);
             cg_leave(t);
         }
-        return moved;
     }
-    BORN(moved, size);
     return moved;
 }
 
+static void *cg_realloc(void *block, size_t size)
+{
+    return cg_resize(block, size, HERE, CALLER, CALLER_FP);
+}
+
+/* glibc's and musl's reallocarray call realloc through a slot of their own, which is taken too: the
+ * block would be booked twice. So the product is made here; only its overflow is theirs to answer. */
 static void *cg_reallocarray(void *block, size_t count, size_t size)
 {
-    struct cg_block old;
-    int cleaned = 0;
-    int found = block != 0 && cg_died(block, &old, &cleaned);
-    void *moved = REAL(CG_REALLOCARRAY, void *(*)(void *, size_t, size_t))(block, count, size);
-    if (CG_UNLIKELY(moved == 0 && block != 0 && count != 0 && size != 0 && found)) {
-        struct cg_thread *t = cg_enter();
-        if (t != 0) {
-            cg_block_restore(t, (uint64_t)block, &old, cleaned);
-            cg_leave(t);
-        }
-        return moved;
-    }
-    BORN(moved, count * size);
-    return moved;
+    size_t product;
+    if (CG_UNLIKELY(__builtin_mul_overflow(count, size, &product)))
+        return REAL(CG_REALLOCARRAY, void *(*)(void *, size_t, size_t))(block, count, size);
+    return cg_resize(block, product, HERE, CALLER, CALLER_FP);
 }
 
 /* --- application mmaps ----------------------------------------------------------------------- */

@@ -14,7 +14,7 @@ from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_seconds, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import TextIO
 
     from cgoleak.pipeline import Progress, ProgressState
@@ -58,7 +58,7 @@ def show_progress(
         yield _plain_lines(visible(subject), stream, every_s)
 
 
-def _plain_lines(subject: str, stream: TextIO, every_s: float) -> Callable[[ProgressState], None]:
+def _plain_lines(subject: str, stream: TextIO, every_s: float) -> Progress:
     phase = ""
     next_at = every_s
 
@@ -80,7 +80,7 @@ def _plain_lines(subject: str, stream: TextIO, every_s: float) -> Callable[[Prog
 
 
 @contextmanager
-def _live_line(subject: str, stream: TextIO) -> Iterator[Callable[[ProgressState], None]]:
+def _live_line(subject: str, stream: TextIO) -> Iterator[Progress]:
     """Redraw one line; without rich's refresh thread, so that no fork or signal meets one."""
     from rich.console import Console  # noqa: PLC0415 - 50 ms that only a terminal needs
     from rich.live import Live  # noqa: PLC0415

@@ -221,6 +221,21 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             action="Build C code with unwind tables (-fasynchronous-unwind-tables, the default "
             "on x86-64).",
         ),
+        "symbols.missing-file": Entry(
+            label="symbols.missing-file",
+            meaning="A mapped file could not be read, so that its functions have no names.",
+            action="Measure on the machine, and in the container, where the file is.",
+        ),
+        "symbols.not-sealed": Entry(
+            label="symbols.not-sealed",
+            meaning="No names could be put to the addresses; all numbers are good.",
+            action="Report it with the text of the notice.",
+        ),
+        "symbols.stripped": Entry(
+            label="symbols.stripped",
+            meaning="A file is stripped: functions that it does not export have no names.",
+            action="Install its debug symbols, or build it without -s and strip.",
+        ),
         "symbols.no-dwarf": Entry(
             label="symbols.no-dwarf",
             meaning="A file has no debug information: its C functions have names but no lines.",

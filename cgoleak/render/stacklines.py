@@ -5,8 +5,9 @@ Frames → lines without layout, so that every text format shows the same stack.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
@@ -30,6 +31,8 @@ GUTTER: Final = {
 _PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 _NATIVE: Final = frozenset({Language.C, Language.CPP})
 _LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new")
+_STUB: Final = re.compile(r"_Cfunc_(\w+)$")
+_MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
 _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
@@ -64,6 +67,8 @@ def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
     # A container of the C++ library does not name the code that is to blame: its caller does.
     leaf = next((frame for frame in own if not frame.function.startswith(_LIBRARY)), own[0])
     words = _with_place(leaf, full_paths=full_paths)
+    if (called := _called_directly(stack)) is not None:
+        return f"{called} ← {words}"
     caller = next((frame for frame in own if frame.lang is Language.GO), None)
     if caller is None:
         # A thread that C made: its outermost function says more than the leaf's caller.
@@ -100,7 +105,22 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
             yield from _counted(frames)
         elif index < len(runs) - 1:
             # The outermost run is how every goroutine and thread starts: left out.
-            yield StackLine(Language.BRIDGE, _crossing(inner, stack[start].lang))
+            called = _called_directly(stack) if index == 0 else None
+            words = _crossing(inner, stack[start].lang)
+            yield StackLine(Language.BRIDGE, f"{called} {words}" if called else words)
+
+
+def _called_directly(stack: Sequence[Frame]) -> str | None:
+    """Name what Go called if that has no frame of its own: ``C.malloc``, ``C.CString``.
+
+    cgo allocates for these in its own stub; the Go side of it is ``pkg._Cfunc_NAME``
+    (``cmd/cgo/out.go``; ``C.malloc`` is ``_Cfunc__CMalloc``).
+    """
+    run = list(takewhile(_is_plumbing, stack))
+    names = [found[1] for frame in run if (found := _STUB.search(frame.function))]
+    if not names or len(run) == len(stack):
+        return None
+    return "C.malloc" if names[-1] in _MALLOC_STUBS else f"C.{visible(names[-1])}"
 
 
 def _crossing(inner: Language, outer: Language) -> str:

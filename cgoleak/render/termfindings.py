@@ -119,7 +119,8 @@ def _write_labelled(paper: Paper, label: str, text: str) -> None:
 def _write_stack(paper: Paper, lines: Sequence[StackLine]) -> None:
     """Write function and place side by side where both fit, else the place below."""
     room = paper.width - 6
-    beside = [len(line.text) for line in lines if len(line.text) + 2 + len(line.place) <= room]
+    placed = [line for line in lines if line.place]
+    beside = [len(line.text) for line in placed if len(line.text) + 2 + len(line.place) <= room]
     column = min(max(beside, default=0), room * 3 // 5)
     for line in lines:
         style = _LANGUAGE_STYLES[line.lang]

@@ -73,8 +73,10 @@ class Facts:
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     """Measure a site."""
     looked = series.until(around.active)
-    if series.blocks[-1] < looked.blocks[-1]:
-        looked = series  # blocks were freed in the quiet: that is evidence
+    if series.last.born_blocks > looked.last.born_blocks or (
+        series.last.freed_blocks > looked.last.freed_blocks
+    ):
+        looked = series  # this site was not idle
     shape = shape_of(looked.times_ns, looked.survivors)
     return Facts(
         site=site,
@@ -96,7 +98,9 @@ def _active(ledger: Ledger) -> int:
         return everything
     busy = next(place for place, done in enumerate(events) if done >= (1 - _TRIFLE) * events[-1])
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
-    return busy + 2 if pause >= _PAUSE * ledger.times_ns[-1] else everything
+    # A busy start followed by light work is no load that ended: most of the window must be work.
+    long_enough = _PAUSE * ledger.times_ns[-1] <= pause <= ledger.times_ns[-1] / 2
+    return busy + 2 if long_enough else everything
 
 
 def _gc_since_oldest(series: Series, ledger: Ledger) -> int | None:

@@ -169,6 +169,18 @@ def test_the_numbers_are_those_of_runtime_metrics(program: Program) -> None:
     assert found.heap_free + found.heap_released >= 40 << 20
 
 
+def test_a_process_that_allocates_and_collects_all_the_time_can_be_read(program: Program) -> None:
+    with running(program.path, "busy") as process:
+        heap = program.heap(process)
+        found = [heap.memory() for _ in range(200)]
+
+    refused = {one.text for one in found if isinstance(one, Notice)}
+    assert refused == set()
+    numbers = [one for one in found if isinstance(one, GoMemory)]
+    assert len({one.total_alloc for one in numbers}) > 1
+    assert all(16 << 20 <= one.heap_in_use <= 256 << 20 for one in numbers)
+
+
 def test_the_arenas_hold_the_heap(program: Program) -> None:
     with running(program.path) as process:
         heap = program.heap(process)

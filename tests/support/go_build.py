@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+STRIPPED_PIE = ("-buildmode=pie", "-ldflags=-s -w")
+
 GO_MOD = "module example.com/worker\n\ngo 1.18\n"
 
 MAIN_GO = """\
@@ -157,7 +159,10 @@ def told_frames(worker: Path) -> tuple[int, list[ToldFrame]]:
 
 
 class WorkerBuilds:
-    """The program as one Go builds it; each way of linking is built when first asked for."""
+    """The program as one Go builds it; each way of linking is built when first asked for.
+
+    The flag ``strip`` stands for the default program after ``strip`` has been over it.
+    """
 
     def __init__(self, folder: Path, go: str) -> None:
         self.go = go
@@ -166,6 +171,10 @@ class WorkerBuilds:
 
     def get(self, *flags: str) -> Path:
         """Return the program built with these flags."""
+        if flags == ("strip",) and flags not in self._built:
+            stripped = self.get().with_name("worker-strip")
+            subprocess.run(["strip", "-o", str(stripped), str(self.get())], check=True, timeout=60)
+            self._built[flags] = stripped
         if flags not in self._built:
             self._built[flags] = build_worker(self._folder, self.go, *flags)
         return self._built[flags]

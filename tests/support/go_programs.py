@@ -171,6 +171,13 @@ func keep(n int) {
 	}
 }
 
+func churn() {
+	var ring [64][]byte
+	for i := 0; ; i++ {
+		ring[i%len(ring)] = make([]byte, 1<<(8+i%15))
+	}
+}
+
 func main() {
 	keep(64)
 	runtime.GC()
@@ -188,6 +195,10 @@ func main() {
 		C.call_back()
 	case "thread":
 		C.call_back_on_thread()
+	case "busy":
+		go churn()
+		go churn()
+		plain()
 	case "cleanup":
 		if cleanup != nil {
 			cleanup()

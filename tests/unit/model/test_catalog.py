@@ -12,7 +12,8 @@ from cgoleak.model.catalog import CAUSES, NOTICES, TERMS, VERDICTS, explain, sim
 from cgoleak.model.report import Cause, Verdict
 
 PACKAGE = Path(cgoleak.__file__).parent
-NOTICE_CODE = re.compile(r'Notice\(\s*(?:code=)?f?"([^"]+)"')
+NOTICE_CODE = re.compile(r'"((?:capture|go|probe|symbols|target|verdict|watch)\.[a-z]+[a-z-]+)"')
+FILE_NAMES = {"go.mod", "go.sum", "go.work"}
 
 
 def test_every_verdict_and_every_cause_has_its_words():
@@ -24,10 +25,11 @@ def test_every_notice_code_in_the_package_can_be_explained():
     used = {
         code
         for path in PACKAGE.rglob("*.py")
+        if path.name != "catalog.py"
         for code in NOTICE_CODE.findall(path.read_text("utf-8"))
-    }
+    } - FILE_NAMES
 
-    assert used
+    assert "capture.unfinished" in used
     assert used <= set(NOTICES), f"not in model/catalog.py: {sorted(used - set(NOTICES))}"
 
 

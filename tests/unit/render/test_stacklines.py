@@ -44,11 +44,28 @@ def test_runtime_between_two_go_functions_is_not_called_a_callback():
     assert texts("Go a", "runtime reflect.call", "Go b") == ["a", "… Go runtime …", "b"]
 
 
-def test_an_allocation_by_the_bridge_itself_keeps_its_line():
+def test_an_allocation_by_the_bridge_itself_says_what_go_called():
     assert texts("bridge _cgo_Cfunc__Cmalloc", "runtime runtime.cgocall", "Go main.f") == [
-        "… cgo call …",
+        "C.malloc … cgo call …",
         "main.f",
     ]
+
+
+def test_c_string_is_named_although_it_has_no_c_frame():
+    stack = frames(
+        "bridge _cgo_91_Cfunc__Cmalloc",
+        "runtime runtime.cgocall",
+        "bridge main._Cfunc__CMalloc",
+        "bridge main._Cfunc_CString",
+        "Go main.encode /src/main.go:7",
+    )
+
+    assert site_words(stack) == "C.CString ← main.encode (main.go:7)"
+    assert stack_lines(stack)[0].text == "C.CString … cgo call …"
+
+
+def test_a_stub_under_a_c_function_is_not_named_again():
+    assert texts("C leaf", "bridge main._Cfunc_f", "Go main.f")[1] == "… cgo call …"
 
 
 def test_a_stack_of_nothing_but_plumbing_is_shown_as_it_is():

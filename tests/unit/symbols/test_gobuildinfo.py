@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.elf_build import without_section_headers
+from support.go_build import STRIPPED_PIE
 
 from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gobuildinfo import GoBuildInfo, read_build_info
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.native
 
 
 def test_version_module_and_settings_survive_stripping(workers: WorkerBuilds) -> None:
-    info = read_build_info(ObjectFile.open(workers.get("-buildmode=pie", "-ldflags=-s -w")))
+    info = read_build_info(ObjectFile.open(workers.get(*STRIPPED_PIE)))
 
     assert info is not None
     assert info.release is not None
@@ -29,7 +30,7 @@ def test_version_module_and_settings_survive_stripping(workers: WorkerBuilds) ->
 
 
 def test_build_information_is_found_without_section_headers(workers: WorkerBuilds) -> None:
-    content = workers.get("-buildmode=pie", "-ldflags=-s -w").read_bytes()
+    content = workers.get(*STRIPPED_PIE).read_bytes()
 
     bare = read_build_info(ObjectFile(without_section_headers(content)))
 

@@ -50,7 +50,8 @@ def test_pseudo_names_and_anonymous_memory_are_no_files():
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"garbage", b"1000 r--p 0 0", b"x-y r--p 0 0 0", b"1-2 r--p z 0 0", b"\xff\xff"],
+    "line",
+    [b"", b"garbage", b"1000 r--p 0 0", b"x-y r--p 0 0 0", b"1-2 r--p z 0 0", b"\xff\xff"],
 )
 def test_torn_lines_of_maps_are_left_out(line):
     assert list(procfs.parse_maps(line)) == []

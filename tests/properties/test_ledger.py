@@ -1,0 +1,82 @@
+"""Laws of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import a_snapshot, counts
+from support.strategies import histories
+
+from cgoleak.ledger import Ledger, Totals
+from cgoleak.model.ids import StackId
+
+if TYPE_CHECKING:
+    from cgoleak.model.snapshot import Snapshot
+
+many = st.lists(histories(), min_size=1, max_size=5)
+totals = st.builds(Totals, *[st.integers(0, 1 << 70)] * 6)
+
+
+def snapshots_of(rows: list[list[tuple[int, int, int]]], order: list[int]) -> list[Snapshot]:
+    length = max(map(len, rows))
+    return [
+        a_snapshot(
+            at + 1,
+            {
+                stack + 1: counts(born, freed, cleaned=cleaned)
+                for stack in order
+                for born, freed, cleaned in [rows[stack][min(at, len(rows[stack]) - 1)]]
+            },
+        )
+        for at in range(length)
+    ]
+
+
+def folded(snapshots: list[Snapshot]) -> Ledger:
+    ledger = Ledger()
+    for snapshot in snapshots:
+        ledger.fold(snapshot)
+    return ledger
+
+
+@given(many, st.randoms(use_true_random=False))
+def test_the_order_of_stacks_in_a_snapshot_does_not_matter(rows, random) -> None:
+    order = list(range(len(rows)))
+    shuffled = random.sample(order, len(order))
+    stacks = [StackId(stack + 1) for stack in order]
+
+    one = folded(snapshots_of(rows, order)).series(stacks)
+    other = folded(snapshots_of(rows, shuffled)).series([stacks[place] for place in shuffled])
+
+    assert one == other
+
+
+@given(many)
+def test_born_is_freed_and_outstanding_at_every_instant(rows) -> None:
+    ledger = folded(snapshots_of(rows, list(range(len(rows)))))
+    series = ledger.series(ledger.stacks)
+
+    for one, blocks in zip(series.counts, series.blocks, strict=True):
+        assert one.born_blocks == one.freed_blocks + blocks
+        assert blocks >= 0
+
+
+@given(many, st.integers(0, 5))
+def test_sites_add_up_to_the_whole(rows, cut) -> None:
+    ledger = folded(snapshots_of(rows, list(range(len(rows)))))
+    left = [stack for stack in ledger.stacks if stack <= cut]
+    right = [stack for stack in ledger.stacks if stack > cut]
+
+    parts = zip(ledger.series(left).blocks, ledger.series(right).blocks, strict=True)
+
+    assert tuple(map(sum, parts)) == ledger.series(ledger.stacks).blocks
+
+
+@given(totals, totals, totals)
+def test_totals_are_a_group(one, two, three) -> None:
+    assert (one + two) + three == one + (two + three)
+    assert one + two == two + one
+    assert one + two - two == one
+    assert one + Totals() == one
