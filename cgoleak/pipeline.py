@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CgoleakError, SymbolError
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from cgoleak.model.capture import Capture, Module
     from cgoleak.model.report import Report
-    from cgoleak.probe.injector import Injector
     from cgoleak.probe.recorder import Counting
     from cgoleak.probe.session import ProbeSession
+    from cgoleak.probe.spawn import HeldProcess
     from cgoleak.symbols.elf import ObjectFile
 
 __all__ = ["Progress", "ProgressState", "RecordPlan", "RecordResult", "analyse", "attach", "run"]
@@ -96,17 +97,14 @@ def attach(
     show = _Shown(progress, plan)
     show.phase("preparing")
     facts = preflight.require(pid)
-    with Injector() as injector, CaptureWriter(capture, overwrite=True) as sink:
-        session = ProbeSession(facts)
-        try:
-            show.phase("attaching")
-            started = time.time_ns()
+    with Injector() as injector, closing(ProbeSession(facts)) as session:
+        show.phase("attaching")
+        started = time.time_ns()
+        session.attach(injector)
+        with _sink(capture, session) as sink:
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
-            session.attach(injector)
-            _record(session, sink, pid, plan, show, stop, started)
+            _record(session, sink, pid, plan, show, stop.is_set, started)
             return RecordResult(sink.capture(), None)
-        finally:
-            session.close()
 
 
 def run(
@@ -129,27 +127,31 @@ def run(
 
     show = _Shown(progress, plan)
     show.phase("preparing")
-    with Injector() as injector, CaptureWriter(capture, overwrite=True) as sink:
+    with Injector() as injector, ExitStack() as opened:
         held = HeldProcess(command, tracer=injector.pid)
-        session = None
         try:
             facts = preflight.require(held.pid, held=True)
-            session = ProbeSession(facts)
+            session = opened.enter_context(closing(ProbeSession(facts)))
             show.phase("attaching")
             started = time.time_ns()
-            sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
             session.attach(injector, held=True)
+            sink = opened.enter_context(_sink(capture, session))
+            sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
         except BaseException:
             held.kill()
-            if session is not None:
-                session.close()
             raise
-        try:
-            _record(session, sink, held.pid, plan, show, stop, started)
-            status = held.wait()
-            return RecordResult(sink.capture(), status)
-        finally:
-            session.close()
+        asked = _AskedToEnd(held, stop)
+        _record(session, sink, held.pid, plan, show, asked.is_overdue, started)
+        status = held.wait(asked.is_overdue)
+        if status is None:
+            sink.add_notice(
+                Notice(
+                    "run.still-running",
+                    f"the command was asked to end and runs on as pid {held.pid}",
+                    f"end it with: kill -KILL {held.pid}",
+                )
+            )
+        return RecordResult(sink.capture(), status)
 
 
 def analyse(capture: Capture, policy: Policy | None = None) -> Report:
@@ -161,13 +163,52 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     return _judge(capture, policy or Policy())
 
 
+def _sink(path: Path | None, session: ProbeSession) -> CaptureWriter:
+    """Open the capture. Only now, so that a failed attach leaves an older file alone."""
+    try:
+        return CaptureWriter(path, overwrite=True)
+    except CgoleakError:
+        session.detach()
+        raise
+
+
+class _AskedToEnd:
+    """What a wrapper owes its command when it is told to stop itself.
+
+    Ctrl-C on a terminal reaches the command as well; a supervisor's SIGTERM reaches only us. So the
+    command is asked after two seconds if it has not ended, and measured on until it has.
+    """
+
+    def __init__(self, held: HeldProcess, stop: threading.Event) -> None:
+        self._held = held
+        self._stop = stop
+        self._since: float | None = None
+        self._told = False
+
+    def is_overdue(self) -> bool:
+        """True half a minute after the stop: it is waited for no longer."""
+        if not self._stop.is_set():
+            return False
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        if now - self._since > _ASK_AFTER_S and not self._told:
+            self._told = True
+            self._held.terminate()
+        return now - self._since > _WAIT_S
+
+
+_ASK_AFTER_S: Final = 2.0
+_WAIT_S: Final = 30.0
+
+
 def _record(
     session: ProbeSession,
     sink: CaptureWriter,
     pid: int,
     plan: RecordPlan,
     show: _Shown,
-    stop: threading.Event,
+    should_stop: Callable[[], bool],
     started_unix_ns: int,
 ) -> None:
     from cgoleak.probe.recorder import record  # noqa: PLC0415
@@ -178,7 +219,7 @@ def _record(
         pid=pid,
         seconds=plan.duration_s,
         interval_s=plan.interval_s,
-        stop=stop,
+        should_stop=should_stop,
         started_unix_ns=started_unix_ns,
         on_count=show.counting,
         on_detach=lambda: show.phase("detaching"),
@@ -203,9 +244,7 @@ def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
     capture = sink.capture()
     root = PROC / str(pid) / "root"
     try:
-        frames, notices = seal(
-            capture.stacks.values(), capture.modules, open_module, root=root
-        )
+        frames, notices = seal(capture.stacks.values(), capture.modules, open_module, root=root)
         sink.seal_frames(frames)
     except CgoleakError as exc:
         return [Notice("symbols.not-sealed", f"addresses have no names: {exc.what}", exc.fix)]

@@ -89,7 +89,7 @@ except ImportError:  # called as a program
 else:
 
     class ProbeBuildHook(BuildHookInterface[Any]):
-        """Puts ``cgoleak/_probes/MACHINE.so`` into the wheel, and into the checkout for an editable install."""
+        """Puts ``cgoleak/_probes/MACHINE.so`` into the wheel, or beside an editable install."""
 
         PLUGIN_NAME = "custom"
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["CaptureWriter"]
 
 _ABOUT = "A measurement by cgoleak; render it with: cgoleak report FILE"
+_PATIENCE_S = 60.0
+"""How long a commit waits for somebody who reads the file meanwhile."""
 _INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_COUNT = "INSERT INTO stack_count VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _Row = tuple[int | None, ...]
@@ -64,7 +66,9 @@ class CaptureWriter:
         if path is not None:
             _make_room(Path(path), overwrite=overwrite)
         try:
-            self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else path, timeout=_PATIENCE_S, isolation_level=None
+            )
         except sqlite3.Error as exc:
             raise OutputError(f"cannot write {self._name}", cause=str(exc)) from exc
         try:

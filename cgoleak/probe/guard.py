@@ -14,7 +14,6 @@ import signal
 import struct
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import NoSuchProcess, TargetBusy
@@ -24,6 +23,7 @@ from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["Place", "SafePlaces", "stop_at_safe_place"]
 
@@ -38,8 +38,12 @@ _ARENA_BYTES: Final = 4096
 # Calls that wait without a lock of malloc's or the loader's: read, poll, nanosleep, … of x86-64 and
 # aarch64. futex is looked at more closely.
 _WAITS: Final = {
-    "x86_64": frozenset({0, 1, 7, 23, 34, 35, 43, 45, 47, 61, 128, 130, 219, 230, 232, 247, 270, 271, 281, 288, 441}),
-    "aarch64": frozenset({22, 63, 64, 72, 73, 101, 115, 133, 137, 202, 207, 212, 242, 260, 95, 441}),
+    "x86_64": frozenset(
+        {0, 1, 7, 23, 34, 35, 43, 45, 47, 61, 128, 130, 219, 230, 232, 247, 270, 271, 281, 288, 441}
+    ),
+    "aarch64": frozenset(
+        {22, 63, 64, 72, 73, 101, 115, 133, 137, 202, 207, 212, 242, 260, 95, 441}
+    ),
 }
 _FUTEX: Final = {"x86_64": 202, "aarch64": 98}
 
@@ -94,7 +98,7 @@ def _within(address: int, ranges: Sequence[tuple[int, int]]) -> bool:
 
 
 def stop_at_safe_place(pid: int, places: SafePlaces, root: Path = PROC) -> int:
-    """Leave the process stopped with its main thread at a safe place; return how often it was tried.
+    """Leave the process stopped, its main thread at a safe place; return how often it was tried.
 
     Raises:
         TargetBusy: there was none within five seconds; the process runs on.

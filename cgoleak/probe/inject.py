@@ -1,15 +1,16 @@
 """The injector: a process of its own that brings the probe into the target with Frida.
 
 While Frida borrows the target's main thread, whoever traces it must not die: the thread would go on
-with somebody else's registers. So this runs as a child of cgoleak in a session of its own; once told to go,
-it finishes whatever becomes of its parent. Not one byte is written to the target before that.
+with somebody else's registers. So this runs as a child of cgoleak in a session of its own; once
+told to go, it finishes whatever becomes of its parent. Before that it touches nothing.
 
-Input: one line of JSON (``Order``) on standard input; end of file means: do nothing. Output: one line
+Input: one line of JSON (``Order``) on standard input; end of file means: do nothing. Output: lines
 of JSON on standard output.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -46,16 +47,21 @@ def main() -> int:
     except CgoleakError as exc:
         _tell({"error": type(exc).__name__, "what": exc.what, "cause": exc.cause, "fix": exc.fix})
     except Exception as exc:  # noqa: BLE001  (handed over whole: the parent decides what it means)
-        _tell({"error": "AttachFailed", "what": None, "cause": f"{type(exc).__name__}: {exc}", "fix": None})
+        _tell(
+            {
+                "error": "AttachFailed",
+                "what": None,
+                "cause": f"{type(exc).__name__}: {exc}",
+                "fix": None,
+            }
+        )
     return 0
 
 
 def _tell(message: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the parent is gone; the work goes on
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
-    except OSError:
-        pass  # the parent is gone; the work goes on
 
 
 def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
@@ -88,15 +94,11 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
 
 def _let_go(device: frida.Device, order: Order) -> None:
     """Leave nobody stopped: Frida keeps the main thread of a process that it found stopped."""
-    try:
+    with contextlib.suppress(Exception):  # it was not kept: then there is nothing to resume
         device.resume(order.pid)
-    except Exception:  # noqa: BLE001  (it was not kept: then there is nothing to resume)
-        pass
-    try:
+    with contextlib.suppress(NoSuchProcess, ProcessLookupError):
         if procfs.stat(order.pid).state == "T":
             os.kill(order.pid, signal.SIGCONT)
-    except (NoSuchProcess, ProcessLookupError):
-        pass
 
 
 def _wait_untraced(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import subprocess
@@ -86,10 +87,8 @@ class Injector:
         """Close its input and wait for its end; an order under way is finished first."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not pipe.closed:
-                try:
+                with contextlib.suppress(OSError):  # it has ended already
                     pipe.close()
-                except OSError:
-                    pass  # it has ended already
         try:
             self._process.wait(_INJECT_S)
         except subprocess.TimeoutExpired:

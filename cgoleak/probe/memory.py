@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cgoleak.errors import NoSuchProcess, NotPermitted
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["Memory"]

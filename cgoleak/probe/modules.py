@@ -103,7 +103,7 @@ def find_modules(
 
 
 def open_mapped(pid: int, region: Region, root: Path = PROC) -> ObjectFile:
-    """Open the very file that is mapped: by its path if that still is the same inode, else by the map.
+    """Open the very file that is mapped: by path if that is still the same inode, else by the map.
 
     Raises:
         SymbolError: it is gone, or not an ELF file.

@@ -1,7 +1,7 @@
-"""Records one measurement: snapshots at intervals, from the moment the hooks are in until they are out.
+"""Records one measurement: snapshots from the moment the hooks are in until they are out.
 
-session + sink → capture. Whatever happens meanwhile (the target ends, Ctrl-C, the disk is full), what was
-counted until then is written, and the hooks go out first.
+session + sink → capture. Whatever happens meanwhile (the target ends, Ctrl-C, the disk is full),
+what was counted until then is written, and the hooks go out first.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.capture import Cost, Window
-from cgoleak.model.snapshot import Snapshot
+from cgoleak.model.snapshot import ProcessMemory, Snapshot
 from cgoleak.target import procfs
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
 
     from cgoleak.capture.writer import CaptureWriter
@@ -60,25 +59,22 @@ def record(
     pid: int,
     seconds: float | None,
     interval_s: float,
-    stop: threading.Event,
+    should_stop: Callable[[], bool],
     started_unix_ns: int,
     on_count: Callable[[Counting], None],
     on_detach: Callable[[], None],
 ) -> Recorded:
-    """Take snapshots until the time is over, ``stop`` is set or the target ends; then detach."""
+    """Take snapshots until the time is over, ``should_stop`` says so or the target ends; then detach."""
     recorder = _Recorder(session, sink, pid, on_count)
     try:
-        ended = recorder.measure(seconds, interval_s, stop)
+        ended = recorder.measure(seconds, interval_s, should_stop)
     finally:
         on_detach()
-        seconds_measured = recorder.elapsed
+        over_ns = recorder.elapsed_ns
         farewell = session.detach()
-    if ended == "target-exited":
-        farewell_at = recorder.elapsed_ns
-    else:
-        farewell_at = int(seconds_measured * 1e9)
-    recorder.snapshot(farewell_at)
-    window = Window(started_unix_ns, farewell_at / 1e9, "exact", ended)
+    # The hooks are out: these numbers are final.
+    recorder.snapshot(over_ns)
+    window = Window(started_unix_ns, over_ns / 1e9, "exact", ended)
     cost = Cost(session.pause_seconds, recorder.table_bytes)
     return Recorded(window, cost, farewell)
 
@@ -98,6 +94,8 @@ class _Recorder:
         self._began = time.monotonic()
         self._modules = 0
         self._counted_at = -1.0
+        self._library_until = 0.0
+        self._verify_at = list(_VERIFY_AT_S)
         self.table_bytes = 0
 
     @property
@@ -108,43 +106,46 @@ class _Recorder:
     def elapsed_ns(self) -> int:
         return int(self.elapsed * 1e9)
 
-    def measure(self, seconds: float | None, interval_s: float, stop: threading.Event) -> str:
+    def measure(
+        self, seconds: float | None, interval_s: float, should_stop: Callable[[], bool]
+    ) -> str:
         """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
         self.snapshot(0)
         due = _due(interval_s)
         next_at = next(due)
-        verify_at = list(_VERIFY_AT_S)
-        library_until = 0.0
-        while True:
-            if stop.is_set():
-                return "interrupted"
-            left = next_at - self.elapsed
-            if seconds is not None:
-                left = min(left, seconds - self.elapsed)
-            beat = 0.01 if self.elapsed < library_until else _BEAT_S
-            if self._session.wait_for_event(max(0.0, min(beat, left))):
-                library_until = self.elapsed + _WATCH_LIBRARY_S
+        while not should_stop():
+            until = next_at if seconds is None else min(next_at, seconds)
+            self._wait(until - self.elapsed)
             if not self._session.is_alive():
                 return "target-exited"
             self._count()
             try:
-                if self.elapsed < library_until:
-                    self._session.rescan()
-                if verify_at and self.elapsed >= verify_at[0]:
-                    verify_at.pop(0)
-                    self._session.rescan()
-                    self._session.verify()
+                self._look_at_slots()
                 if seconds is not None and self.elapsed >= seconds:
                     return "detached"
                 if self.elapsed >= next_at:
                     self._session.rescan()
                     self.snapshot(self.elapsed_ns)
-                    while next_at <= self.elapsed:
-                        next_at = next(due)
+                    next_at = next(t for t in due if t > self.elapsed)
             except CgoleakError:
                 if self._session.is_alive():
                     raise
                 return "target-exited"
+        return "interrupted"
+
+    def _wait(self, at_most: float) -> None:
+        """Sleep a beat, or shorter while a library is on its way in."""
+        beat = 0.01 if self.elapsed < self._library_until else _BEAT_S
+        if self._session.wait_for_event(max(0.0, min(beat, at_most))):
+            self._library_until = self.elapsed + _WATCH_LIBRARY_S
+
+    def _look_at_slots(self) -> None:
+        if self.elapsed < self._library_until:
+            self._session.rescan()
+        if self._verify_at and self.elapsed >= self._verify_at[0]:
+            self._verify_at.pop(0)
+            self._session.rescan()
+            self._session.verify()
 
     def _count(self) -> None:
         if self.elapsed - self._counted_at < _COUNT_S:
@@ -175,7 +176,7 @@ class _Recorder:
         )
 
 
-def _process_memory(pid: int) -> procfs.ProcessMemory | None:
+def _process_memory(pid: int) -> ProcessMemory | None:
     try:
         return procfs.process_memory(pid)
     except CgoleakError:
@@ -183,9 +184,8 @@ def _process_memory(pid: int) -> procfs.ProcessMemory | None:
 
 
 def _due(interval_s: float) -> Iterator[float]:
-    """Yield when snapshots are due: a few early ones, so that something is on the screen at once."""
-    early = [t for t in (0.25, 0.5, 1.0, 2.0) if t < interval_s]
-    yield from early
+    """Yield when snapshots are due: a few early ones, for who looks at a short measurement."""
+    yield from (t for t in (0.25, 0.5, 1.0, 2.0) if t < interval_s)
     count = 1
     while True:
         yield count * interval_s

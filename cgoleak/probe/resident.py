@@ -1,4 +1,4 @@
-"""The resident copy of the probe in the target: found by the name of its mapping, read from outside."""
+"""The resident copy of the probe in the target: found by its mapping's name, read from outside."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ class ProbeSession:
         )
 
     def _wait(self, what: str, ready: Callable[[], _Found | None], seconds: float) -> _Found:
-        """Ask until something comes; a target that ends meanwhile is told from a probe that hangs."""
+        """Ask until something comes; tell a target that ended from a probe that hangs."""
         deadline = time.monotonic() + seconds
         while (found := ready()) is None:
             if not self.is_alive() or time.monotonic() > deadline:
@@ -304,7 +304,10 @@ class ProbeSession:
             self.notices += [n for n in unreadable if n not in self.notices]
         if fresh:
             found = survey(
-                fresh, self._memory, definers=modules, known=self._survey.slots.providers,
+                fresh,
+                self._memory,
+                definers=modules,
+                known=self._survey.slots.providers,
                 ours=frozenset(self._hooks()),
             )
             self._foreign.update(found.foreign)
@@ -369,7 +372,10 @@ class ProbeSession:
                 continue
             now = self._memory.word(slot.address)
             # A lazy slot may have been bound since: then it holds the provider.
-            if now is not None and now not in (slot.original, self.tables.shared.real[slot.function]):
+            if now is not None and now not in (
+                slot.original,
+                self.tables.shared.real[slot.function],
+            ):
                 wrong.append(slot.address)
         if not wrong:
             return []
@@ -391,8 +397,8 @@ class ProbeSession:
             found.append(
                 Notice(
                     "probe.slots-foreign",
-                    f"{len(self._foreign)} call paths were left alone, since they lead elsewhere: {some}",
-                    "blocks from there are not seen",
+                    f"{len(self._foreign)} slots lead elsewhere and were left alone, so blocks"
+                    f" from there are not seen: {some}",
                 )
             )
         if self._tables is not None and self._tables.shared.dl_timeouts:

@@ -17,7 +17,7 @@ from cgoleak.probe.wire import Function
 from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cgoleak.probe.memory import Memory
     from cgoleak.probe.modules import LoadedModule
@@ -57,13 +57,19 @@ _WRITE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class FoundSlot:
-    """A slot that can be taken: where, what it holds, what it leads to, and its page's protection."""
+    """A slot: where it is, what it holds, what it leads to.
+
+    Attributes:
+        prot: protection of its page, as for mprotect.
+        lazy: the loader has not bound it yet.
+    """
 
     address: int
     original: int
     function: Function
     prot: int
     module: str
+    lazy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,44 +103,64 @@ def survey(
     """
     modules = tuple(modules)
     defined = _definitions(tuple(definers) if definers is not None else modules)
-    seen: list[tuple[FoundSlot, bool]] = []
+    candidates = [
+        candidate
+        for module in modules
+        if not module.is_loader
+        for candidate in _candidates(module, memory)
+        if candidate.original not in ours
+    ]
+    providers = _providers(candidates, defined, known or {})
+    slots: list[FoundSlot] = []
     foreign: list[str] = []
-    votes: dict[Function, Counter[int]] = {}
-    for module in modules:
-        if module.is_loader:
-            continue
-        types = _SLOT_TYPES.get(module.obj.machine, frozenset())
-        lazy_type = _LAZY_TYPES.get(module.obj.machine)
-        for relocation in module.obj.dynamic.relocations(FUNCTION_NAMES):
-            if relocation.type not in types or relocation.addend:
-                continue
-            function = FUNCTION_NAMES[relocation.symbol_name]
-            address = relocation.offset_vaddr + module.bias
-            value = memory.word(address)
-            prot = _protection(module, address)
-            if value is None or prot is None or address % 8 or value in ours:
-                continue
-            bound = value in defined.get(function, frozenset())
-            lazy = not bound and relocation.type == lazy_type and module.is_code(value)
-            if bound:
-                votes.setdefault(function, Counter())[value] += 1
-            if bound or lazy:
-                slot = FoundSlot(address, value, function, prot, module.name)
-                seen.append((slot, bound))
-            elif value:  # an unresolved weak reference holds 0: nobody calls it
-                foreign.append(f"{module.name}:{relocation.symbol_name}")
-    providers = dict(known or {})
-    for function, addresses in defined.items():
-        if function not in providers:
-            counted = votes.get(function)
-            providers[function] = counted.most_common(1)[0][0] if counted else addresses[0]
-    slots = []
-    for slot, bound in seen:
-        if bound and slot.original != providers[slot.function]:
+    for slot in candidates:
+        if slot.original == providers.get(slot.function) or slot.lazy:
+            if slot.function in providers:
+                slots.append(slot)
+        elif slot.original:  # an unresolved weak reference holds 0: nobody calls it
             foreign.append(f"{slot.module}:{slot.function.name.lower()}")
-        elif slot.function in providers:
-            slots.append(slot)
     return SlotSurvey(tuple(slots), providers, tuple(foreign))
+
+
+def _candidates(module: LoadedModule, memory: Memory) -> Iterator[FoundSlot]:
+    """Yield every slot of one module that bears one of the names, with what it holds now."""
+    types = _SLOT_TYPES.get(module.obj.machine, frozenset())
+    lazy_type = _LAZY_TYPES.get(module.obj.machine)
+    for relocation in module.obj.dynamic.relocations(FUNCTION_NAMES):
+        if relocation.type not in types or relocation.addend:
+            continue
+        address = relocation.offset_vaddr + module.bias
+        value = memory.word(address)
+        prot = _protection(module, address)
+        if value is None or prot is None or address % 8:
+            continue
+        yield FoundSlot(
+            address=address,
+            original=value,
+            function=FUNCTION_NAMES[relocation.symbol_name],
+            prot=prot,
+            module=module.name,
+            # Not bound yet: it leads to the module's own PLT, and on to the binder.
+            lazy=relocation.type == lazy_type and module.is_code(value),
+        )
+
+
+def _providers(
+    candidates: Iterable[FoundSlot],
+    defined: Mapping[Function, tuple[int, ...]],
+    known: Mapping[Function, int],
+) -> dict[Function, int]:
+    """Settle where calls go on to: where most slots lead, else the first definition."""
+    votes: dict[Function, Counter[int]] = {}
+    for slot in candidates:
+        if slot.original in defined.get(slot.function, ()):
+            votes.setdefault(slot.function, Counter())[slot.original] += 1
+    settled = dict(known)
+    for function, addresses in defined.items():
+        if function not in settled:
+            counted = votes.get(function)
+            settled[function] = counted.most_common(1)[0][0] if counted else addresses[0]
+    return settled
 
 
 def _definitions(modules: tuple[LoadedModule, ...]) -> dict[Function, tuple[int, ...]]:

@@ -7,6 +7,7 @@ exit status is ours to read.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.errors import AttachFailed, NoSuchProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["HeldProcess"]
 
@@ -65,7 +66,7 @@ class HeldProcess:
             raise
 
     def _run_to_entry(self, name: str) -> None:
-        """Stop at the entry point by a breakpoint, take it out again, and leave the child stopped."""
+        """Stop at the entry point by a breakpoint, take it out, and leave the child stopped."""
         if self._wait_for_stop(name) != signal.SIGTRAP:
             raise AttachFailed(f"cannot hold {name}", cause="it did not stop after exec")
         entry = self._entry(name)
@@ -138,7 +139,7 @@ class HeldProcess:
             os.kill(self.pid, signal.SIGCONT)
 
     def poll(self) -> int | None:
-        """Return its exit status (128 and the signal's number if it was killed), None while it runs."""
+        """Return its exit status (128 and the signal if it was killed), None while it runs."""
         if self._status is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -157,11 +158,17 @@ class HeldProcess:
         flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
         return os.waitid(os.P_PID, self.pid, flags) is not None
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit status."""
-        while (status := self.poll()) is None:
+    def wait(self, give_up: Callable[[], bool]) -> int | None:
+        """Wait for its end and return its exit status; None if it was given up."""
+        while (status := self.poll()) is None and not give_up():
             time.sleep(0.02)
         return status
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End it; only for a command that never got to run."""
@@ -210,7 +217,13 @@ def _become(command: Sequence[str], tracer: int, write_end: int) -> None:
     """In the child: allow the tracer, ask to be traced, become the command."""
     try:
         _libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(tracer), 0, 0, 0)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ):
             if signal.getsignal(number) is not signal.SIG_IGN or number in _PYTHON_IGNORES:
                 signal.signal(number, signal.SIG_DFL)
         _libc.ptrace(_TRACEME, 0, None, None)

@@ -31,7 +31,7 @@ __all__ = ["TargetSurvey", "mapped_modules", "survey_target"]
 
 _MACHINES: Final = {"x86_64": AMD64, "aarch64": ARM64}
 _ALLOCATORS: Final = (Function.MALLOC, Function.FREE)
-# Go installs its own restorer with every handler (runtime/os_linux.go setsig); C handlers use libc's.
+# Go installs a restorer of its own with every handler (runtime/os_linux.go setsig).
 _RESTORERS: Final = ("runtime.sigreturn__sigaction", "runtime.sigreturn")
 
 
@@ -84,7 +84,9 @@ def survey_target(
         table_bias = 0
     else:
         table_bias = exe.bias if exe else 0
-    layout = layout_for(facts.binary.go_version or "", _MACHINES.get(facts.binary.arch or "", AMD64))
+    layout = layout_for(
+        facts.binary.go_version or "", _MACHINES.get(facts.binary.arch or "", AMD64)
+    )
     go = _go_parameters(facts, exe, table, memory, layout, notices)
     heap = None
     if exe is not None and table is not None and layout is not None:
@@ -181,9 +183,7 @@ def _provides(module: LoadedModule, slots: SlotSurvey) -> bool:
     )
 
 
-def _risky_code(
-    module: LoadedModule, go: GoProbeParameters | None
-) -> Iterable[tuple[int, int]]:
+def _risky_code(module: LoadedModule, go: GoProbeParameters | None) -> Iterable[tuple[int, int]]:
     """Yield the code of a provider; Go code in the same file is none of it."""
     for region in module.regions:
         if not region.executable:

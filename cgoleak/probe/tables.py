@@ -197,7 +197,9 @@ class Tables:
         unmatched = sum(s.unmatched_frees for s in shards)
         unseen = sum(s.unseen_frees for s in shards)
         return ProbeCounters(
-            events=sum(c.born_blocks + c.freed_blocks for c in counts.values()) + unmatched - unseen,
+            events=sum(c.born_blocks + c.freed_blocks for c in counts.values())
+            + unmatched
+            - unseen,
             dropped_blocks=sum(s.dropped_blocks for s in shards),
             dropped_stacks=sum(s.dropped_stacks for s in shards),
             unmatched_frees=unmatched,
@@ -206,6 +208,6 @@ class Tables:
         )
 
     def walks(self) -> tuple[int, int]:
-        """Return how many stacks were walked, and how many unwind rules looked up: for the bench."""
+        """Return how many stacks were walked and how many unwind rules looked up."""
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
         return sum(s.walks for s in shards), sum(s.rule_misses for s in shards)

@@ -11,15 +11,18 @@ __all__ = ["plain_function", "plain_module"]
 
 # gcc: foo.part.0, foo.cold, foo.constprop.3, foo.isra.0, foo.lto_priv.0; clang: foo.llvm.123;
 # c++filt writes them as foo() [clone .part.0].
+# The alternatives exclude each other, so that a hostile name costs no backtracking.
 _C_CLONE = re.compile(
-    r"(?: \[clone [^\]]*\]|\.(?:part|cold|constprop|isra|lto_priv|llvm|localalias|clone)(?:\.\d+)?"
-    r"|\.\d+)+$"
+    r"(?: \[clone [^\]]*\]"
+    r"|\.(?:part|cold|constprop|isra|lto_priv|llvm|localalias|clone)(?![^. ])|\.\d+)+$"
 )
 _C_VERSION = re.compile(r"@@?[A-Z][\w.]*$")  # malloc@@GLIBC_2.2.5
 _C_INTERNAL = re.compile(r"^__(?:GI|libc)_")  # glibc's own names for what it exports
 _OFFSET = re.compile(r"\+0x[0-9a-f]+$")
 # cmd/compile numbers closures in order of appearance: f.func1, f.func1.2, f.gowrap1, f-range2.
 _GO_CLOSURE = re.compile(r"(?:\.func|\.gowrap|\.deferwrap|-range)\d+(?:\.\d+)*")
+_LONGEST = 4096
+"""Names beyond this are left as they are: no compiler writes them, and searching takes long."""
 _SHARED = re.compile(r"\.so(?:\.\d+)+$")
 
 
@@ -30,6 +33,8 @@ def plain_function(frame: Frame) -> str:
     A place without a symbol keeps its ``module+0x1234``: there is nothing else to know it by.
     """
     name = frame.function
+    if len(name) > _LONGEST:
+        return name
     if frame.lang in (Language.GO, Language.RUNTIME):
         name = _GO_CLOSURE.sub(".func", _without_type_arguments(name))
         return name.removesuffix("-fm").removesuffix(".abi0")
@@ -42,7 +47,9 @@ def plain_function(frame: Frame) -> str:
 @lru_cache(maxsize=4096)
 def plain_module(module: str | None) -> str:
     """Give ``libpng16.so`` for ``libpng16.so.16.37.0``; an update of the library stays the same."""
-    return "" if module is None else _SHARED.sub(".so", module.removesuffix(" (deleted)"))
+    if module is None or len(module) > _LONGEST:
+        return module or ""
+    return _SHARED.sub(".so", module.removesuffix(" (deleted)"))
 
 
 def _without_type_arguments(name: str) -> str:

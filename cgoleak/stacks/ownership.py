@@ -11,7 +11,14 @@ from cgoleak.stacks.names import plain_function, plain_module
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["allocating_frame", "innermost_go", "is_plumbing", "is_users", "is_wrapper"]
+__all__ = [
+    "allocating_frame",
+    "innermost_go",
+    "is_cpp_library",
+    "is_plumbing",
+    "is_users",
+    "is_wrapper",
+]
 
 _PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 
@@ -57,10 +64,7 @@ _WRAPPERS: Final = frozenset(
         "mremap",
     ]
 )
-_CPP_INTERNAL: Final = re.compile(
-    r"^(?:operator new|operator delete"
-    r"|(?:[\w:<>*& ,]+ )?(?:std::|__gnu_cxx::|void std::))"
-)
+_CPP_LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new", "operator delete")
 
 
 def is_plumbing(frame: Frame) -> bool:
@@ -78,7 +82,25 @@ def is_wrapper(frame: Frame) -> bool:
     if frame.lang is Language.GO:
         return False
     name = plain_function(frame)
-    return name in _WRAPPERS or _CPP_INTERNAL.match(name) is not None
+    return name in _WRAPPERS or is_cpp_library(name)
+
+
+def is_cpp_library(function: str) -> bool:
+    """Whether a demangled name is in the C++ library: ``void std::vector<int>::reserve(…)``.
+
+    Names of template functions begin with the type they return, which does not count:
+    ``std::unique_ptr<Tag> make_tag<int>(int)`` is the user's.
+    """
+    if function.startswith(_CPP_LIBRARY[2:]):
+        return True
+    depth = start = 0
+    for place, sign in enumerate(function.replace("(anonymous namespace)", "{anonymous}")):
+        if sign == "(" and not depth:
+            break
+        if sign == " " and not depth:
+            start = place + 1
+        depth += (sign in "<([{") - (sign in ">)]}")
+    return function.startswith(_CPP_LIBRARY, start)
 
 
 def is_users(frame: Frame) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
-from cgoleak.stacks.ownership import allocating_frame, innermost_go
+from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_cpp_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:
     """Choose by the functions between the user's code and the allocator, leaf first."""
     if any(name.startswith("operator new[]") for name in inner):
         return f"Give the array made in {where} to delete[], or hold it in a std::vector."
-    if any(name.startswith("std::") for name in inner):
+    if any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
         return (
             f"The C++ object in {where} that holds this memory is never destroyed: "
             f"have it deleted{caller}."

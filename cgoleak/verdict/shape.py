@@ -60,10 +60,13 @@ class Shape:
 
     @property
     def pace(self) -> float:
-        """Rate of the last third, compared with the mean rate before; 1 is steady."""
+        """Rate of the last third, compared with the mean rate before; 1 is steady.
+
+        Rounded, so that the same curve at another scale has the same pace.
+        """
         before = (self.rises[0] + self.rises[1]) / max(1, self.marks_ns[2] - self.marks_ns[0])
         last = self.rises[2] / max(1, self.marks_ns[3] - self.marks_ns[2])
-        return last / before if before > 0 else 1.0
+        return round(last / before, 9) if before > 0 else 1.0
 
     @property
     def missing_blocks(self) -> float:

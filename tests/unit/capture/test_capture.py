@@ -323,3 +323,20 @@ def test_the_identity_is_where_file_and_sqlite3_look_for_it(path: Path) -> None:
 
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
     assert header[68:72] == b"cgLk"
+
+
+def test_a_full_disk_keeps_what_was_committed_and_says_so(path: Path) -> None:
+    writer = CaptureWriter(path)
+    writer.write_target(a_target())
+    writer.add_snapshot(a_snapshot(1, {1: counts(born=1)}))
+    pages = writer._db.execute("PRAGMA page_count").fetchone()[0]
+    writer._db.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(CaptureError, match="cannot write") as caught:
+        writer.add_snapshot(a_snapshot(2, {n: counts(born=n) for n in range(5000)}))
+    writer.finish(a_window(ended="interrupted"), a_cost())
+    writer.close()
+
+    assert "full" in str(caught.value.cause)
+    assert len(open_capture(path).snapshots) == 1
+    assert open_capture(path).window.ended == "interrupted"

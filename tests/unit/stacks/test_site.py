@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 from support.builders import a_capture, a_frame, a_module, a_snapshot, a_stack, counts, frames
 
-from cgoleak.model.frames import Language
+from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
 from cgoleak.stacks import find_sites, fold_plumbing, join
 from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import GAP
 from cgoleak.stacks.names import plain_function, plain_module
+from cgoleak.stacks.ownership import is_cpp_library
 from cgoleak.stacks.site import group, signature
 
 ROW = (
@@ -163,6 +165,7 @@ def test_keys_that_collide_get_more_digits_whatever_the_order() -> None:
         ("C foo.cold", "foo"),
         ("C foo.lto_priv.0.part.1", "foo"),
         ("C foo.llvm.1234", "foo"),
+        ("C foo.partial", "foo.partial"),
         ("C __GI_strdup", "strdup"),
         ("C malloc@@GLIBC_2.2.5", "malloc"),
         ("C foo+0x12", "foo"),
@@ -236,3 +239,30 @@ def test_addresses_without_names_are_told_by_module_and_offset() -> None:
     ]
     assert found[0].lang is Language.UNKNOWN
     assert sorted(site.stack_ids for site in sites) == [(0,), (9,)]
+
+
+@pytest.mark.parametrize("piece", [".part.0", ".0", "@@A", " [clone ", ".func1", "["])
+def test_hostile_names_cost_no_time(piece: str) -> None:
+    for lang in (Language.C, Language.GO):
+        for length in (500, 100_000):
+            frame = Frame(lang=lang, function=piece * length + "!", module="m")
+            started = time.process_time()
+
+            assert plain_function(frame)
+            assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("std::__cxx11::basic_string<char>::_M_create(unsigned long&, unsigned long)", True),
+        ("void std::vector<int, std::allocator<int> >::_M_realloc_insert<int>(int)", True),
+        ("operator new(unsigned long)", True),
+        ("std::unique_ptr<Tag, std::default_delete<Tag> > make_tag<int>(int)", False),
+        ("make_tag(std::string const&)", False),
+        ("(anonymous namespace)::make(std::string)", False),
+        ("Tag::operator new(unsigned long)", False),
+    ],
+)
+def test_the_cpp_library_is_told_from_code_that_uses_it(name: str, library: bool) -> None:  # noqa: FBT001
+    assert is_cpp_library(name) is library

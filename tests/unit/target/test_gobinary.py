@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.elfbytes import an_elf
 from support.proctree import a_process
@@ -81,6 +81,7 @@ def test_a_torn_file_gives_fewer_facts_and_no_exception(tmp_path, size):
     assert binary.path.endswith("worker")
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_flipped_bytes_never_raise(tmp_path_factory, data):
     content = bytearray(an_elf())

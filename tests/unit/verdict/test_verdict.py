@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import pytest
+from support.builders import (
+    a_capture,
+    a_snapshot,
+    counts,
+    frames,
+    go_memory,
+    process_memory,
+)
+
+from cgoleak.errors import PolicyError
+from cgoleak.model.notice import Notice
+from cgoleak.model.report import Cause, Report, Verdict
+from cgoleak.model.snapshot import ProbeCounters
+from cgoleak.verdict import Policy, Suppression, analyse, parse_suppressions
+from cgoleak.verdict.advice import advice_for
+from cgoleak.verdict.shape import shape_of
+from cgoleak.verdict.suppress import suppression_for
+
+LEAK = frames("C row_dup row.c:41", "bridge main._Cfunc_row", "Go main.encode encode.go:88")
+OTHER = frames("C cache_put cache.c:9", "Go main.lookup lookup.go:4")
+MIB = 1 << 20
+
+
+def a_report(
+    leaked: int = 0,
+    *,
+    cleaned: int = 0,
+    rss: tuple[int, int] | None = None,
+    heap: tuple[int, int] | None = None,
+    free: tuple[int, int] = (0, 0),
+    churn: int = 0,
+    policy: Policy | None = None,
+    seconds: int = 30,
+    counters: ProbeCounters | None = None,
+) -> Report:
+    """Thirty seconds in which one site gains ``leaked`` blocks of 1 KiB a second."""
+
+    def ramp(ends: tuple[int, int], at: int) -> int:
+        return ends[0] + (ends[1] - ends[0]) * (at - 1) // (seconds - 1)
+
+    snapshots = [
+        a_snapshot(
+            at,
+            {
+                1: counts(
+                    leaked * at + cleaned * at,
+                    cleaned * at,
+                    cleaned=cleaned * at,
+                    block_bytes=1024,
+                ),
+                2: counts(churn * at + 100, churn * at, block_bytes=1024),
+            },
+            counters=counters,
+            process=process_memory(rss=ramp(rss, at)) if rss else None,
+            go=go_memory(gc_cycles=at // 20, heap_in_use=ramp(heap, at), heap_free=ramp(free, at))
+            if heap
+            else None,
+        )
+        for at in range(1, seconds + 1)
+    ]
+    return analyse(a_capture(snapshots, {1: LEAK, 2: OTHER}), policy)
+
+
+def test_a_leak_is_the_cause_and_the_sentence_says_how_fast() -> None:
+    report = a_report(leaked=300, rss=(64 * MIB, 73 * MIB))
+
+    assert report.cause is Cause.NATIVE_LEAK
+    assert report.summary == "1 site is losing C memory at 300 KiB/s."
+    assert [one.verdict for one in report.findings] == [Verdict.NATIVE_LEAK, Verdict.BOUNDED]
+    assert report.findings[0].stack == LEAK
+    assert report.findings[0].outstanding_blocks == 9000
+    assert report.findings[0].growth_bytes_per_second == pytest.approx(300 * 1024)
+    assert report.findings[0].suppression == "leak:row_dup"
+    assert (
+        report.findings[0].advice
+        == "Free what row_dup (row.c:41) allocates: no path from main.encode (encode.go:88) "
+        "does so."
+    )
+
+
+def test_a_small_leak_is_the_cause_even_if_rss_is_at_rest() -> None:
+    assert a_report(leaked=1, rss=(64 * MIB, 64 * MIB)).cause is Cause.NATIVE_LEAK
+
+
+def test_a_go_heap_that_outgrows_the_leak_by_far_is_named_first() -> None:
+    report = a_report(leaked=1, rss=(64 * MIB, 164 * MIB), heap=(20 * MIB, 118 * MIB))
+
+    assert report.cause is Cause.GO_HEAP
+    assert "pprof" in report.summary
+    assert report.findings[0].verdict is Verdict.NATIVE_LEAK
+
+
+def test_nothing_that_grows_is_stable() -> None:
+    report = a_report(rss=(64 * MIB, 65 * MIB), churn=1000)
+
+    assert report.cause is Cause.STABLE
+    assert report.summary == "No site kept growing in 30 s."
+    assert report.notices == ()
+
+
+def test_growth_that_no_site_explains_is_unknown_while_go_was_not_read() -> None:
+    report = a_report(rss=(64 * MIB, 164 * MIB))
+
+    assert report.cause is Cause.UNKNOWN
+    assert [notice.code for notice in report.notices] == ["verdict.thin-evidence"]
+    assert "Go's own numbers were not read" in report.notices[0].text
+
+
+def test_what_go_holds_back_is_retained() -> None:
+    report = a_report(rss=(64 * MIB, 164 * MIB), heap=(20 * MIB, 20 * MIB), free=(0, 95 * MIB))
+
+    assert report.cause is Cause.GO_RETAINED
+
+
+def test_what_c_freed_and_rss_kept_is_the_allocators() -> None:
+    report = a_report(rss=(64 * MIB, 94 * MIB), heap=(20 * MIB, 20 * MIB), churn=2000)
+
+    assert report.cause is Cause.ALLOCATOR_RETAINED
+
+
+def test_growth_in_neither_heap_is_other() -> None:
+    report = a_report(rss=(64 * MIB, 164 * MIB), heap=(20 * MIB, 20 * MIB))
+
+    assert report.cause is Cause.OTHER
+
+
+def test_memory_that_waits_for_finalizers_is_held_by_go() -> None:
+    report = a_report(leaked=1000, cleaned=500, rss=(64 * MIB, 94 * MIB))
+
+    assert report.cause is Cause.GO_HELD
+    assert report.findings[0].verdict is Verdict.GO_HELD
+    assert "29.3 MiB of C memory at 1 site waits for Go's finalizers" in report.summary
+    assert "Close" in report.findings[0].advice
+
+
+def test_a_suspect_alone_leaves_the_cause_unknown() -> None:
+    report = a_report(leaked=10, seconds=5)
+
+    assert report.cause is Cause.UNKNOWN
+    assert report.findings[0].verdict is Verdict.SUSPECT
+    assert "only 5 s were measured" in report.findings[0].evidence
+    assert "1 site is suspect" in report.summary
+
+
+def test_a_capture_without_snapshots_gives_a_report() -> None:
+    report = analyse(a_capture(notices=(Notice("capture.unfinished", "x"),)))
+
+    assert report.cause is Cause.UNKNOWN
+    assert report.balance == report.findings == ()
+    assert [one.code for one in report.notices] == ["capture.unfinished", "verdict.thin-evidence"]
+    assert report.cost.events == 0
+
+
+def test_the_balance_adds_up_to_rss() -> None:
+    report = a_report(leaked=10, rss=(64 * MIB, 90 * MIB), heap=(20 * MIB, 30 * MIB))
+    rss, *parts = report.balance
+
+    assert rss.part == "RSS"
+    assert sum(line.now_bytes for line in parts) == rss.now_bytes
+    assert sum(line.change_bytes or 0 for line in parts) == rss.change_bytes
+    assert sum(line.start_bytes or 0 for line in parts) == rss.start_bytes
+    assert parts[-1].part == "other"
+
+
+def test_what_the_probe_lost_is_told() -> None:
+    lost = ProbeCounters(events=1000, dropped_blocks=5, dropped_stacks=2, truncated_stacks=1)
+    report = a_report(leaked=10, counters=lost)
+
+    assert [one.code for one in report.notices] == [
+        "probe.dropped-blocks",
+        "probe.dropped-stacks",
+        "probe.truncated-stacks",
+    ]
+    assert "less than 1 %" in report.notices[0].text
+    assert report.cost.dropped == 7
+
+
+def test_a_muted_site_keeps_its_numbers_and_says_what_it_was() -> None:
+    report = a_report(leaked=300, policy=Policy(suppressions=(Suppression("row_dup"),)))
+
+    muted = report.findings[-1]
+    assert muted.verdict is Verdict.SUPPRESSED
+    assert muted.evidence[0] == "muted by leak:row_dup; without it: native-leak"
+    assert muted.outstanding_blocks == 9000
+    assert report.cause is Cause.STABLE
+
+
+def test_of_two_lines_the_one_that_holds_memory_is_shown() -> None:
+    stacks = {
+        1: frames("C f a.c:10", "Go main.g g.go:1"),
+        2: frames("C f a.c:20", "Go main.g g.go:1"),
+    }
+    snapshots = [
+        a_snapshot(at, {1: counts(100 * at, 100 * at), 2: counts(10 * at)}) for at in range(1, 31)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, stacks)).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert finding.stack[0].line == 20
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("row", "png_row_dup", True),
+        ("^row", "png_row_dup", False),
+        ("^png", "png_row_dup", True),
+        ("dup$", "png_row_dup", True),
+        ("row$", "png_row_dup", False),
+        ("^png*dup$", "png_row_dup", True),
+        ("png*row*dup", "png_row_dup", True),
+        ("dup*png", "png_row_dup", False),
+        ("^png_row_dup$", "png_row_dup", True),
+        ("^png$", "png_row_dup", False),
+        ("^aa*aa$", "aaa", False),
+        ("*", "x", True),
+    ],
+)
+def test_patterns_match_as_in_leak_sanitizer(pattern: str, name: str, matches: bool) -> None:  # noqa: FBT001
+    assert Suppression(pattern).matches(frames(f"C {name} a.c:1")) is matches
+
+
+def test_a_pattern_may_name_a_file_or_a_module() -> None:
+    stack = frames("C f src/cache.c:3 @libcache.so.1")
+
+    assert Suppression("src/cache").matches(stack)
+    assert Suppression("libcache.so").matches(stack)
+
+
+def test_a_suppression_file_is_that_of_leak_sanitizer() -> None:
+    text = "# known\n\nleak:png_*\n  leak:^cache_put$\n"
+
+    assert [str(one) for one in parse_suppressions(text)] == ["leak:png_*", "leak:^cache_put$"]
+
+
+@pytest.mark.parametrize("line", ["png", "race:png", "leak:", "leak:*"])
+def test_a_line_that_is_no_suppression_is_named(line: str) -> None:
+    with pytest.raises(PolicyError, match=r"mute\.txt:2") as caught:
+        parse_suppressions(f"leak:x\n{line}\n", name="mute.txt")
+    assert caught.value.exit_code == 2
+
+
+def test_the_offered_suppression_mutes_the_site_it_was_offered_for() -> None:
+    for stack in (LEAK, OTHER, frames("C++ Map<char*>::put(char*) a.cc:1".replace(" ", "~", 0))):
+        line = suppression_for(stack)
+        assert parse_suppressions(line)[0].matches(stack)
+    assert suppression_for(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("min_seconds", -1.0), ("slowing", 1.5), ("min_age_seconds", float("nan"))]
+)
+def test_a_policy_out_of_range_is_refused(field: str, value: float) -> None:
+    with pytest.raises(PolicyError, match=field):
+        Policy(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("stack", "says"),
+    [
+        (
+            [
+                "bridge _cgo_1_Cfunc__Cmalloc",
+                "runtime runtime.cgocall",
+                "bridge main._Cfunc_CString",
+                "Go main.tag tag.go:12",
+            ],
+            (
+                "The caller owns what C.CString returns: call C.free(unsafe.Pointer(p)) in "
+                "main.tag (tag.go:12)"
+            ),
+        ),
+        (["bridge main._Cfunc__CMalloc", "Go main.f f.go:1"], "what C.malloc returns"),
+        (
+            ["C strdup @libc.so.6", "C tag_new t.c:3"],
+            "owns what strdup returns: free it in tag_new",
+        ),
+        (["C grow_realloc a.c:2"], "Keep what realloc returns in grow_realloc (a.c:2)"),
+        (
+            ["C work a.c:1", "bridge _cgoexp_1_goDone", "Go main.goDone d.go:2"],
+            "callback from C to Go and back (main.goDone (d.go:2))",
+        ),
+        (
+            ["C++ std::string::_M_create", "C++ Tag::Tag tag.cc:3"],
+            "C++ object in Tag::Tag (tag.cc:3)",
+        ),
+        (["bridge x"], "Free what the allocating function allocates"),
+    ],
+)
+def test_advice_names_what_to_free_and_where(stack: list[str], says: str) -> None:
+    assert says in advice_for(Verdict.NATIVE_LEAK, frames(*stack), infrastructure=None)
+
+
+@pytest.mark.parametrize(("new", "says"), [("new", "Delete the object"), ("new[]", "to delete[]")])
+def test_advice_for_c_plus_plus_new(new: str, says: str) -> None:
+    inner, outer = frames("C++ operator @libstdc++.so.6", "C++ make m.cc:4")
+    stack = (type(inner)(lang=inner.lang, function=f"operator {new}", module=inner.module), outer)
+
+    assert says in advice_for(Verdict.NATIVE_LEAK, stack, infrastructure=None)
+
+
+def test_advice_for_the_other_verdicts() -> None:
+    def advice(verdict: Verdict, kind: str | None = None) -> str:
+        return advice_for(verdict, LEAK, infrastructure=kind)
+
+    assert advice(Verdict.SUSPECT).startswith("Measure longer")
+    assert "library handles" in advice(Verdict.SUSPECT, "the loader")
+    assert advice(Verdict.BOUNDED) == "Nothing to do."
+    assert advice(Verdict.SUPPRESSED).startswith("Muted")
+
+
+def test_a_curve_of_four_instants_has_no_thirds() -> None:
+    assert shape_of((0, 1, 2, 3), (0, 1, 2, 3)) is None
+    assert shape_of((0, 1, 2, 3, 4), (0, 1, 2, 3, 4)) is not None
