@@ -38,12 +38,16 @@ __all__ = ["Progress", "ProgressState", "RecordPlan", "RecordResult", "analyse",
 
 @dataclass(frozen=True, slots=True)
 class RecordPlan:
-    """How to measure: for how long (None: until stopped), how often to look, in which mode."""
+    """How to measure.
+
+    Attributes:
+        duration_s: for how long; None until stopped.
+        interval_s: between two snapshots; None for what suits the duration.
+    """
 
     duration_s: float | None
-    interval_s: float
+    interval_s: float | None
     mode: str = "exact"
-    min_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +158,16 @@ def run(
         return RecordResult(sink.capture(), status)
 
 
-def analyse(capture: Capture, policy: Policy | None = None) -> Report:
+def analyse(capture: Capture, *, min_age_s: float | None = None) -> Report:
     """Judge a sealed capture. Pure: it reads no file and asks no process.
+
+    ``min_age_s``: a site whose blocks are all younger only has blocks in flight.
 
     Raises:
         DamagedCapture: its snapshots are out of order.
     """
-    return _judge(capture, policy or Policy())
+    policy = Policy() if min_age_s is None else Policy(min_age_seconds=min_age_s)
+    return _judge(capture, policy)
 
 
 def _sink(path: Path | None, session: ProbeSession) -> CaptureWriter:

@@ -27,14 +27,13 @@ FLAGS = (
     # The hook reads its caller's frame pointer at its own.
     "-fno-omit-frame-pointer",
     "-fno-asynchronous-unwind-tables",
-    "-fno-plt",
     "-fno-jump-tables",
-    # Our memcpy must not become a call of itself.
-    "-fno-tree-loop-distribute-patterns",
     "-Wall",
     "-Wextra",
     "-Werror",
 )
+# Our memcpy must not become a call of itself; clang leaves such loops alone in freestanding code.
+GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
 LINK = (
     "-shared",
     "-nostdlib",
@@ -45,15 +44,24 @@ LINK = (
     "-Wl,--build-id=none",
     "-Wl,--hash-style=sysv",
 )
+# GCC's outlined atomics for AArch64 are functions of libgcc, which the probe must not need.
+MACHINE_FLAGS = {"x86_64": (), "aarch64": ("-mno-outline-atomics",)}
 PAGE = {"x86_64": 4096, "aarch64": 65536}
 
 
 def build_number() -> int:
     """Sixty-four bits that differ whenever the source or the flags do."""
-    digest = hashlib.sha256(" ".join(FLAGS + LINK).encode())
+    digest = hashlib.sha256(repr((FLAGS, GCC_FLAGS, MACHINE_FLAGS, LINK)).encode())
     for source in sorted(HERE.glob("*.[ch]")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return int.from_bytes(digest.digest()[:8], "little")
+
+
+def flags_for(cc: str, machine: str) -> tuple[str, ...]:
+    """Choose the flags that this compiler understands, for this machine."""
+    says = subprocess.run([*cc.split(), "--version"], check=True, capture_output=True, text=True)
+    gcc = () if "clang" in says.stdout else GCC_FLAGS
+    return FLAGS + gcc + MACHINE_FLAGS[machine]
 
 
 def build(out: Path, cc: str | None = None, machine: str | None = None) -> Path:
@@ -68,7 +76,7 @@ def build(out: Path, cc: str | None = None, machine: str | None = None) -> Path:
     scratch = out.with_suffix(f".{os.getpid()}.tmp")
     command = [
         *cc.split(),
-        *FLAGS,
+        *flags_for(cc, machine),
         f"-DCG_BUILD={build_number():#x}ull",
         *LINK,
         f"-Wl,-z,max-page-size={PAGE[machine]}",

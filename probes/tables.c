@@ -52,13 +52,19 @@ uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, st
         uint32_t id = CG_LOAD_ACQUIRE(cell);
         if (id == 0) {
             if (fresh == 0) {
-                fresh = CG_ADD_SHARED(&T.shared->stacks_count, 1u) + 1;
-                uint32_t first = CG_LOAD(&T.shared->pool_used);
-                if (fresh < CG_MAX_STACKS && first + count <= CG_POOL_WORDS)
-                    first = CG_ADD_SHARED(&T.shared->pool_used, count);
-                if (fresh >= CG_MAX_STACKS || first + count > CG_POOL_WORDS)
+                /* Looked at first: full tables stay as they are, or the counts would go round. */
+                if (CG_LOAD(&T.shared->stacks_count) >= CG_MAX_STACKS - 1 ||
+                    CG_LOAD(&T.shared->pool_used) + count > CG_POOL_WORDS)
                     break;
+                fresh = CG_ADD_SHARED(&T.shared->stacks_count, 1u) + 1;
+                if (fresh >= CG_MAX_STACKS)
+                    break;
+                uint32_t first = CG_ADD_SHARED(&T.shared->pool_used, count);
                 struct cg_stack *s = &T.stacks[fresh];
+                if (first + count > CG_POOL_WORDS) { /* others were quicker: an empty stack, never used */
+                    CG_STORE_RELEASE(&s->ready, 1);
+                    break;
+                }
                 for (uint32_t i = 0; i < count; i++)
                     T.pool[first + i] = pcs[i];
                 s->hash = hash;
@@ -177,19 +183,29 @@ static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, u
         }
         struct cg_block *home[2];
         uint32_t homes = cg_homes(used - 1, address, home);
+        /* The emptier home: with the first that has room a level of a million would open the next
+         * at a seventh of its entries. */
         struct cg_block *empty = 0;
-        for (uint32_t h = 0; h < homes; h++)
+        uint32_t most = 0;
+        for (uint32_t h = 0; h < homes; h++) {
+            struct cg_block *first = 0;
+            uint32_t room = 0;
             for (uint32_t i = 0; i < 4; i++) {
                 uint64_t there = CG_LOAD(&home[h][i].who);
-                if (there == 0) {
-                    if (empty == 0)
-                        empty = &home[h][i];
-                } else if (CG_UNLIKELY(there >> CG_STACK_BITS == address >> 3)) {
+                if (there != 0) {
+                    if (CG_LIKELY(there >> CG_STACK_BITS != address >> 3))
+                        continue;
                     cg_forget_stale(t, &home[h][i]);
-                    if (empty == 0)
-                        empty = &home[h][i];
                 }
+                if (first == 0)
+                    first = &home[h][i];
+                room++;
             }
+            if (room > most) {
+                most = room;
+                empty = first;
+            }
+        }
         if (CG_LIKELY(empty != 0)) {
             uint64_t none = 0;
             if (CG_LIKELY(__atomic_compare_exchange_n(&empty->who, &none, who, 0, __ATOMIC_ACQ_REL,
@@ -303,6 +319,17 @@ void cg_region_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint
         cg_count(&T.shards[shard].dropped_blocks, 1, own);
 }
 
+/* Books what munmap left of a region. */
+static void cg_region_rest(struct cg_thread *t, uint64_t start, uint64_t size, const struct cg_region *was)
+{
+    int own;
+    uint32_t shard = cg_shard_of(t, &own);
+    if (cg_region_add(start, size, was->stack, was->tick))
+        cg_book_birth(t, (uint32_t)was->stack, size);
+    else
+        cg_count(&T.shards[shard].dropped_blocks, 1, own);
+}
+
 /* Takes [address, address + size) out of the regions it touches; a cut in the middle leaves two. */
 void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size)
 {
@@ -317,10 +344,10 @@ void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size)
         struct cg_region was = *r;
         cg_book_free(t, (uint32_t)was.stack, was.size, was.tick, 0);
         r->start = 1;
-        if (was.start < address && cg_region_add(was.start, address - was.start, was.stack, was.tick))
-            cg_book_birth(t, (uint32_t)was.stack, address - was.start);
-        if (end < r_end && cg_region_add(end, r_end - end, was.stack, was.tick))
-            cg_book_birth(t, (uint32_t)was.stack, r_end - end);
+        if (was.start < address)
+            cg_region_rest(t, was.start, address - was.start, &was);
+        if (end < r_end)
+            cg_region_rest(t, end, r_end - end, &was);
     }
     cg_regions_unlock();
 }

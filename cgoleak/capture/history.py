@@ -7,7 +7,7 @@ dict of all stacks. An hour of snapshots of ten thousand stacks at rest then cos
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import NamedTuple, final
 
 from cgoleak.model.ids import StackId
@@ -31,16 +31,11 @@ class CountRow(NamedTuple):
 
     def at(self, at_ns: int) -> StackCounts:
         """Give the counts as a snapshot at ``at_ns`` reports them."""
+        # By position: a long watch makes millions of these.
         return StackCounts(
-            born_blocks=self.born_blocks,
-            born_bytes=self.born_bytes,
-            freed_blocks=self.freed_blocks,
-            freed_bytes=self.freed_bytes,
-            cleaned_blocks=self.cleaned_blocks,
-            lifetime_ns_sum=self.lifetime_ns_sum,
-            lifetime_ns_max=self.lifetime_ns_max,
-            oldest_ns=0 if self.oldest_born_ns is None else at_ns - self.oldest_born_ns,
-            old_blocks=self.old_blocks,
+            *self[:7],
+            0 if self.oldest_born_ns is None else at_ns - self.oldest_born_ns,
+            self.old_blocks,
         )
 
 
@@ -67,9 +62,16 @@ class History:
         place = bisect_right(numbers, snapshot)
         return self._rows[stack][place - 1] if place else None
 
+    def rows(self, snapshot: int) -> Iterator[tuple[StackId, CountRow]]:
+        """Go through what was reported at ``snapshot``."""
+        for stack in self._numbers:
+            row = self.row(snapshot, stack)
+            if row is not None:
+                yield stack, row
+
     def stacks(self, snapshot: int) -> Iterator[StackId]:
         """Go through the stacks that were reported at ``snapshot``."""
-        return (stack for stack in self._numbers if self.row(snapshot, stack) is not None)
+        return (stack for stack, _ in self.rows(snapshot))
 
 
 @final
@@ -95,5 +97,22 @@ class CountsAt(Mapping[StackId, StackCounts]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def items(self) -> ItemsView[StackId, StackCounts]:
+        """Give the pairs in one pass; the ledger asks for all of them."""
+        return _Pairs(self)
+
+    def pairs(self) -> Iterator[tuple[StackId, StackCounts]]:
+        """Go through the pairs."""
+        return ((stack, row.at(self._at_ns)) for stack, row in self._history.rows(self._snapshot))
+
     def __repr__(self) -> str:
         return f"CountsAt({dict(self)!r})"
+
+
+@final
+class _Pairs(ItemsView[StackId, StackCounts]):
+    __slots__ = ()
+    _mapping: CountsAt
+
+    def __iter__(self) -> Iterator[tuple[StackId, StackCounts]]:
+        return self._mapping.pairs()

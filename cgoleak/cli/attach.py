@@ -32,9 +32,8 @@ def command(
     pid: int,
     *,
     duration: float,
-    interval: float,
+    interval: float | None,
     exact: bool,  # noqa: ARG001 - the only mode
-    min_age: float,
     **report: Any,
 ) -> int:
     r"""Watch a running Go/cgo process and report its native leaks.
@@ -52,11 +51,11 @@ def command(
     """
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force)
-    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
+    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval)
     with stop_on_signals() as stop:
         with show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress:
             result = pipeline.attach(
                 pid, plan, capture=outputs.capture, progress=progress, stop=stop
             )
-        deliver(pipeline.analyse(result.capture), options, outputs)
+        deliver(pipeline.analyse(result.capture, min_age_s=options.min_age), options, outputs)
     return 0

@@ -50,6 +50,7 @@ class ReportOptions:
     full_stacks: bool
     quiet: bool
     no_color: bool
+    min_age: float | None = None
 
 
 def format_option(command: _Command) -> _Command:
@@ -87,6 +88,13 @@ def report_options(command: _Command) -> _Command:
             metavar="N",
             help="Show at most N sites.",
         ),
+        click.option(
+            "--min-age",
+            type=seconds,
+            metavar="TIME",
+            default=None,
+            help="A site whose blocks are all younger than this makes no finding (5s).",
+        ),
         click.option("--full-stacks", is_flag=True, help="Show cgo and runtime frames too."),
         click.option(
             "--quiet", "-q", is_flag=True, help="No progress; with -o, print no report either."
@@ -103,21 +111,13 @@ def recording_options(command: _Command) -> _Command:
             "--interval",
             type=_some_seconds,
             metavar="TIME",
-            default="5s",
-            show_default=True,
-            help="Time between two snapshots.",
+            default=None,
+            help="Time between two snapshots; chosen to suit the duration if not given.",
         ),
         click.option(
             "--exact",
             is_flag=True,
             help="Follow every allocation. This is the only mode so far, and the default.",
-        ),
-        click.option(
-            "--min-age",
-            type=seconds,
-            metavar="TIME",
-            default="0s",
-            help="Leave out blocks younger than this.",
         ),
     )
     return _decorate(command, decorators)

@@ -32,5 +32,5 @@ def command(capture: Path, **report: Any) -> int:
     """
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
-    deliver(pipeline.analyse(open_capture(capture)), options, outputs)
+    deliver(pipeline.analyse(open_capture(capture), min_age_s=options.min_age), options, outputs)
     return 0

@@ -32,9 +32,8 @@ def command(
     cmd: tuple[str, ...],
     *,
     duration: float | None,
-    interval: float,
+    interval: float | None,
     exact: bool,  # noqa: ARG001 - the only mode
-    min_age: float,
     **report: Any,
 ) -> int:
     r"""Start a command and watch it from its first instruction to its end.
@@ -50,11 +49,16 @@ def command(
     """
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force)
-    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval, min_age_s=min_age)
+    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval)
     name = cmd[0].rpartition("/")[2]
     with stop_on_signals() as stop:
         # No live line: it would be drawn over what CMD prints on the same terminal.
         with show_progress(name, quiet=options.quiet, live=False, every_s=30.0) as progress:
             result = pipeline.run(cmd, plan, capture=outputs.capture, progress=progress, stop=stop)
-        deliver(pipeline.analyse(result.capture), options, outputs, screen=sys.stderr)
+        deliver(
+            pipeline.analyse(result.capture, min_age_s=options.min_age),
+            options,
+            outputs,
+            screen=sys.stderr,
+        )
     return result.exit_status or 0

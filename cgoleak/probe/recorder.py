@@ -27,6 +27,9 @@ _BEAT_S: Final = 0.1
 """How often the loop looks at the target, the clock and the stop event."""
 _VERIFY_AT_S: Final = (0.3, 1.0, 3.0)
 """When slots are looked at again that the lazy binder may have overwritten."""
+_SNAPSHOTS: Final = 30
+_SHORTEST_S: Final = 0.5
+_LONGEST_S: Final = 5.0
 _COUNT_S: Final = 0.2
 """How often a display gets new numbers."""
 _WATCH_LIBRARY_S: Final = 2.0
@@ -58,13 +61,13 @@ def record(
     *,
     pid: int,
     seconds: float | None,
-    interval_s: float,
+    interval_s: float | None,
     should_stop: Callable[[], bool],
     started_unix_ns: int,
     on_count: Callable[[Counting], None],
     on_detach: Callable[[], None],
 ) -> Recorded:
-    """Take snapshots until the time is over, ``should_stop`` says so or the target ends; then detach."""
+    """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach."""
     recorder = _Recorder(session, sink, pid, on_count)
     try:
         ended = recorder.measure(seconds, interval_s, should_stop)
@@ -107,11 +110,11 @@ class _Recorder:
         return int(self.elapsed * 1e9)
 
     def measure(
-        self, seconds: float | None, interval_s: float, should_stop: Callable[[], bool]
+        self, seconds: float | None, interval_s: float | None, should_stop: Callable[[], bool]
     ) -> str:
         """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
         self.snapshot(0)
-        due = _due(interval_s)
+        due = _due(seconds, interval_s)
         next_at = next(due)
         while not should_stop():
             until = next_at if seconds is None else min(next_at, seconds)
@@ -183,10 +186,19 @@ def _process_memory(pid: int) -> ProcessMemory | None:
         return None
 
 
-def _due(interval_s: float) -> Iterator[float]:
-    """Yield when snapshots are due: a few early ones, for who looks at a short measurement."""
-    yield from (t for t in (0.25, 0.5, 1.0, 2.0) if t < interval_s)
-    count = 1
+def _due(seconds: float | None, interval_s: float | None) -> Iterator[float]:
+    """Yield when snapshots are due.
+
+    Without an interval: evenly, thirty in a window of known length; in one of unknown length every
+    half second at first, and ever more rarely, so that a short run has enough and a long one not
+    too many.
+    """
+    at = 0.0
     while True:
-        yield count * interval_s
-        count += 1
+        if interval_s is not None:
+            step = interval_s
+        else:
+            step = at / 40 if seconds is None else seconds / _SNAPSHOTS
+            step = min(max(step, _SHORTEST_S), _LONGEST_S)
+        at += step
+        yield at

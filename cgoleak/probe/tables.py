@@ -122,7 +122,7 @@ class Tables:
     @property
     def stack_count(self) -> int:
         """Stacks that were entered, and stack 0 before them."""
-        return min(self.shared.stacks_count, MAX_STACKS - 1) + 1
+        return min(int(self.shared.stacks_count), MAX_STACKS - 1) + 1
 
     def new_stacks(self) -> Iterator[RawStack]:
         """Yield the stacks that have come since the last call."""

@@ -33,6 +33,7 @@ _NATIVE: Final = frozenset({Language.C, Language.CPP})
 _LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new")
 _STUB: Final = re.compile(r"_Cfunc_(\w+)$")
 _MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
+_LIBRARY_RUN: Final = 3
 _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
@@ -51,7 +52,7 @@ class StackLine:
 def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLine, ...]:
     """Return the lines of a stack, leaf first; ``full`` shows every frame as it is."""
     if full:
-        return tuple(_line(frame, 1) for frame in stack)
+        return tuple(_line(frame, 1, full=True) for frame in stack)
     lines = tuple(_folded(stack))
     if len(lines) <= _LONGEST:
         return lines
@@ -76,16 +77,16 @@ def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
     return words if caller is leaf else f"{words} ← {_with_place(caller, full_paths=full_paths)}"
 
 
-def place_of(frame: Frame, *, full_path: bool = True) -> str:
-    """Return ``file:line`` as far as known, or the empty string."""
+def place_of(frame: Frame, *, parts: int | None = None) -> str:
+    """Return ``file:line`` as far as known, with the last parts of the path or all of it."""
     if not frame.file:
         return ""
-    path = frame.file if full_path else frame.file.rpartition("/")[2]
+    path = frame.file if parts is None else "/".join(frame.file.split("/")[-parts:])
     return visible(path if frame.line is None else f"{path}:{frame.line}")
 
 
 def _with_place(frame: Frame, *, full_paths: bool) -> str:
-    place = place_of(frame, full_path=full_paths)
+    place = place_of(frame, parts=None if full_paths else 1)
     name = visible(frame.function)
     return f"{name} ({place})" if place else name
 
@@ -100,7 +101,7 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
         start += length
         if not plumbing:
             inner = frames[-1].lang
-            yield from _counted(frames)
+            yield from _without_library(frames)
         elif len(runs) == 1:
             yield from _counted(frames)
         elif index < len(runs) - 1:
@@ -108,6 +109,37 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
             called = _called_directly(stack) if index == 0 else None
             words = _crossing(inner, stack[start].lang)
             yield StackLine(Language.BRIDGE, f"{called} {words}" if called else words)
+
+
+def _without_library(frames: Sequence[Frame]) -> Iterator[StackLine]:
+    """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
+    for library, run in groupby(frames, _is_standard_library):
+        same = list(run)
+        if library and len(same) >= _LIBRARY_RUN:
+            packages = list(dict.fromkeys(_package(frame) for frame in same))
+            words = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
+            yield StackLine(Language.GO, f"… {len(same)} frames in {visible(words)} …")
+        else:
+            yield from _counted(same)
+
+
+def _is_standard_library(frame: Frame) -> bool:
+    """Tell Go's own packages by the first element of their path, which has no dot in it.
+
+    A module's path begins with a host name or is ``main`` in an executable; a module without one
+    (``module worker``) is told by its file, which does not lie in ``src/PACKAGE``.
+    """
+    package = _package(frame)
+    if frame.lang is not Language.GO or package == "main" or "." in package.split("/")[0]:
+        return False
+    file = frame.file or ""
+    return f"/src/{package}/" in file or file.startswith(f"{package}/")
+
+
+def _package(frame: Frame) -> str:
+    """Return the import path of a Go function: ``net/http`` of ``net/http.(*conn).serve``."""
+    head, slash, tail = frame.function.rpartition("/")
+    return head + slash + tail.partition(".")[0]
 
 
 def _called_directly(stack: Sequence[Frame]) -> str | None:
@@ -139,12 +171,12 @@ def _counted(frames: Sequence[Frame]) -> Iterator[StackLine]:
         yield _line(frame, len(list(same)))
 
 
-def _line(frame: Frame, times: int) -> StackLine:
+def _line(frame: Frame, times: int, *, full: bool = False) -> StackLine:
     name = visible(frame.function)
     notes = [f"{times} times"] if times > 1 else []
     if frame.inlined:
         notes.append("inlined")
-    place = place_of(frame)
+    place = place_of(frame, parts=None if full else 2)
     # A name such as libz.so.1+0x1234 already says where it is.
     if not place and frame.module and not frame.function.startswith(frame.module):
         place = f"in {visible(frame.module)}"

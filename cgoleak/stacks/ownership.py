@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
@@ -85,6 +86,7 @@ def is_wrapper(frame: Frame) -> bool:
     return name in _WRAPPERS or is_cpp_library(name)
 
 
+@lru_cache(maxsize=65536)
 def is_cpp_library(function: str) -> bool:
     """Whether a demangled name is in the C++ library: ``void std::vector<int>::reserve(…)``.
 

@@ -43,6 +43,8 @@ _MAX_FUNCTIONS: Final = 4 << 20
 _MAX_PART_BYTES: Final = 512 << 20
 _MAX_CANDIDATES: Final = 64
 _SCAN_BYTES: Final = 1 << 20
+_MAX_SCAN_BYTES: Final = 1 << 32
+"""Of one region: read-only data of a Go module take some ten MiB."""
 _RECORD_BYTES: Final = 1 << 12
 """More than the last function record can take: 44 bytes, and 4 for each of its few tables."""
 
@@ -84,7 +86,7 @@ def locate_in_file(obj: ObjectFile) -> GoImage | None:
     source = _Source(
         view=lambda addr, size: bytes(obj.view(addr, size)),
         regions=tuple(
-            (s.vaddr, s.vaddr + s.filesz)
+            (s.vaddr, s.vaddr + min(s.filesz, obj.size))
             for s in obj.segments
             if s.type == "PT_LOAD" and not s.is_executable
         ),
@@ -132,7 +134,7 @@ class _Source:
     def find(self, wanted: bytes) -> Iterator[int]:
         """Yield the 8-byte aligned addresses where some bytes stand, in pieces of one MiB."""
         for start, end in self.regions:
-            for base in range(start & ~7, end, _SCAN_BYTES):
+            for base in range(start & ~7, min(end, start + _MAX_SCAN_BYTES), _SCAN_BYTES):
                 piece = self.view(base, _SCAN_BYTES + len(wanted) - 1)
                 at = piece.find(wanted)
                 while at >= 0:

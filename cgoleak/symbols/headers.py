@@ -19,7 +19,7 @@ __all__ = ["FileHeader", "Section", "Segment", "read_sections", "read_segments"]
 
 _MAX_SECTIONS: Final = 4096
 """A linked file has some forty; each costs 10 µs, and e_shnum may lie."""
-_MAX_SEGMENTS: Final = 512
+_MAX_SEGMENTS: Final = 64
 _MAX_NAME_BYTES: Final = 256
 
 _STRUCTS: Final = ELFStructs(little_endian=True, elfclass=64)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cgoleak.symbols.dwarf import DebugFrame
     from cgoleak.symbols.elf import FunctionSymbol, ObjectFile
+    from cgoleak.symbols.gopclntab import GoFrame
     from cgoleak.symbols.symbol_table import SymbolTable
 
 __all__ = ["ModuleSymbols"]
@@ -54,22 +55,25 @@ class ModuleSymbols:
         """Return the frames at an address of the file; empty if it has no name for it."""
         if self._go is not None:
             start, end = self._go.text_range()
-            if start <= vaddr < end:
-                return self._go_frames(self._go, vaddr)
+            if start <= vaddr < end and not self._is_c_in_go(found := self._go.lookup(vaddr)):
+                return tuple(self._go_frame(frame) for frame in found if frame.function)
         return self._c_frames(vaddr)
 
-    def _go_frames(self, table: GoTable, vaddr: int) -> tuple[Frame, ...]:
-        return tuple(
-            Frame(
-                lang=language_of_go(frame.function),
-                function=frame.function,
-                file=frame.file,
-                line=frame.line,
-                module=self._name,
-                inlined=frame.inlined,
-            )
-            for frame in table.lookup(vaddr)
-            if frame.function
+    def _is_c_in_go(self, frames: tuple[GoFrame, ...]) -> bool:
+        """Tell whether Go's linker took in a C object (runtime/cgo, ``-linkmode=internal``).
+
+        Its table then names the C functions as well, without package and file.
+        """
+        return bool(frames) and frames[-1].file is None and "." not in frames[-1].function
+
+    def _go_frame(self, frame: GoFrame) -> Frame:
+        return Frame(
+            lang=language_of_go(frame.function),
+            function=frame.function,
+            file=frame.file,
+            line=frame.line,
+            module=self._name,
+            inlined=frame.inlined,
         )
 
     def _c_frames(self, vaddr: int) -> tuple[Frame, ...]:

@@ -99,7 +99,8 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:
         )
     if "realloc" in where:
         return f"Keep what realloc returns in {where}, and free the last of it{caller}."
-    return f"Free what {where} allocates: no path{caller} does so."
+    reached = f" when called{caller}" if caller else ""
+    return f"Find who should free what {where} allocates{reached}, and have it freed there."
 
 
 def _go_allocation(frames: Sequence[Frame]) -> str | None:

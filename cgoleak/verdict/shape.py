@@ -7,6 +7,7 @@ filled, a burst and an allocation made once do not lift it in the last.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -81,7 +82,7 @@ def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
     if count < _FEWEST:
         return None
     parts = 7 if count >= _MANY else 4
-    edges = [part * count // parts for part in range(parts + 1)]
+    edges = _edges(times_ns, parts)
     floors = [min(values[edges[part] : edges[part + 1]]) for part in range(parts)]
     step = (parts - 1) // 3
     levels = floors[::step]
@@ -97,3 +98,14 @@ def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
         flat_seconds=(times_ns[-1] - reached) / 1e9,
         marks_ns=(starts[0], starts[1], starts[2], starts[3]),
     )
+
+
+def _edges(times_ns: Sequence[int], parts: int) -> list[int]:
+    """Cut the window into parts of equal time; of equal count where one would be empty."""
+    count = len(times_ns)
+    begin, span = times_ns[0], times_ns[-1] - times_ns[0]
+    length = span + span / (count - 1)  # the last instant stands for an interval as well
+    cuts = [bisect_right(times_ns, begin + length * k / parts) - 1 for k in range(parts)]
+    if len(set(cuts)) < parts:
+        return [k * count // parts for k in range(parts + 1)]
+    return [*cuts, count]

@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from support.go_programs import (
-    SELF_REPORTING,
-    Running,
-    build_go,
-    go_commands,
-    missing_tools,
-    running,
-)
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import GoMemory
@@ -29,6 +21,14 @@ from cgoleak.target.goheap import NO_LIMIT, GoHeap
 from cgoleak.target.golayout import GoLayout, go_minor, layout_for
 from cgoleak.target.goruntime import GoProbeParameters, Span, probe_parameters
 from cgoleak.target.gosites import go_sites
+from support.go_programs import (
+    SELF_REPORTING,
+    Running,
+    build_go,
+    go_commands,
+    missing_tools,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.go_programs import go_commands, missing_tools
 
 from cgoleak.cli.main import run_command_line
+from support.go_programs import go_commands, missing_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import a_capture, a_snapshot, counts, frames
-from support.strategies import captures
 
 from cgoleak.capture import CaptureWriter, open_capture
 from cgoleak.errors import CaptureError
+from support.builders import a_capture, a_snapshot, counts, frames
+from support.strategies import captures
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Capture

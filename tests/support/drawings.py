@@ -19,9 +19,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from support.builders import a_capture, a_frame, a_snapshot, counts, frames, go_memory
-
 from cgoleak.model.snapshot import ProbeCounters
+from support.builders import a_capture, a_frame, a_snapshot, counts, frames, go_memory
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Capture

@@ -20,7 +20,6 @@ class RecordPlan:
     duration_s: float | None
     interval_s: float
     mode: str = "exact"
-    min_age_s: float = 0.0
 
 
 @dataclass
@@ -58,7 +57,7 @@ class FakePipeline:
             ProgressState=ProgressState,
             attach=self._record,
             run=self._record,
-            analyse=lambda capture: self.report,
+            analyse=lambda capture, *, min_age_s=None: self.report,
         )
         return module
 

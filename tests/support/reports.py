@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.builders import frames
-
 from cgoleak.model.capture import Target
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.notice import Notice
@@ -20,6 +18,7 @@ from cgoleak.model.report import (
     Restart,
     Verdict,
 )
+from support.builders import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,16 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.builders import (
-    a_cost,
-    a_module,
-    a_snapshot,
-    a_stack,
-    a_target,
-    a_window,
-    counts,
-    frames,
-)
 
 from cgoleak.capture import CaptureWriter, open_capture
 from cgoleak.capture.format import ADDRESS_LIMIT, APPLICATION_ID
@@ -30,6 +20,16 @@ from cgoleak.errors import (
 )
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
+from support.builders import (
+    a_cost,
+    a_module,
+    a_snapshot,
+    a_stack,
+    a_target,
+    a_window,
+    counts,
+    frames,
+)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from support.fake_pipeline import FakePipeline
 
 import cgoleak
+from support.fake_pipeline import FakePipeline
 
 USERS = ("attach", "run", "report")
 

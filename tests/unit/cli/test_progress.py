@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from support.fake_pipeline import ProgressState
 
 from cgoleak.cli import progress
 from cgoleak.cli.progress import progress_words, show_progress
+from support.fake_pipeline import ProgressState
 
 
 class Terminal(io.StringIO):

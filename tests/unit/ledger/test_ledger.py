@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import SECOND, a_snapshot, counts, go_memory, process_memory
 
 from cgoleak.errors import DamagedCapture
 from cgoleak.ledger import Ledger, Totals
 from cgoleak.ledger.series import Line, fit, largest_fall
 from cgoleak.model.ids import StackId
+from support.builders import SECOND, a_snapshot, counts, go_memory, process_memory
 
 if TYPE_CHECKING:
     from cgoleak.model.snapshot import Snapshot

@@ -8,9 +8,9 @@ import sys
 from pathlib import PurePath
 
 import pytest
-from support.reports import a_report
 
 from cgoleak.render.base import RENDERERS, format_by_name, format_by_suffix
+from support.reports import a_report
 
 
 @pytest.mark.parametrize("known", RENDERERS, ids=lambda known: known.name)

@@ -9,7 +9,6 @@ from dataclasses import fields
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from support.reports import MIB, a_finding, a_report
 
 from cgoleak.model.capture import Target
 from cgoleak.model.frames import Frame
@@ -26,6 +25,7 @@ from cgoleak.model.report import (
     Verdict,
 )
 from cgoleak.render.jsondoc import JsonRenderer, report_document, schema_text
+from support.reports import MIB, a_finding, a_report
 
 CONTRACT = {
     "target": {"pid", "exe", "go_version", "libc", "allocator", "arch", "stripped"},

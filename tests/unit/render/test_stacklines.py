@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from support.builders import frames
-from support.reports import LEAK_STACK
-
 from cgoleak.render.stacklines import site_words, stack_lines
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
+from support.builders import frames
+from support.reports import LEAK_STACK
 
 
 def texts(*stack, full=False):

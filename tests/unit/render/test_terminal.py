@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from support.builders import frames
-from support.golden import assert_golden
-from support.reports import MIB, a_finding, a_report
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Restart, Verdict
 from cgoleak.render.terminal import TerminalRenderer
+from support.builders import frames
+from support.golden import assert_golden
+from support.reports import MIB, a_finding, a_report
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -4,7 +4,6 @@ import hashlib
 import time
 
 import pytest
-from support.builders import a_capture, a_frame, a_module, a_snapshot, a_stack, counts, frames
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
@@ -14,6 +13,7 @@ from cgoleak.stacks.join import GAP
 from cgoleak.stacks.names import plain_function, plain_module
 from cgoleak.stacks.ownership import is_cpp_library
 from cgoleak.stacks.site import group, signature
+from support.builders import a_capture, a_frame, a_module, a_snapshot, a_stack, counts, frames
 
 ROW = (
     "C row_dup csrc/png_row.c:41",

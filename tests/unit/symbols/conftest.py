@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.elf_build import PROGRAM_CPP, build, build_library
 from support.go_build import WorkerBuilds, go_programs
 

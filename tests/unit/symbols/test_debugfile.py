@@ -4,10 +4,10 @@ import lzma
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import build_library, run
 
 from cgoleak.symbols.debugfile import find_debug_file, packed_symbols
 from cgoleak.symbols.elf import ObjectFile
+from support.elf_build import build_library, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import LIBRARY_C, addr2line, build_library, require, run
 
 from cgoleak.symbols.dwarf import DebugInfo
 from cgoleak.symbols.elf import ObjectFile
+from support.elf_build import LIBRARY_C, addr2line, build_library, require, run
 
 if TYPE_CHECKING:
     from pathlib import Path

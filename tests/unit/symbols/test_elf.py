@@ -4,10 +4,10 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import LIBRARY_C, build, require, run, without_section_headers
 
 from cgoleak.errors import SymbolError
 from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64, ObjectFile
+from support.elf_build import LIBRARY_C, build, require, run, without_section_headers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,11 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import without_section_headers
-from support.go_build import STRIPPED_PIE
 
 from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gobuildinfo import GoBuildInfo, read_build_info
+from support.elf_build import without_section_headers
+from support.go_build import STRIPPED_PIE
 
 if TYPE_CHECKING:
     from support.go_build import WorkerBuilds
@@ -24,8 +24,8 @@ def test_version_module_and_settings_survive_stripping(workers: WorkerBuilds) ->
     assert info.release[0] == workers.minor
     assert (info.path, info.module) == ("example.com/worker", "example.com/worker")
     assert info.uses_cgo is True
-    assert info.settings["-buildmode"] == "pie"
-    if workers.minor >= 20:  # 1.19 and older leave -ldflags out
+    if workers.minor >= 20:  # older releases do not record these
+        assert info.settings["-buildmode"] == "pie"
         assert info.settings["-ldflags"] == "-s -w"
 
 

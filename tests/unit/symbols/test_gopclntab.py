@@ -4,11 +4,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import require, run, without_section_headers
-from support.go_build import STRIPPED_PIE, told_frames
 
 from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gopclntab import GoTable
+from support.elf_build import require, run, without_section_headers
+from support.go_build import STRIPPED_PIE, told_frames
 
 if TYPE_CHECKING:
     from support.go_build import WorkerBuilds

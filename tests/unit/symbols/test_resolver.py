@@ -4,8 +4,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from support.elf_build import LIBRARY_C, build, build_library, run
-from support.go_build import ALG_C, STRIPPED_PIE
 
 from cgoleak.errors import SymbolError
 from cgoleak.model.capture import Module, RawStack
@@ -14,6 +12,8 @@ from cgoleak.model.ids import Address, StackId
 from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gopclntab import GoTable
 from cgoleak.symbols.resolver import Resolver, seal
+from support.elf_build import LIBRARY_C, build, build_library, run
+from support.go_build import ALG_C, STRIPPED_PIE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def test_go_and_c_of_one_program_are_told_apart(workers: WorkerBuilds) -> None:
     assert inside("alg_run").lang is Language.C
     assert inside("goCallback").lang is Language.BRIDGE
     assert inside("main._Cfunc_alg_run").lang is Language.BRIDGE
-    assert inside("main.main.func1").lang is Language.GO
+    assert inside("main.main").lang is Language.GO
     assert inside("runtime.asmcgocall").lang is Language.RUNTIME
     assert resolver.notices == ()
 

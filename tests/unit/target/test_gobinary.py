@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.elfbytes import an_elf
-from support.proctree import a_process
 
 from cgoleak.errors import NoSuchProcess
 from cgoleak.target.gobinary import Libc, find_allocator, find_libc, read_binary
 from cgoleak.target.procfs import parse_maps
+from support.elfbytes import an_elf
+from support.proctree import a_process
 
 
 def binary_of(tmp_path, content):

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.go_images import CODE, a_program, call, lea_rax
 
 from cgoleak.symbols.gopclntab import GoFunction
 from cgoleak.target.goglobals import GoGlobals, locate_globals
 from cgoleak.target.golayout import AMD64, ARM64
+from support.go_images import CODE, a_program, call, lea_rax
 
 METHOD = "runtime.(*gcControllerState).heapGoal"
 

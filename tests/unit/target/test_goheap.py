@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.go_images import GLOBALS, Memory, a_heap
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import GoMemory
@@ -18,6 +17,7 @@ from cgoleak.target.golayout import (
     GoLayout,
     layout_for,
 )
+from support.go_images import GLOBALS, Memory, a_heap
 
 MIB = 1 << 20
 EVERY_MINOR = range(FIRST_MINOR, LAST_MINOR + 1)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.go_images import Memory
 
 from cgoleak.model.notice import Notice
 from cgoleak.target.gosites import GoSite, go_sites
+from support.go_images import Memory
 
 HEAD = 0x650000
 SMALL, LARGE = 0x700000, 0x710000

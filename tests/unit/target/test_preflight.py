@@ -7,8 +7,6 @@ import platform
 import subprocess
 
 import pytest
-from support.elfbytes import an_elf
-from support.proctree import LIBC_LINE, a_process
 
 from cgoleak.errors import (
     AlreadyTraced,
@@ -23,6 +21,8 @@ from cgoleak.target.machine import machine_checks
 from cgoleak.target.permission import refusal
 from cgoleak.target.preflight import checks, require
 from cgoleak.target.procfs import CAP_SYS_PTRACE, status
+from support.elfbytes import an_elf
+from support.proctree import LIBC_LINE, a_process
 
 NATIVE_MACHINE = {"x86_64": 62, "aarch64": 183}[platform.machine()]
 

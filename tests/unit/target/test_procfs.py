@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.proctree import LIBC_LINE, a_process
 
 from cgoleak.errors import NoSuchProcess
 from cgoleak.target import procfs
 from cgoleak.target.procfs import CAP_SYS_PTRACE, Region
+from support.proctree import LIBC_LINE, a_process
 
 
 def test_a_line_of_maps_becomes_a_typed_region():

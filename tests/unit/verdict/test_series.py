@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
-from support.drawings import draw
 
 from cgoleak.verdict import Policy, analyse
+from support.drawings import draw
 
 FOLDER = Path(__file__).parent / "series"
 LINE = "----\n"

@@ -1,14 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from support.builders import (
-    a_capture,
-    a_snapshot,
-    counts,
-    frames,
-    go_memory,
-    process_memory,
-)
 
 from cgoleak.errors import PolicyError
 from cgoleak.model.notice import Notice
@@ -18,6 +10,14 @@ from cgoleak.verdict import Policy, Suppression, analyse, parse_suppressions
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.shape import shape_of
 from cgoleak.verdict.suppress import suppression_for
+from support.builders import (
+    a_capture,
+    a_snapshot,
+    counts,
+    frames,
+    go_memory,
+    process_memory,
+)
 
 LEAK = frames("C row_dup row.c:41", "bridge main._Cfunc_row", "Go main.encode encode.go:88")
 OTHER = frames("C cache_put cache.c:9", "Go main.lookup lookup.go:4")
@@ -76,8 +76,8 @@ def test_a_leak_is_the_cause_and_the_sentence_says_how_fast() -> None:
     assert report.findings[0].suppression == "leak:row_dup"
     assert (
         report.findings[0].advice
-        == "Free what row_dup (row.c:41) allocates: no path from main.encode (encode.go:88) "
-        "does so."
+        == "Find who should free what row_dup (row.c:41) allocates when called from "
+        "main.encode (encode.go:88), and have it freed there."
     )
 
 

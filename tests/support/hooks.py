@@ -1,0 +1,53 @@
+"""Looks from outside whether hooks are in a process: at its slots, and at the threads it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgoleak.errors import CgoleakError
+from cgoleak.probe.memory import Memory
+from cgoleak.probe.modules import find_modules
+from cgoleak.probe.resident import IMAGE_NAME
+from cgoleak.probe.slots import FUNCTION_NAMES
+from cgoleak.target import procfs
+from cgoleak.target.procfs import PROC
+
+if TYPE_CHECKING:
+    from cgoleak.probe.modules import LoadedModule
+
+__all__ = ["footprint", "hooked_slots"]
+
+
+def hooked_slots(pid: int) -> list[str]:
+    """Name every relocation slot that points into the probe, as ``module:symbol``."""
+    try:
+        regions = procfs.maps(pid)
+        probe = [(r.start, r.end) for r in regions if r.path.startswith(IMAGE_NAME)]
+        if not probe:
+            return []
+        modules, _ = find_modules(pid, regions, PROC)
+        with Memory(pid) as memory:
+            return [name for module in modules for name in _hooked(module, memory, probe)]
+    except CgoleakError:
+        return []  # it has ended
+
+
+def _hooked(module: LoadedModule, memory: Memory, probe: list[tuple[int, int]]) -> list[str]:
+    found = []
+    for relocation in module.obj.dynamic.relocations(FUNCTION_NAMES):
+        value = memory.word(relocation.offset_vaddr + module.bias)
+        if value is not None and any(start <= value < end for start, end in probe):
+            found.append(f"{module.name}:{relocation.symbol_name}")
+    return found
+
+
+def footprint(pid: int) -> tuple[tuple[str, ...], str, int, int, int]:
+    """Give what an attach would change: code mapped, state, tracer, and the signals it handles."""
+    status = procfs.status(pid)
+    code = tuple(
+        f"{r.start:x}-{r.end:x} {r.perms} {r.path}" for r in procfs.maps(pid) if "x" in r.perms
+    )
+    with (PROC / str(pid) / "status").open() as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    pending, caught = (int(fields[name], 16) for name in ("ShdPnd", "SigCgt"))
+    return code, status.state, status.tracer_pid, pending, caught

@@ -1,0 +1,202 @@
+"""Small Go programs with C, each for one question of the live tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["EARLY", "EXEC", "PLUGGING", "build_library", "build_program"]
+
+_BLOCKS_C: Final = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void *kept[64];
+
+__attribute__((noinline)) void in_constructor(void) { kept[0] = malloc(4321); }
+__attribute__((noinline)) void in_go_init(void) { kept[1] = malloc(1234); }
+__attribute__((noinline)) void in_main(int i) { kept[2 + i] = calloc(1, 777); }
+
+__attribute__((constructor)) static void constructor(void) { in_constructor(); }
+
+void die_of_segv(void) {
+	signal(SIGSEGV, SIG_DFL);
+	*(volatile int *)0 = 1;
+}
+"""
+
+EARLY: Final[Mapping[str, str]] = {
+    "blocks.c": _BLOCKS_C,
+    "main.go": r"""
+package main
+
+// void in_go_init(void);
+// void in_main(int i);
+// void die_of_segv(void);
+import "C"
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+func init() { C.in_go_init() }
+
+func main() {
+	for i := 0; i < 5; i++ {
+		C.in_main(C.int(i))
+	}
+	fmt.Println("words of the command")
+	_, _ = io.Copy(os.Stdout, os.Stdin)
+	switch how := os.Args[1]; how {
+	case "sigkill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "sigsegv":
+		C.die_of_segv()
+	case "panic":
+		panic("meant")
+	default:
+		status, _ := strconv.Atoi(how)
+		os.Exit(status)
+	}
+}
+""",
+}
+"""Allocates in a constructor, in init and in main; says what it is given; ends as it is told."""
+
+PLUGGING: Final[Mapping[str, str]] = {
+    "plug.c": r"""
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <stdio.h>
+
+typedef void *make_fn(unsigned long);
+
+/* One round: load, allocate twice, free one of them; the other is kept; unload. */
+int plug(const char *path) {
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (library == NULL) return 1;
+	make_fn *make = (make_fn *)dlsym(library, "plugged_new");
+	if (make == NULL) return 2;
+	free(make(100));
+	if (make(60) == NULL) return 3;
+	return dlclose(library) == 0 ? 0 : 4;
+}
+""",
+    "main.go": r"""
+package main
+
+// #cgo LDFLAGS: -ldl
+// int plug(const char *path);
+import "C"
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+func main() {
+	path := C.CString(os.Args[1])
+	lines := bufio.NewScanner(os.Stdin)
+	fmt.Println("ready")
+	for lines.Scan() {
+		rounds, _ := strconv.Atoi(lines.Text())
+		for i := 0; i < rounds; i++ {
+			if why := C.plug(path); why != 0 {
+				fmt.Println("failed", why)
+				return
+			}
+		}
+		fmt.Println("done", rounds)
+	}
+}
+""",
+}
+"""For every line with a number: as many rounds of dlopen and dlclose of the library given."""
+
+PLUGGED_C: Final = """
+#include <stdlib.h>
+__attribute__((noinline)) static void *plugged_make(unsigned long n) { return malloc(n); }
+void *plugged_new(unsigned long n) {
+	void *made = plugged_make(n);
+	__asm__ volatile("" : : "r"(made) : "memory");
+	return made;
+}
+"""
+
+EXEC: Final[Mapping[str, str]] = {
+    "main.go": r"""
+package main
+
+/*
+#include <stdlib.h>
+static void *some(void) { return malloc(100); }
+*/
+import "C"
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+func main() {
+	fmt.Println("ready", len(os.Args))
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		C.some()
+		if lines.Text() == "exec" {
+			_ = syscall.Exec("/proc/self/exe", []string{os.Args[0], "again"}, os.Environ())
+		}
+		fmt.Println("did", lines.Text())
+	}
+}
+""",
+}
+"""Leaves a block behind for every line; becomes itself anew when the line says so."""
+
+
+def build_program(folder: Path, go: str, sources: Mapping[str, str], *flags: str) -> Path:
+    """Build a program with cgo; it is called ``prog``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in sources.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "go.mod").write_text("module example.org/prog\n\ngo 1.19\n", encoding="utf-8")
+    kept = {k: v for k, v in os.environ.items() if k not in {"GOROOT", "GOFLAGS"}}
+    settings = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOWORK": "off"}
+    done = subprocess.run(
+        [go, "build", "-buildvcs=false", "-o", "prog", *flags, "."],
+        cwd=folder,
+        env=kept | settings | {"CGO_CFLAGS": "-O2 -g"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "prog"
+
+
+def build_library(folder: Path) -> Path:
+    """Build the library that ``PLUGGING`` loads."""
+    source, library = folder / "plugged.c", folder / "libplugged.so"
+    source.write_text(PLUGGED_C, encoding="utf-8")
+    subprocess.run(
+        ["gcc", "-O2", "-g", "-fPIC", "-shared", "-o", library, source], check=True, timeout=60
+    )
+    return library
