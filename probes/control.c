@@ -113,18 +113,18 @@ static int cg_poke(const struct cg_slot *slot, uint64_t value)
 static void cg_patching_begin(void)
 {
     for (uint32_t waited = 0; waited < 2000; waited++) {
-        __atomic_store_n(&cg_patching, 1u, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&cg_unloading, __ATOMIC_SEQ_CST) == 0)
+        __atomic_store_n(&R->patching, 1u, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&R->unloading, __ATOMIC_SEQ_CST) == 0)
             return;
-        __atomic_store_n(&cg_patching, 0u, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&R->patching, 0u, __ATOMIC_SEQ_CST);
         cg_sleep_ms(1);
     }
-    __atomic_store_n(&cg_patching, 1u, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&R->patching, 1u, __ATOMIC_SEQ_CST);
 }
 
 static void cg_patching_end(void)
 {
-    __atomic_store_n(&cg_patching, 0u, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&R->patching, 0u, __ATOMIC_SEQ_CST);
 }
 
 static int cg_is_releasing(uint32_t function)

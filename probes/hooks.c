@@ -14,9 +14,6 @@
 #define CALLER ((uint64_t)__builtin_return_address(0))
 #define CALLER_FP (*(const uint64_t *)__builtin_frame_address(0))
 
-uint32_t cg_unloading;
-uint32_t cg_patching;
-
 static struct cg_thread *cg_claim(uint64_t key)
 {
     uint32_t start = (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 40);
@@ -302,11 +299,11 @@ CG_JUMP_HOOK(cg_hook_dlsym, 16);
 /* While a library is being unmapped no slot may be stored to, and the other way round. */
 static int cg_hook_dlclose(void *handle)
 {
-    __atomic_fetch_add(&cg_unloading, 1u, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&cg_patching, __ATOMIC_SEQ_CST) != 0)
+    __atomic_fetch_add(&R->unloading, 1u, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&R->patching, __ATOMIC_SEQ_CST) != 0)
         cg_sleep_ms(1);
     int result = REAL(CG_DLCLOSE, int (*)(void *))(handle);
-    __atomic_fetch_sub(&cg_unloading, 1u, __ATOMIC_SEQ_CST);
+    __atomic_fetch_sub(&R->unloading, 1u, __ATOMIC_SEQ_CST);
     struct cg_thread *t = cg_enter();
     if (t != 0) {
         char byte = CG_DLCLOSE;

@@ -160,7 +160,7 @@ struct cg_shard {
 /* One outstanding block: where it is, whose it is, how big and since when. */
 struct cg_block {
     uint64_t who;  /* address >> 3 in the upper 44 bits, stack in the lower 20; 0: empty */
-    uint64_t what; /* size in the upper 36 bits, tick of birth in the lower 28 */
+    uint64_t what; /* size in the upper 36 bits, tick of birth in the lower 28; 0: being entered */
 };
 #define CG_STACK_BITS 20u
 #define CG_TICK_BITS 28u

@@ -86,9 +86,9 @@ __attribute__((visibility("default"))) uint64_t cgoleak_scan_blocks(int fd, cons
             for (const struct cg_block *b = (const struct cg_block *)(tables + lo);
                  b < (const struct cg_block *)(tables + hi); b++) {
                 uint64_t who = CG_LOAD(&b->who);
-                if (who == 0)
-                    continue;
                 uint64_t what = CG_LOAD(&b->what);
+                if (who == 0 || what == 0) /* nobody's, or being entered this moment */
+                    continue;
                 uint32_t stack = (uint32_t)(who & ((1u << CG_STACK_BITS) - 1));
                 if (stack < count)
                     cg_age(&out[stack], what >> CG_TICK_BITS, what & ((1u << CG_TICK_BITS) - 1), before);
@@ -99,10 +99,12 @@ __attribute__((visibility("default"))) uint64_t cgoleak_scan_blocks(int fd, cons
     uint64_t end = at + CG_REGIONS * sizeof(struct cg_region);
     while (cg_next_data(fd, &at, end, &lo, &hi))
         for (const struct cg_region *r = (const struct cg_region *)(tables + lo);
-             r < (const struct cg_region *)(tables + hi); r++)
-            if (r->start > 1 && r->stack < count) {
-                cg_age(&out[r->stack], r->size, r->tick, before);
+             r < (const struct cg_region *)(tables + hi); r++) {
+            uint64_t start = CG_LOAD_ACQUIRE(&r->start), stack = CG_LOAD(&r->stack);
+            if (start > 1 && stack < count) {
+                cg_age(&out[stack], CG_LOAD(&r->size), CG_LOAD(&r->tick), before);
                 seen++;
             }
+        }
     return seen;
 }

@@ -42,7 +42,11 @@ struct cg_thread {
 struct cg_resident {
     /* The first page is wiped in a forked child: there every hook passes through. */
     uint32_t enabled;
-    uint32_t spare[1023];
+    /* Slot stores and dlclose keep out of each other's way, see hooks.c. Here, because a child
+     * forked in between has nobody who would ever end the store. */
+    uint32_t unloading;
+    uint32_t patching;
+    uint32_t spare[1021];
     struct cg_thread overflow; /* for threads that found no place; its fields are shared */
     struct cg_thread threads[CG_MAX_THREADS];
 };
@@ -59,6 +63,7 @@ struct cg_memo {
     uint16_t go_frames;
     uint8_t uses_fp;
     uint8_t is_go;
+    uint8_t crossed; /* the Go chain goes through a callback from C */
     uint32_t at[CG_MEMO_FRAMES]; /* offset of each word from sp */
     uint64_t word[CG_MEMO_FRAMES];
     uint64_t go[CG_MEMO_FRAMES]; /* Go return addresses, leaf first */
@@ -90,9 +95,6 @@ struct cg_tables {
 extern struct cg_header cgoleak_header __attribute__((visibility("hidden")));
 extern struct cg_tables T;
 extern struct cg_resident *R;
-/* Coordination of slot stores with dlclose, see hooks.c. */
-extern uint32_t cg_unloading;
-extern uint32_t cg_patching;
 
 /* Enters a hook: NULL if nothing is measured. Every non-NULL result must be left. */
 struct cg_thread *cg_enter(void);

@@ -127,29 +127,60 @@ static void cg_book_free(struct cg_thread *t, uint32_t stack, uint64_t size, uin
 
 /* --- blocks ---------------------------------------------------------------------------------- */
 
-/* Levels of doubling size; new blocks go to the last. Every block has two homes of one cache line
- * (four entries) in each level, which fills a level to about four fifths before the next opens.
+/* Levels of doubling size. Every block has two homes of one cache line (four entries) in each level;
+ * new ones go to the last level, or to a gap in an older one, so that the levels are about four
+ * fifths full when the next opens.
  * An entry is claimed with one compare-and-swap; an address belongs to whoever malloc gave it to,
  * so nothing else can be contended. */
-static inline uint32_t cg_homes(uint32_t level, uint64_t address, struct cg_block *home[2])
+static inline void cg_homes(uint32_t level, uint64_t address, struct cg_block *home[2])
 {
     uint64_t h = cg_mix(address >> 3);
     uint32_t mask = (1u << (CG_LEVEL0_BITS + level - 2)) - 1;
     home[0] = T.levels[level] + 4 * ((h >> 32) & mask);
     home[1] = T.levels[level] + 4 * ((h >> 4) & mask);
-    return home[0] == home[1] ? 1 : 2;
+}
+
+/* The entry of an address among four, 0 if it is not there. No loop: this is the hottest code. */
+static inline __attribute__((always_inline)) struct cg_block *cg_among(struct cg_block *four, uint64_t key)
+{
+    const uint64_t others = 1ull << CG_STACK_BITS;
+    if ((CG_LOAD(&four[0].who) ^ key) < others)
+        return &four[0];
+    if ((CG_LOAD(&four[1].who) ^ key) < others)
+        return &four[1];
+    if ((CG_LOAD(&four[2].who) ^ key) < others)
+        return &four[2];
+    return (CG_LOAD(&four[3].who) ^ key) < others ? &four[3] : 0;
+}
+
+static inline __attribute__((always_inline)) struct cg_block *cg_empty_of_two(struct cg_block *two)
+{
+    if (CG_LIKELY(CG_LOAD(&two[0].who) == 0))
+        return &two[0];
+    return CG_LOAD(&two[1].who) == 0 ? &two[1] : 0;
+}
+
+/* Half of one home, then of the other, then the rest: whoever fills the first home first has no
+ * room for some address when a seventh of the level is used. */
+static inline __attribute__((always_inline)) struct cg_block *cg_room(struct cg_block *home[2])
+{
+    struct cg_block *empty = cg_empty_of_two(home[0]);
+    if (CG_UNLIKELY(empty == 0))
+        empty = cg_empty_of_two(home[1]);
+    if (CG_UNLIKELY(empty == 0))
+        empty = cg_empty_of_two(home[0] + 2);
+    if (CG_UNLIKELY(empty == 0))
+        empty = cg_empty_of_two(home[1] + 2);
+    return empty;
 }
 
 static inline struct cg_block *cg_block_find(uint32_t level, uint64_t address)
 {
     struct cg_block *home[2];
-    uint32_t homes = cg_homes(level, address, home);
-    uint64_t tag = address >> 3;
-    for (uint32_t h = 0; h < homes; h++)
-        for (uint32_t i = 0; i < 4; i++)
-            if (CG_LOAD(&home[h][i].who) >> CG_STACK_BITS == tag)
-                return &home[h][i];
-    return 0;
+    cg_homes(level, address, home);
+    uint64_t key = address >> 3 << CG_STACK_BITS;
+    struct cg_block *found = cg_among(home[0], key);
+    return CG_LIKELY(found != 0) ? found : cg_among(home[1], key);
 }
 
 static inline uint64_t cg_what(uint64_t size)
@@ -163,10 +194,11 @@ static void cg_forget_stale(struct cg_thread *t, struct cg_block *b)
 {
     /* malloc hands out an address that we hold as outstanding: it was freed by a call that no
      * slot carries. Booked now, at the latest moment possible. */
-    uint64_t who = b->who, what = b->what;
+    uint64_t who = CG_LOAD(&b->who), what = CG_LOAD(&b->what);
     int own;
     uint32_t shard = cg_shard_of(t, &own);
-    CG_STORE(&b->who, 0);
+    CG_STORE(&b->what, 0);
+    CG_STORE_RELEASE(&b->who, 0);
     cg_book_free(t, (uint32_t)(who & ((1u << CG_STACK_BITS) - 1)), what >> CG_TICK_BITS,
                  what & ((1u << CG_TICK_BITS) - 1), 0);
     cg_count(&T.shards[shard].unseen_frees, 1, own);
@@ -182,29 +214,17 @@ static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, u
                 cg_forget_stale(t, stale);
         }
         struct cg_block *home[2];
-        uint32_t homes = cg_homes(used - 1, address, home);
-        /* The emptier home: with the first that has room a level of a million would open the next
-         * at a seventh of its entries. */
-        struct cg_block *empty = 0;
-        uint32_t most = 0;
-        for (uint32_t h = 0; h < homes; h++) {
-            struct cg_block *first = 0;
-            uint32_t room = 0;
-            for (uint32_t i = 0; i < 4; i++) {
-                uint64_t there = CG_LOAD(&home[h][i].who);
-                if (there != 0) {
-                    if (CG_LIKELY(there >> CG_STACK_BITS != address >> 3))
-                        continue;
-                    cg_forget_stale(t, &home[h][i]);
-                }
-                if (first == 0)
-                    first = &home[h][i];
-                room++;
-            }
-            if (room > most) {
-                most = room;
-                empty = first;
-            }
+        cg_homes(used - 1, address, home);
+        for (uint32_t h = 0; h < 2; h++) {
+            struct cg_block *stale = cg_among(home[h], who & ~((1ull << CG_STACK_BITS) - 1));
+            if (CG_UNLIKELY(stale != 0))
+                cg_forget_stale(t, stale);
+        }
+        struct cg_block *empty = cg_room(home);
+        /* Before a level opens the gaps in the older ones are filled: each costs two cache lines an event. */
+        for (uint32_t level = used - 1; CG_UNLIKELY(empty == 0) && level-- > 0;) {
+            cg_homes(level, address, home);
+            empty = cg_room(home);
         }
         if (CG_LIKELY(empty != 0)) {
             uint64_t none = 0;
@@ -239,8 +259,9 @@ int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct c
         struct cg_block *b = cg_block_find(level, address);
         if (b == 0)
             continue;
-        old->who = b->who;
-        old->what = b->what;
+        old->who = CG_LOAD(&b->who);
+        old->what = CG_LOAD(&b->what);
+        CG_STORE(&b->what, 0);
         CG_STORE_RELEASE(&b->who, 0);
         cg_book_free(t, (uint32_t)(old->who & ((1u << CG_STACK_BITS) - 1)), old->what >> CG_TICK_BITS,
                      old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
@@ -297,7 +318,12 @@ static int cg_region_add(uint64_t start, uint64_t size, uint64_t stack, uint64_t
 {
     for (uint32_t i = 0; i < CG_REGIONS; i++)
         if (T.regions[i].start <= 1) {
-            T.regions[i] = (struct cg_region){start, size, stack, tick};
+            struct cg_region *r = &T.regions[i];
+            /* The driver reads meanwhile: the start says that the rest is there. */
+            CG_STORE(&r->size, size);
+            CG_STORE(&r->stack, stack);
+            CG_STORE(&r->tick, tick);
+            CG_STORE_RELEASE(&r->start, start);
             return 1;
         }
     return 0;
@@ -343,7 +369,7 @@ void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size)
             continue;
         struct cg_region was = *r;
         cg_book_free(t, (uint32_t)was.stack, was.size, was.tick, 0);
-        r->start = 1;
+        CG_STORE(&r->start, 1);
         if (was.start < address)
             cg_region_rest(t, was.start, address - was.start, &was);
         if (end < r_end)

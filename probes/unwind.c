@@ -353,7 +353,7 @@ static inline uint64_t cg_go_next(struct cg_go_chain *chain)
     chain->crossed = 0;
     if (fp == 0)
         return 0;
-    if (CG_UNLIKELY(fp < chain->lo || fp > chain->hi - 16 || (fp & 7))) {
+    if (CG_UNLIKELY(fp < chain->lo || fp >= chain->hi || chain->hi - fp < 16 || (fp & 7))) {
         chain->lost = 1;
         return 0;
     }
@@ -371,7 +371,7 @@ static inline uint64_t cg_go_next(struct cg_go_chain *chain)
 #else
         uint64_t saved = fp + 16 + 32;
 #endif
-        if (saved > chain->hi - 16) {
+        if (saved >= chain->hi || chain->hi - saved < 16) {
             chain->fp = 0;
         } else if (cg_in_either(cg_read(saved), go->goexit)) {
             chain->fp = 0; /* a thread that C made: nothing further out on this goroutine */
@@ -428,7 +428,7 @@ static void cg_walk_outer_c(struct cg_walk *w, const struct cg_goroutine *here)
         cg_depends(w, prev_at, prev);
         uint64_t sp = pc_at + 8;
         uint64_t limit = (prev - go->asm_pad) & ~15ull;
-        int from_go = prev != 0 && limit > sp && limit <= top && cg_read(limit + go->asm_saved_g) == here->curg;
+        int from_go = prev <= top && limit > sp && limit <= top && cg_read(limit + go->asm_saved_g) == here->curg;
         if (!from_go)
             limit = cg_stack_limit(w->t, sp);
         if (limit <= sp)
@@ -470,6 +470,17 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
     for (uint32_t i = 0; i < memo->words; i++)
         if (cg_read(sp + memo->at[i]) != memo->word[i])
             return 0;
+    if (is_go && CG_LIKELY(!memo->crossed)) {
+        /* What a return address means was settled when it was remembered: here it is compared. */
+        uint64_t bp = cg_read(here->curg + T.go.g_sched_bp), lo = cg_read(here->curg);
+        uint64_t room = cg_read(here->curg + 8) - 16 - lo;
+        for (uint32_t i = 0; i < memo->go_frames; i++) {
+            if (CG_UNLIKELY(bp - lo > room) || cg_read(bp + 8) != memo->go[i])
+                return 0;
+            bp = cg_read(bp);
+        }
+        return 1;
+    }
     if (is_go) {
         struct cg_go_chain chain;
         cg_go_begin(&chain, here->curg);
@@ -543,7 +554,9 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
     }
     uint32_t stack = cg_stack_intern(pcs, count, w.truncated, t);
 
-    if (memo != 0 && stack != 0 && !w.memo_full && !chain_lost && w.go_count <= CG_MEMO_FRAMES) {
+    /* The quick comparison takes the chain to end where it ended: at goexit, or at its cut. */
+    if (memo != 0 && stack != 0 && !w.memo_full && !chain_lost && w.go_count <= CG_MEMO_FRAMES &&
+        !(w.truncated & CG_STACK_TRUNCATED)) {
         memo->stack = 0; /* a handler that interrupts us must not believe half of it */
         CG_COMPILER_BARRIER();
         memo->sp = sp;
@@ -555,6 +568,7 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
         memo->go_frames = (uint16_t)w.go_count;
         memo->uses_fp = (uint8_t)w.uses_fp;
         memo->is_go = (uint8_t)is_go;
+        memo->crossed = w.go_segments > 0;
         for (uint32_t i = 0; i < w.words; i++) {
             memo->at[i] = w.at[i];
             memo->word[i] = w.word[i];

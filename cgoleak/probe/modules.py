@@ -21,6 +21,8 @@ from cgoleak.target.procfs import PROC, Region
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from cgoleak.symbols.headers import Segment
+
 __all__ = ["LoadedModule", "find_modules", "open_mapped"]
 
 _PAGE: Final = 4096
@@ -63,6 +65,34 @@ class LoadedModule:
     def is_code(self, address: int) -> bool:
         """Tell whether an address lies in the module's executable part."""
         return any(r.executable and r.start <= address < r.end for r in self.regions)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the loader has done with the data: mapped, relocated, and RELRO closed.
+
+        glibc maps the whole file with the first segment's rights, then each segment over it, then
+        relocates, then closes RELRO (``_dl_map_segments``, ``_dl_protect_relro``). In between a
+        page's rights are not what they will be.
+        """
+        closed = [self._pages(s) for s in self.obj.segments if s.type == "PT_GNU_RELRO"]
+        for segment in self.obj.segments:
+            if segment.type != "PT_LOAD" or not segment.is_writable or not segment.filesz:
+                continue
+            low = (segment.vaddr & -_PAGE) + self.bias
+            high = segment.vaddr + segment.filesz + self.bias
+            shift = (segment.offset & -_PAGE) - low
+            for region in self.regions:
+                if region.end <= low or region.start >= high:
+                    continue
+                in_relro = any(a <= region.start and region.end <= b for a, b in closed)
+                if region.offset != region.start + shift or in_relro == ("w" in region.perms):
+                    return False
+        return True
+
+    def _pages(self, segment: Segment) -> tuple[int, int]:
+        """Give the whole pages that are closed for PT_GNU_RELRO (``_dl_protect_relro``)."""
+        start = segment.vaddr + self.bias
+        return start & -_PAGE, (start + segment.memsz) & -_PAGE
 
     @property
     def described(self) -> Module:

@@ -49,6 +49,7 @@ _START_S: Final = 5.0
 _COMMAND_S: Final = 5.0
 _LEAVING_S: Final = 12.0
 _POLL_S: Final = 0.0005
+_SETTLING_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class ProbeSession:
         self._start = self._idle_start()
         regions = procfs.maps(self._pid, root)
         self._survey = survey_target(facts, regions, self._memory, root)
-        self._known_modules = {(m.path, m.start) for m in self._survey.modules}
+        self._known_modules = {_identity(m) for m in self._survey.modules}
+        self._unsettled_since: dict[tuple[str, int, int], float] = {}
         self._foreign = set(self._survey.slots.foreign)
         self._code = proof.code_sums(self._pid, self._memory, root)
         self.modules: tuple[LoadedModule, ...] = self._survey.modules
@@ -294,13 +296,22 @@ class ProbeSession:
         modules, unreadable = find_modules(
             self._pid, procfs.maps(self._pid, self._root), self._root
         )
-        fresh = tuple(m for m in modules if (m.path, m.start) not in self._known_modules)
-        changed = len(fresh) > 0 or len(modules) != len(self._known_modules)
+        lost = self._lost_slots()
+        fresh = tuple(
+            m
+            for m in modules
+            if _identity(m) not in self._known_modules
+            or any(m.start <= address < m.end for address in lost)
+        )
+        unsettled = {_identity(m) for m in fresh if not self._is_settled(m)}
+        fresh = tuple(m for m in fresh if _identity(m) not in unsettled)
+        identities = {_identity(m) for m in modules} - unsettled
+        changed = len(fresh) > 0 or identities != self._known_modules
         if changed:
-            self._known_modules = {(m.path, m.start) for m in modules}
+            self._known_modules = identities
             self.tables.write_modules(mapped_modules(modules))
             self._order(b"M")
-            self.modules += fresh
+            self.modules += tuple(m for m in fresh if m not in self.modules)
             self.notices += [n for n in unreadable if n not in self.notices]
         if fresh:
             found = survey(
@@ -314,6 +325,24 @@ class ProbeSession:
             self._install(*self.tables.add_slots(found.slots))
         shared.dl_done = wanted
         return fresh
+
+    def _is_settled(self, module: LoadedModule) -> bool:
+        """Tell whether slots may be stored to: while its loader works on a module, rights of pages
+        change under our hands. A module that looks odd for a whole second just is so.
+        """  # noqa: D205  # one thought
+        now = time.monotonic()
+        if module.is_settled:
+            self._unsettled_since.pop(_identity(module), None)
+            return True
+        return now - self._unsettled_since.setdefault(_identity(module), now) > _SETTLING_S
+
+    def _lost_slots(self) -> list[int]:
+        """Find slots that hold something else than our hook: a library that was unloaded and came
+        back to the same place between two looks has them as its loader has filled them.
+        """  # noqa: D205  # one thought
+        hooks = self._hooks()
+        taken = [s.address for s in self.tables.slots() if s.state == SlotState.TAKEN]
+        return [address for address in taken if self._memory.word(address) not in hooks]
 
     def _hooks(self) -> tuple[int, ...]:
         header = self._resident.header(self._memory) if self._resident else None
@@ -424,3 +453,8 @@ class ProbeSession:
             self._tables.close()
             self._tables = None
         self._memory.close()
+
+
+def _identity(module: LoadedModule) -> tuple[str, int, int]:
+    """Tell a module from another one that is mapped in its place later."""
+    return module.path, module.start, module.regions[0].inode

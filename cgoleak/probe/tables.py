@@ -71,6 +71,7 @@ class Tables:
         self._base = ctypes.addressof(self.shared)
         self._stacks_read = 0
         self._tick_before = 0
+        self._rows: dict[int, int] = {}
 
     def close(self) -> None:
         """Unmap; the tables die when the target has unmapped them too."""
@@ -94,20 +95,28 @@ class Tables:
         return len(rows)
 
     def add_slots(self, slots: Iterable[FoundSlot]) -> tuple[int, int]:
-        """Append slots to be taken; return the range of their indexes."""
-        first = count = self.shared.slots_count
+        """Enter slots to be taken; return the range of indexes that holds them all.
+
+        An address keeps its row: a library that comes and goes ten thousand times needs no more
+        room than one that stays.
+        """
+        count = self.shared.slots_count
+        first, last = MAX_SLOTS, 0
         for slot in slots:
-            if count == MAX_SLOTS:
+            index = self._rows.get(slot.address, count)
+            if index == MAX_SLOTS:
                 break
-            row = self._slot(count)
+            self._rows[slot.address] = index
+            row = self._slot(index)
             row.address = slot.address
             row.original = slot.original
             row.function = slot.function
             row.prot = slot.prot
             row.state = SlotState.WANTED
-            count += 1
+            first, last = min(first, index), max(last, index + 1)
+            count = max(count, last)
         self.shared.slots_count = count
-        return first, count
+        return min(first, last), last
 
     def slots(self) -> Iterator[Slot]:
         """Yield the slots as the probe sees them."""

@@ -224,7 +224,9 @@ class _Program:
         raise DamagedDwarf
 
     def _string(self, at: int) -> tuple[str, int]:
-        end = self._data.index(b"\0", at)
+        end = self._data.find(b"\0", at)
+        if end < 0:
+            raise DamagedDwarf
         return self._data[at:end].decode("utf-8", "replace"), end + 1
 
     def _path(self, directory: str, name: int | str) -> str:

@@ -55,16 +55,12 @@ class ModuleSymbols:
         """Return the frames at an address of the file; empty if it has no name for it."""
         if self._go is not None:
             start, end = self._go.text_range()
-            if start <= vaddr < end and not self._is_c_in_go(found := self._go.lookup(vaddr)):
-                return tuple(self._go_frame(frame) for frame in found if frame.function)
+            if start <= vaddr < end:
+                found = self._go.lookup(vaddr)
+                if not _is_c(found):
+                    return tuple(self._go_frame(frame) for frame in found if frame.function)
+                return self._c_frames(vaddr) or (self._frame(found[-1].function),)
         return self._c_frames(vaddr)
-
-    def _is_c_in_go(self, frames: tuple[GoFrame, ...]) -> bool:
-        """Tell whether Go's linker took in a C object (runtime/cgo, ``-linkmode=internal``).
-
-        Its table then names the C functions as well, without package and file.
-        """
-        return bool(frames) and frames[-1].file is None and "." not in frames[-1].function
 
     def _go_frame(self, frame: GoFrame) -> Frame:
         return Frame(
@@ -144,6 +140,14 @@ class ModuleSymbols:
         if own or self._debug_file is None:
             return own
         return DebugInfo(self._debug_file)
+
+
+def _is_c(frames: tuple[GoFrame, ...]) -> bool:
+    """Tell whether Go's linker took in a C object (``runtime/cgo``, ``-linkmode=internal``).
+
+    Its table then names the C functions as well, without package and file.
+    """
+    return bool(frames) and frames[-1].file is None and frames[-1].function.isidentifier()
 
 
 def _is_better(linked: str | None, recorded: str | None) -> bool:

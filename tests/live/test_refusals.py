@@ -18,6 +18,7 @@ import pytest
 
 from cgoleak.cli.main import run_command_line
 from support.go_programs import go_commands, missing_tools
+from support.hooks import footprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,21 @@ func main() {
 }
 """
 
+FREESTANDING = """\
+static const long hour[2] = {3600, 0};
+
+void _start(void) {
+#if defined(__x86_64__)
+	long result = 35;
+	__asm__ volatile("syscall" : "+a"(result) : "D"(hour), "S"(0L) : "rcx", "r11", "memory");
+#else
+	register long x8 __asm__("x8") = 101, x0 __asm__("x0") = (long)hour, x1 __asm__("x1") = 0;
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+#endif
+	for (;;) {}
+}
+"""
+
 
 def build(folder: Path, source: str, *flags: str, cgo: bool = True) -> Path:
     folder.mkdir()
@@ -61,6 +77,15 @@ def build(folder: Path, source: str, *flags: str, cgo: bool = True) -> Path:
     return folder / "worker"
 
 
+def build_freestanding(folder: Path) -> Path:
+    """A dynamic program without any library."""
+    source, program = folder / "freestanding.c", folder / "freestanding"
+    source.write_text(FREESTANDING)
+    flags = ("-O2", "-nostdlib", "-ffreestanding", "-fpie", "-pie")
+    subprocess.run(["gcc", *flags, "-o", program, source], check=True, timeout=60)
+    return program
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refusals")
@@ -69,6 +94,9 @@ def programs(tmp_path_factory):
         "pure": build(folder / "pure", PURE, cgo=False),
         "static": build(folder / "static", WITH_C, static),
         "dynamic": build(folder / "dynamic", WITH_C),
+        # The loader is there, a C library is not.
+        "dynamic-pure": build(folder / "dynamic-pure", PURE, "-buildmode=pie", cgo=False),
+        "freestanding": build_freestanding(folder),
         "sleep": Path(shutil.which("sleep") or "/bin/sleep"),
     }
 
@@ -107,19 +135,13 @@ def attach(pid: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-def footprint(pid: int) -> tuple[str, str]:
-    """Where code is mapped, and who traces: what an attach would change."""
-    maps = Path(f"/proc/{pid}/maps").read_text()
-    code = "\n".join(line for line in maps.splitlines() if " r-x" in line)
-    tracer = Path(f"/proc/{pid}/status").read_text().partition("TracerPid:")[2].split()[0]
-    return code, tracer
-
-
 @pytest.mark.parametrize(
     ("program", "arguments", "words"),
     [
         ("static", (), "is a static program"),
         ("pure", (), "contains no C code"),
+        ("dynamic-pure", (), "contains no C code"),
+        ("freestanding", (), "is not a Go program"),
         ("sleep", ("60",), "is not a Go program"),
     ],
 )
@@ -147,6 +169,46 @@ def test_a_pid_that_is_gone_is_refused():
 
     assert answer.returncode == 3
     assert f"error: there is no process {process.pid}" in answer.stderr
+
+
+def test_a_process_that_has_ended_but_is_not_collected_is_refused():
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    answer = attach(process.pid)
+
+    process.wait()
+    assert answer.returncode == 3
+    assert f"error: process {process.pid} has ended" in answer.stderr
+    assert "  cause: it is a zombie" in answer.stderr
+
+
+def test_cgoleak_refuses_to_measure_itself():
+    answer = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m cgoleak attach $$', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert answer.returncode == 3
+    assert "is cgoleak itself" in answer.stderr
+    assert "  fix: " in answer.stderr
+
+
+def test_a_thread_is_refused_and_its_process_is_named(programs):
+    with running(programs["dynamic"]) as process:
+        before = footprint(process.pid)
+        threads = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+        thread = max(threads - {process.pid})
+
+        answer = attach(thread)
+
+        assert answer.returncode == 3
+        assert f"error: {thread} is a thread, not a process" in answer.stderr
+        assert f"use {process.pid} instead" in answer.stderr
+        assert footprint(process.pid) == before
 
 
 def test_a_traced_process_is_refused_and_stays_traced(programs):

@@ -16,7 +16,7 @@ from support.go_programs import go_commands, missing_tools
 from support.live import Cgoleak, Http, Load, cgoleak, cgoleak_command, child_running, wait_until
 from support.live_programs import EARLY, build_program
 from support.sample import scenarios
-from support.tallies import seen_by_counter
+from support.tallies import MORE_CALLS, seen_by_counter
 
 from cgoleak.capture.reader import open_capture
 from cgoleak.render.jsondoc import schema_text
@@ -154,7 +154,9 @@ def test_a_leak_is_named_with_exact_numbers_although_the_worker_was_killed(sampl
     assert leaks(report) == [found], reported(report)
     assert found["outstanding_blocks"] == counters["histogram_new"]["blocks"]
     assert found["outstanding_bytes"] == counters["histogram_new"]["bytes"]
-    assert seen_by_counter(open_capture(watching.capture_file), counters) == counters
+    seen = seen_by_counter(open_capture(watching.capture_file), counters)
+    for name in counters.keys() - MORE_CALLS:
+        assert (name, seen[name]) == (name, counters[name])
 
 
 def end(pid: int) -> None:

@@ -149,13 +149,15 @@ static void mode_full(void)
     struct cg_thread *t = host_thread(0x7f0000001000);
     struct cg_block *home[2];
 
-    /* Both homes of one address taken in the last level. */
+    /* Both homes of one address taken in every level. */
     T.shared->levels_used = CG_LEVELS;
     const uint64_t address = 0x7f1200000010;
-    uint32_t homes = cg_homes(CG_LEVELS - 1, address, home);
-    for (uint32_t h = 0; h < homes; h++)
-        for (uint32_t i = 0; i < 4; i++)
-            home[h][i].who = (0x5000ull + h * 4 + i) << CG_STACK_BITS | 1;
+    for (uint32_t level = 0; level < CG_LEVELS; level++) {
+        cg_homes(level, address, home);
+        for (uint32_t h = 0; h < 2; h++)
+            for (uint32_t i = 0; i < 4; i++)
+                home[h][i].who = (0x5000ull + h * 4 + i) << CG_STACK_BITS | 1;
+    }
     cg_block_insert(t, address, 100, 1);
     SAME(host_shards().dropped_blocks, 1);
     struct cg_block old;

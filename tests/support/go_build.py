@@ -111,16 +111,17 @@ def go_programs() -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(Path(path)) for path in found if path))
 
 
-def build_worker(folder: Path, go: str, *flags: str) -> Path:
-    """Build the program; the name of the result is told by the flags."""
+def build_worker(folder: Path, go: str, *flags: str, only: str = "") -> Path:
+    """Build the program; the name of the result is told by the flags.
+
+    ``only``: build one that does nothing but import this package.
+    """
     if shutil.which("gcc") is None:
         pytest.skip("cgo needs gcc")
-    for name, text in {
-        "go.mod": GO_MOD,
-        "main.go": MAIN_GO,
-        "alg.h": ALG_H,
-        "alg.c": ALG_C,
-    }.items():
+    sources = {"main.go": MAIN_GO, "alg.h": ALG_H, "alg.c": ALG_C}
+    if only:
+        sources = {"main.go": f'package main\n\nimport _ "{only}"\n\nfunc main() {{}}\n'}
+    for name, text in {"go.mod": GO_MOD, **sources}.items():
         (folder / name).write_text(text)
     target = folder / ("worker" + "".join(flags).replace("=", "").replace(" ", ""))
     environment = {

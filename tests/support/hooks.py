@@ -50,4 +50,5 @@ def footprint(pid: int) -> tuple[tuple[str, ...], str, int, int, int]:
     with (PROC / str(pid) / "status").open() as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
     pending, caught = (int(fields[name], 16) for name in ("ShdPnd", "SigCgt"))
-    return code, status.state, status.tracer_pid, pending, caught
+    state = "runs" if status.state in {"R", "S", "D"} else status.state
+    return code, state, status.tracer_pid, pending, caught

@@ -13,7 +13,7 @@ from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gopclntab import GoTable
 from cgoleak.symbols.resolver import Resolver, seal
 from support.elf_build import LIBRARY_C, build, build_library, run
-from support.go_build import ALG_C, STRIPPED_PIE
+from support.go_build import ALG_C, STRIPPED_PIE, build_worker, go_programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,20 @@ def test_go_frames_of_a_stripped_program_are_whole_and_c_frames_cost_one_notice(
     (notice,) = resolver.notices
     assert notice.code == "symbols.stripped"
     assert str(path) in notice.text
+
+
+def test_c_objects_that_gos_own_linker_took_in_are_not_called_go(tmp_path: Path) -> None:
+    if not go_programs():
+        pytest.skip("there is no Go on the PATH")
+    path = build_worker(
+        tmp_path, go_programs()[0], "-ldflags=-linkmode=internal", only="runtime/cgo"
+    )
+    start = ObjectFile.open(path).symbol("x_cgo_thread_start")
+    assert start is not None
+
+    frames = a_resolver(path).frames(Address(BIAS + start[0] + 8))
+
+    assert [(f.lang, f.function) for f in frames] == [(Language.BRIDGE, "x_cgo_thread_start")]
 
 
 def test_clone_suffixes_are_not_part_of_a_name(tmp_path: Path) -> None:

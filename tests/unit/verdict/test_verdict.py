@@ -288,7 +288,7 @@ def test_a_policy_out_of_range_is_refused(field: str, value: float) -> None:
             ["C++ std::string::_M_create", "C++ Tag::Tag tag.cc:3"],
             "C++ object in Tag::Tag (tag.cc:3)",
         ),
-        (["bridge x"], "Free what the allocating function allocates"),
+        (["bridge x"], "Find who should free what the allocating function allocates"),
     ],
 )
 def test_advice_names_what_to_free_and_where(stack: list[str], says: str) -> None:

@@ -1,0 +1,93 @@
+"""``make bench``: what a measurement costs the target, beside what else is installed.
+
+Each row runs the same loop (malloc and free of one block, in C under Go) without anything and then
+with one tool, in turns, and gives the best block of each: these machines are noisy, and the best is
+what the code can do. The ratios are what counts. Rows that cannot be run say why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.attach import attach_costs
+from tests.bench.pairs import Pairs, cgoleak_pairs, heaptrack_pairs, plain_pairs, valgrind_pairs
+
+OUT = Path(__file__).resolve().parents[2] / "out" / "bench.json"
+
+_SHAPES = (
+    ("1 thread, shallow stack", ["-threads", "1", "-depth", "0"]),
+    ("1 thread, 25 C frames", ["-threads", "1", "-depth", "20"]),
+    ("1 thread, 40 C frames", ["-threads", "1", "-depth", "36"]),
+    ("2 threads, shallow stack", ["-threads", "2", "-depth", "0"]),
+)
+
+
+def main() -> int:
+    """Run all rows and print the table."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=3, help="turns per row; the best counts")
+    parser.add_argument("--quick", action="store_true", help="one turn, cgoleak only")
+    options = parser.parse_args()
+    turns = 1 if options.quick else options.turns
+    rows: list[Pairs] = []
+    _say(f"{_machine()}\n\nmalloc+free pair of 64 bytes, nanoseconds (best block)\n")
+    _say(f"{'tool':<22}{'load':<28}{'plain':>8}{'with':>9}{'added':>8}{'times':>7}  frames")
+    for name, arguments in _SHAPES:
+        for tool in (cgoleak_pairs,) if options.quick else (cgoleak_pairs, heaptrack_pairs):
+            rows.append(tool(name, arguments, turns))
+            _say(_line(rows[-1]))
+    if not options.quick:
+        rows.append(valgrind_pairs(*_SHAPES[0]))
+        _say(_line(rows[-1]))
+        rows.append(plain_pairs("the same twice: noise", _SHAPES[0][1], turns))
+        _say(_line(rows[-1]))
+    costs = attach_costs(rounds=3 if options.quick else 15)
+    _say("\nattach and detach, idle Go worker: median (worst)")
+    for cost in costs:
+        _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(
+        json.dumps(
+            {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": _machine(),
+                "pairs": [row.as_json() for row in rows],
+                "attach": [cost.as_json() for cost in costs],
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+    _say(f"\nwritten to {OUT.relative_to(Path.cwd())}")
+    return 0
+
+
+def _line(row: Pairs) -> str:
+    head = f"{row.tool:<22}{row.load:<28}"
+    if row.skipped:
+        return f"{head}  not run: {row.skipped}"
+    return (
+        f"{head}{row.plain_ns:>8.1f}{row.with_ns:>9.1f}{row.added_ns:>8.1f}{row.times:>7.1f}"
+        f"  {row.frames or ''}"
+    )
+
+
+def _machine() -> str:
+    cpus = len(os.sched_getaffinity(0))
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    return f"{today}, {platform.machine()}, {cpus} cores, Linux {platform.release()}"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

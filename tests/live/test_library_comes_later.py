@@ -1,0 +1,68 @@
+"""Libraries that come and go while the hooks are in. (A leak in one: scenario ``dlopen-leak``.)"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from support.findings import is_called, reported
+from support.go_programs import go_commands, missing_tools
+from support.hooks import hooked_slots
+from support.live import Program, attach, wait_until
+from support.live_programs import PLUGGING, build_library, build_program
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
+]
+
+ROUNDS = 200
+KEPT_BYTES = 60
+
+
+@pytest.fixture(scope="module")
+def plugging(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugging")
+    return build_program(folder / "prog", go_commands()[0], PLUGGING), build_library(folder)
+
+
+def test_loading_and_unloading_over_and_over_harms_nobody_and_hides_nothing(plugging, tmp_path):
+    program, library = plugging
+    with Program([program, library], stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        with attach(tmp_path, target.pid) as watching:
+            wait_until(lambda: hooked_slots(target.pid), "hooks to go in", 40)
+            target.say(str(ROUNDS))
+            assert target.line(60) == f"done {ROUNDS}"
+            watching.interrupt()
+            status = watching.finish()
+
+        assert status == 0, watching.stderr
+        assert hooked_slots(target.pid) == []
+        target.say("3")
+        assert target.line() == "done 3"
+    report = watching.report()
+    late = {n["code"] for n in report["notices"]} & {"probe.late-library", "probe.slots-changed"}
+    found = [
+        one
+        for one in report["findings"]
+        if any(is_called(frame["function"], "plugged_new") for frame in one["stack"])
+    ]
+    assert not late, reported(report)
+    assert sum(one["outstanding_blocks"] for one in found) == ROUNDS, reported(report)
+    assert sum(one["outstanding_bytes"] for one in found) == ROUNDS * KEPT_BYTES
+
+
+def test_unloading_goes_on_while_the_hooks_come_and_go(plugging, tmp_path):
+    """A slot of a library that is being unmapped must be neither taken nor given back."""
+    program, library = plugging
+    with Program([program, library], stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        for turn in range(3):
+            target.say("20000")
+            with attach(tmp_path / str(turn), target.pid, seconds=0.3) as watching:
+                assert watching.finish() == 0, watching.stderr
+            codes = {notice["code"] for notice in watching.report()["notices"]}
+            assert not codes & {"probe.slots-changed", "probe.code-changed", "probe.not-gone"}
+            assert hooked_slots(target.pid) == []
+            assert target.line(120) == "done 20000"

@@ -1,0 +1,175 @@
+// Torture does in one process what a measured process may do to a probe: every mode checks itself
+// and prints a line a second, "mode=M rounds=N bad=N pairs=N kept=N/N handled=N".
+package main
+
+/*
+#cgo CFLAGS: -std=gnu11 -O2 -g -fomit-frame-pointer
+#cgo CXXFLAGS: -O2 -g
+#cgo LDFLAGS: -ldl -lpthread
+#include <stdlib.h>
+#include "torture.h"
+*/
+import "C"
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+var (
+	rounds, bad atomic.Uint64
+	library     = flag.String("library", "", "the plugin, for the mode dlopen")
+	after       = flag.Duration("after", 0, "when the modes exit, crash and exec do it")
+	duration    = flag.Duration("duration", 2*time.Minute, "end after this long at the latest")
+	workers     = flag.Int("workers", 2, "goroutines that do it at a time")
+)
+
+//export goCallback
+func goCallback(depth C.int) C.int {
+	garbage := make([]byte, 100+int(depth)*1000)
+	garbage[0] = 1
+	if depth > 0 {
+		return C.call_back(depth - 1)
+	}
+	return C.churn(2)
+}
+
+// grow makes the goroutine's stack move, calls into C at its end and on the way back.
+//
+//go:noinline
+func grow(depth int) bool {
+	var room [256]byte
+	room[depth&255] = 1
+	if depth > 0 {
+		return grow(depth-1) && room[depth&255] == 1 && (depth%16 != 0 || C.churn(1) == 1)
+	}
+	return C.churn(2) == 1
+}
+
+func once(self string) func() bool {
+	ok := func(result C.int) bool { return result == 1 }
+	path := C.CString(*library)
+	me := C.CString(self)
+	return map[string]func() bool{
+		"churn": func() bool { return ok(C.churn(200)) },
+		"fork":  func() bool { return ok(C.fork_and_exit(50)) },
+		"spawn": func() bool { return ok(C.fork_and_exec(me)) },
+		"goexec": func() bool {
+			out, err := exec.Command(self, "-mode", "child").Output()
+			return err != nil && len(out) == 0
+		},
+		"dlopen":   func() bool { return ok(C.open_and_close(path)) },
+		"threads":  func() bool { return ok(C.threads_once(32)) },
+		"throw":    func() bool { return ok(C.throw_and_catch(20)) },
+		"jump":     func() bool { return ok(C.jump_out(40)) },
+		"deep":     func() bool { return ok(C.recurse(400)) },
+		"callback": func() bool { return ok(C.call_back(5)) },
+		"profile":  func() bool { return ok(C.churn(100)) },
+		"handler":  func() bool { return ok(C.churn(100)) },
+		"gc": func() bool {
+			done := make(chan bool)
+			go func() { done <- grow(300) }()
+			garbage := make([][]byte, 0, 64)
+			for i := 0; i < 64; i++ {
+				garbage = append(garbage, make([]byte, 10000))
+			}
+			return <-done && len(garbage) == 64
+		},
+		"kept": func() bool {
+			ok := C.keep_block(C.ulong(100)) != nil && C.churn(5) == 1
+			time.Sleep(time.Millisecond)
+			return ok
+		},
+	}[self2mode]
+}
+
+var self2mode string
+
+func main() {
+	mode := flag.String("mode", "churn", "what to do")
+	flag.Parse()
+	self2mode = *mode
+	if *mode == "child" {
+		if C.churn(20) == 1 {
+			os.Exit(42)
+		}
+		os.Exit(1)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	switch *mode {
+	case "profile":
+		out, err := os.CreateTemp("", "torture")
+		if err != nil {
+			panic(err)
+		}
+		os.Remove(out.Name())
+		runtime.SetCPUProfileRate(1000)
+		if err := pprof.StartCPUProfile(out); err != nil {
+			panic(err)
+		}
+	case "handler":
+		if C.start_timer(1000, 1) != 1 {
+			panic("no timer")
+		}
+	case "gc":
+		debug.SetGCPercent(5)
+		go func() {
+			for {
+				runtime.GC()
+			}
+		}()
+	case "exit", "crash", "abort", "exec":
+		go end(*mode, self)
+		self2mode = "churn"
+	}
+	do := once(self)
+	if do == nil {
+		fmt.Fprintln(os.Stderr, "no such mode:", *mode)
+		os.Exit(2)
+	}
+	fmt.Printf("torture pid=%d\n", os.Getpid())
+	for i := 0; i < *workers; i++ {
+		go func() {
+			for {
+				if !do() {
+					bad.Add(1)
+				}
+				rounds.Add(1)
+			}
+		}()
+	}
+	end := time.Now().Add(*duration)
+	for time.Now().Before(end) {
+		time.Sleep(time.Second)
+		fmt.Printf("mode=%s rounds=%d bad=%d pairs=%d kept=%d/%d handled=%d\n", *mode, rounds.Load(), bad.Load(),
+			uint64(atomic.LoadUint64((*uint64)(unsafe.Pointer(&C.pairs)))), uint64(C.kept_blocks), uint64(C.kept_bytes), uint64(C.handled()))
+	}
+}
+
+func end(mode, self string) {
+	time.Sleep(*after)
+	switch mode {
+	case "exit":
+		os.Exit(0)
+	case "crash":
+		*(*int)(unsafe.Pointer(uintptr(8))) = 1
+	case "abort":
+		C.raise_signal(C.int(syscall.SIGABRT))
+	case "exec":
+		if err := syscall.Exec(self, []string{self, "-mode", "churn", "-duration", "20s"}, os.Environ()); err != nil {
+			panic(err)
+		}
+	}
+}
