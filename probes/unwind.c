@@ -342,9 +342,29 @@ static enum cg_end cg_walk_c(struct cg_walk *w, uint64_t sp, uint64_t pc, uint64
  * lies the saved g0.sched.sp (facts: runtime/asm_amd64.s cgocallback). */
 struct cg_go_chain {
     uint64_t fp, lo, hi;
+    uint64_t g0_lo, g0_hi;
     uint32_t lost;
     uint32_t crossed;
 };
+
+#if defined(__aarch64__)
+/* On arm64 the frame record lies below a frame's locals, so that cgocallback's frame is found from
+ * g0: its record there names it, it holds the g0.sched.sp from before, and that one the depth of the
+ * goroutine's stack at the outer call. */
+static void cg_go_cross_by_g0(struct cg_go_chain *chain, uint64_t record)
+{
+    uint64_t at = record + 8;
+    chain->fp = 0;
+    if (at < chain->g0_lo || at > chain->g0_hi - 24 || (at & 7))
+        return;
+    uint64_t outer = (cg_read(at + 16) - T.go.asm_pad) & ~15ull;
+    if (outer < chain->g0_lo || outer > chain->g0_hi - 16)
+        return;
+    uint64_t depth = cg_read(outer + 8);
+    if (depth <= chain->hi - chain->lo)
+        chain->fp = chain->hi - depth - 8;
+}
+#endif
 
 static inline uint64_t cg_go_next(struct cg_go_chain *chain)
 {
@@ -367,10 +387,10 @@ static inline uint64_t cg_go_next(struct cg_go_chain *chain)
     if (CG_UNLIKELY(cg_in_either(pc, go->cgocallback))) {
         chain->crossed = 1;
 #if defined(__aarch64__)
-        uint64_t saved = fp + 16 + 0x30;
-#else
-        uint64_t saved = fp + 16 + 32;
+        cg_go_cross_by_g0(chain, cg_read(fp));
+        return pc;
 #endif
+        uint64_t saved = fp + 16 + 32;
         if (saved >= chain->hi || chain->hi - saved < 16) {
             chain->fp = 0;
         } else if (cg_in_either(cg_read(saved), go->goexit)) {
@@ -389,8 +409,11 @@ static inline uint64_t cg_go_next(struct cg_go_chain *chain)
     return pc;
 }
 
-static inline void cg_go_begin(struct cg_go_chain *chain, uint64_t curg)
+static inline void cg_go_begin(struct cg_go_chain *chain, const struct cg_goroutine *here)
 {
+    uint64_t curg = here->curg;
+    chain->g0_lo = cg_read(here->g0);
+    chain->g0_hi = cg_read(here->g0 + 8);
     chain->fp = cg_read(curg + T.go.g_sched_bp);
     chain->lo = cg_read(curg);
     chain->hi = cg_read(curg + 8);
@@ -483,7 +506,7 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
     }
     if (is_go) {
         struct cg_go_chain chain;
-        cg_go_begin(&chain, here->curg);
+        cg_go_begin(&chain, here);
         for (uint32_t i = 0; i < memo->go_frames; i++)
             if (cg_go_next(&chain) != memo->go[i])
                 return 0;
@@ -521,7 +544,7 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
     uint32_t chain_lost = 0;
     if (is_go) {
         struct cg_go_chain chain;
-        cg_go_begin(&chain, here->curg);
+        cg_go_begin(&chain, here);
         while (w.go_count < CG_MAX_FRAMES) {
             uint64_t next = cg_go_next(&chain);
             if (next == 0)

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
     from cgoleak.model.ids import StackId
 
-__all__ = ["GoMemory", "ProbeCounters", "ProcessMemory", "Snapshot", "StackCounts"]
+__all__ = [
+    "GoMemory",
+    "NativeMemory",
+    "ProbeCounters",
+    "ProcessMemory",
+    "Snapshot",
+    "StackCounts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,13 @@ class GoMemory:
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """The kernel's numbers from ``/proc/PID/smaps_rollup`` and ``status``, in bytes."""
+    """The kernel's numbers from ``/proc/PID/smaps`` or ``smaps_rollup`` and ``status``, in bytes.
+
+    Attributes:
+        lazy_free: part of ``rss`` that was given up with MADV_FREE: the kernel takes it when it is
+            short of memory.
+        huge_pages: part of ``anonymous`` in transparent huge pages.
+    """
 
     rss: int
     anonymous: int
@@ -114,6 +127,68 @@ class ProcessMemory:
     shmem: int
     swap: int
     threads: int
+    lazy_free: int = 0
+    huge_pages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NativeMemory:
+    """What is resident where, and what the C allocator says of itself; bytes.
+
+    The first eight add up to the RSS of the same instant: each resident byte is in one of them.
+
+    Attributes:
+        go_heap: in Go's heap arenas, goroutine stacks included.
+        go_metadata: in the other mappings of Go's runtime.
+        heap: in the heaps of the C allocator, as far as it is known which they are.
+        anonymous: in private memory that nobody else claims: large blocks of malloc (mmap), the
+            program's own mappings, and heaps of an allocator that is not known.
+        stacks: stacks of threads, with their thread-local storage; the main thread's too.
+        files: code and data of ELF files, as loaded.
+        shared: other mapped files and shared memory.
+        own: the tables of cgoleak's probe, and its code.
+        free: part of ``heap`` that the allocator holds free: chunks in bins, per-thread caches
+            and the unused end of each heap; None where it is not known.
+        free_complete: false if there were more free chunks than were looked at: ``free`` is at
+            least this much.
+        cached: part of ``free`` in the caches of threads (tcache).
+        handed_out: what the allocator counts as in use in its heaps, resident or not.
+        mapped_blocks: large blocks that the allocator has mapped one by one, resident or not.
+        arenas: number of the allocator's arenas.
+        go_lazy_free: part of ``go_heap`` that was given up with MADV_FREE.
+        go_huge_pages: part of ``go_heap`` in transparent huge pages.
+    """
+
+    go_heap: int
+    go_metadata: int
+    heap: int
+    anonymous: int
+    stacks: int
+    files: int
+    shared: int
+    own: int
+    free: int | None = None
+    free_complete: bool = True
+    cached: int = 0
+    handed_out: int | None = None
+    mapped_blocks: int | None = None
+    arenas: int = 0
+    go_lazy_free: int = 0
+    go_huge_pages: int = 0
+
+    @property
+    def resident(self) -> int:
+        """Sum of the parts: RSS."""
+        return (
+            self.go_heap
+            + self.go_metadata
+            + self.heap
+            + self.anonymous
+            + self.stacks
+            + self.files
+            + self.shared
+            + self.own
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +221,4 @@ class Snapshot:
     counters: ProbeCounters
     process: ProcessMemory | None = None
     go: GoMemory | None = None
+    native: NativeMemory | None = None

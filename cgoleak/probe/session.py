@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgoleak.probe.injector import Injector
-    from cgoleak.probe.wire import Header
+    from cgoleak.probe.wire import Header, Slot
     from cgoleak.target.preflight import TargetFacts
 
 __all__ = ["Farewell", "ProbeSession"]
@@ -341,7 +341,8 @@ class ProbeSession:
         back to the same place between two looks has them as its loader has filled them.
         """  # noqa: D205  # one thought
         hooks = self._hooks()
-        taken = [s.address for s in self.tables.slots() if s.state == SlotState.TAKEN]
+        ours = (SlotState.TAKEN, SlotState.GONE)
+        taken = [s.address for s in self.tables.slots() if s.state in ours]
         return [address for address in taken if self._memory.word(address) not in hooks]
 
     def _hooks(self) -> tuple[int, ...]:
@@ -395,21 +396,26 @@ class ProbeSession:
             time.sleep(_POLL_S)
 
     def _check_slots(self) -> list[Notice]:
-        wrong = []
-        for slot in self.tables.slots():
-            if slot.state not in (SlotState.TAKEN, SlotState.RESTORED):
-                continue
-            now = self._memory.word(slot.address)
-            # A lazy slot may have been bound since: then it holds the provider.
-            if now is not None and now not in (
-                slot.original,
-                self.tables.shared.real[slot.function],
-            ):
-                wrong.append(slot.address)
+        """Compare slots with what they held; whose library is just being loaded anew gets time."""
+        given_back = (SlotState.TAKEN, SlotState.RESTORED)
+        wrong = [slot for slot in self.tables.slots() if slot.state in given_back]
+        deadline = time.monotonic() + _SETTLING_S
+        while (wrong := [slot for slot in wrong if not self._is_restored(slot)]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(_POLL_S)
         if not wrong:
             return []
-        text = f"{len(wrong)} slots do not hold what they held before, the first at {wrong[0]:#x}"
+        text = (
+            f"{len(wrong)} slots do not hold what they held before,"
+            f" the first at {wrong[0].address:#x}"
+        )
         return [Notice("probe.slots-changed", text)]
+
+    def _is_restored(self, slot: Slot) -> bool:
+        now = self._memory.word(slot.address)
+        # A lazy slot may have been bound since: then it holds the provider.
+        return now is None or now in (slot.original, self.tables.shared.real[slot.function])
 
     def _check_code(self) -> list[Notice]:
         after = proof.code_sums(self._pid, self._memory, self._root)
