@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+# Until a command is ready to answer it, Ctrl-C just ends the program: as an exception in the middle
+# of an import it would print a traceback, or be swallowed by whatever it meets.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from cgoleak.cli.main import run_command_line
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CgoleakError, SymbolError
+from cgoleak.model.capture import Span
 from cgoleak.model.notice import Notice
 from cgoleak.symbols.resolver import seal
 from cgoleak.target import preflight
@@ -26,14 +27,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cgoleak.model.capture import Capture, Module
+    from cgoleak.model.capture import Capture, Cost, Module
     from cgoleak.model.report import Report
-    from cgoleak.probe.recorder import Counting
+    from cgoleak.probe.recorder import Counting, Recorded
     from cgoleak.probe.session import ProbeSession
     from cgoleak.probe.spawn import HeldProcess
     from cgoleak.symbols.elf import ObjectFile
 
-__all__ = ["Progress", "ProgressState", "RecordPlan", "RecordResult", "analyse", "attach", "run"]
+__all__ = [
+    "Progress",
+    "ProgressState",
+    "RecordPlan",
+    "RecordResult",
+    "analyse",
+    "attach",
+    "attach_within",
+    "run",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,38 @@ def attach(
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
             _record(session, sink, pid, plan, show, stop.is_set, started)
             return RecordResult(sink.capture(), None)
+
+
+def attach_within(
+    sink: CaptureWriter,
+    pid: int,
+    plan: RecordPlan,
+    *,
+    clock_ns: Callable[[], int],
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool],
+) -> tuple[Span, Cost]:
+    """Measure a process with hooks as a part of a watch; give when that was, and its cost.
+
+    ``clock_ns`` is the time in the capture's window. Snapshots, stacks and names go to ``sink``.
+
+    Raises:
+        TargetError, ProbeError, CaptureError: as for ``attach``.
+    """
+    from cgoleak.probe.injector import Injector  # noqa: PLC0415
+    from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
+
+    show = _Shown(progress, plan)
+    show.phase("preparing")
+    facts = preflight.require(pid)
+    with Injector() as injector, closing(ProbeSession(facts)) as session:
+        show.phase("attaching")
+        session.attach(injector)
+        since = clock_ns()
+        recorded = _measure(
+            session, sink, pid, plan, show, should_stop, time.time_ns(), origin_ns=since
+        )
+        return Span(since, since + int(recorded.window.seconds * 1e9)), recorded.cost
 
 
 def run(
@@ -218,6 +260,22 @@ def _record(
     should_stop: Callable[[], bool],
     started_unix_ns: int,
 ) -> None:
+    recorded = _measure(session, sink, pid, plan, show, should_stop, started_unix_ns)
+    sink.finish(recorded.window, recorded.cost)
+
+
+def _measure(
+    session: ProbeSession,
+    sink: CaptureWriter,
+    pid: int,
+    plan: RecordPlan,
+    show: _Shown,
+    should_stop: Callable[[], bool],
+    started_unix_ns: int,
+    *,
+    origin_ns: int = 0,
+) -> Recorded:
+    """Record, and put names to what was recorded."""
     from cgoleak.probe.recorder import record  # noqa: PLC0415
 
     recorded = record(
@@ -230,13 +288,14 @@ def _record(
         started_unix_ns=started_unix_ns,
         on_count=show.counting,
         on_detach=lambda: show.phase("detaching"),
+        origin_ns=origin_ns,
     )
     show.phase("reading symbols")
     notices = [*session.summary_notices(), *recorded.farewell.notices]
     notices += _seal(sink, session, pid)
     for notice in notices:
         sink.add_notice(notice)
-    sink.finish(recorded.window, recorded.cost)
+    return recorded
 
 
 def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "format_bytes",
     "format_bytes_change",
@@ -9,9 +11,14 @@ __all__ = [
     "format_percent",
     "format_rate",
     "format_seconds",
+    "parse_rate",
     "plural",
 ]
 
+_RATE = re.compile(
+    r"(?P<number>\d{1,12}(?:\.\d{1,9})?)\s*(?:(?P<size>[kKMGT])(?:iB|(?P<decimal>B))?|B)?"
+    r"(?:\s*/\s*(?P<time>s|sec|min|h))?"
+)
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MINUTE = 60
 _HOUR = 3600
@@ -42,6 +49,23 @@ def format_bytes_change(number: float) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """Give ``312 KiB/s``."""
     return f"{format_bytes(bytes_per_second)}/s"
+
+
+def parse_rate(text: str) -> float | None:
+    """Read ``200KiB/s``, ``1.5 MB/min`` or ``512`` into bytes per second; None if it is no rate.
+
+    ``K`` and ``KiB`` are 1,024 bytes, ``KB`` and ``kB`` 1,000; without a time it is per second.
+    """
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        return None
+    base = 1000 if match["decimal"] else 1024
+    power = " KMGT".index((match["size"] or " ").upper())
+    return (
+        float(match["number"])
+        * float(base**power)
+        / {"s": 1, "sec": 1, "min": _MINUTE, "h": _HOUR}[match["time"] or "s"]
+    )
 
 
 def format_seconds(seconds: float) -> str:

@@ -34,6 +34,8 @@ struct cg_resident *R;
 static int cg_command_in = -1; /* our end of the command pipe */
 static uint64_t cg_control_stack;
 static uint64_t cg_began_ms;
+static uint64_t cg_left_at; /* tables that a thread was still in when the last measurement ended */
+static uint64_t cg_left_size;
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
@@ -273,8 +275,12 @@ static __attribute__((noreturn)) void cg_leave_target(uint32_t reason)
     CG_STORE_RELEASE(&T.shared->detached, 1u);
     h->reason = reason;
     h->leftover = quiet ? 0 : 1;
-    if (quiet)
+    if (quiet) {
         cg_sys2(CG_NR_MUNMAP, h->shared, h->shared_size);
+    } else {
+        cg_left_at = h->shared;
+        cg_left_size = h->shared_size;
+    }
     cg_close(&h->shared_fd);
     cg_close(&h->command_fd);
     cg_close(&h->event_fd);
@@ -285,6 +291,19 @@ static __attribute__((noreturn)) void cg_leave_target(uint32_t reason)
     CG_STORE(&h->control_tid, 0);
     CG_STORE_RELEASE(&h->state, (uint32_t)CG_IDLE);
     cg_vanish(stack, CG_CONTROL_STACK);
+}
+
+/* Whether the driver still holds its lock on the tables. End of file on the command pipe says the same at once,
+ * unless a child that was forked while the pipe was being made keeps its other end open. */
+static int cg_controller_lives(void)
+{
+    struct {
+        int16_t type, whence;
+        int64_t start, length;
+        int32_t pid;
+    } lock = {CG_F_WRLCK, 0, 0, 1, 0};
+    long result = cg_sys3(CG_NR_FCNTL, cgoleak_header.shared_fd, CG_F_OFD_GETLK, &lock);
+    return cg_is_error(result) || lock.type != CG_F_UNLCK;
 }
 
 /* --- the control thread ---------------------------------------------------------------------- */
@@ -327,7 +346,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
     struct cg_header *h = &cgoleak_header;
     CG_STORE(&h->control_tid, (int32_t)cg_sys0(CG_NR_GETTID));
     CG_STORE_RELEASE(&h->state, (uint32_t)CG_RUNNING);
-    uint64_t unheard_since = cg_now_ms();
+    uint64_t unheard_since = cg_now_ms(), looked = unheard_since;
     for (;;) {
         struct {
             int32_t fd;
@@ -342,8 +361,14 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
             if (cg_now_ms() - unheard_since > 10000)
                 cg_leave_target(CG_REASON_CONTROLLER_GONE);
         }
-        if (ready <= 0)
+        if (ready <= 0) {
+            if (cg_now_ms() - looked > 1000) {
+                looked = cg_now_ms();
+                if (CG_LOAD(&h->command_fd) < 0 && !cg_controller_lives())
+                    cg_leave_target(CG_REASON_CONTROLLER_GONE);
+            }
             continue;
+        }
         char command = 0;
         long got = cg_sys3(CG_NR_READ, cg_command_in, &command, 1);
         if (got == -CG_EINTR || got == -CG_EAGAIN)
@@ -353,10 +378,9 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
         if (command == CG_CMD_DETACH)
             cg_leave_target(CG_REASON_ASKED);
         if (command == 'C') {
-            /* It has opened all three: our copies of its ends are closed. */
+            /* It has opened all three, and locked the tables: our copies of its ends are closed. */
             cg_close(&h->command_fd);
             cg_close(&h->event_fd);
-            cg_close(&h->shared_fd);
             __atomic_fetch_add(&T.shared->cmd_done, 1u, __ATOMIC_RELEASE);
             continue;
         }
@@ -483,6 +507,14 @@ static void cg_start(void)
         if (!__atomic_compare_exchange_n(&h->state, &failed, (uint32_t)CG_STARTING, 0, __ATOMIC_ACQ_REL,
                                          __ATOMIC_ACQUIRE))
             return; /* somebody else is measuring */
+    }
+    if (cg_left_at != 0) {
+        if (cg_somebody_inside()) {
+            cg_fail(1, -CG_EBUSY);
+            return;
+        }
+        cg_sys2(CG_NR_MUNMAP, cg_left_at, cg_left_size);
+        cg_left_at = 0;
     }
     h->rounds++;
     h->error = 0;

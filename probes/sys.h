@@ -20,6 +20,7 @@
 #define CG_NR_CLONE 56
 #define CG_NR_EXIT 60
 #define CG_NR_FTRUNCATE 77
+#define CG_NR_FCNTL 72
 #define CG_NR_GETTID 186
 #define CG_NR_CLOCK_GETTIME 228
 #define CG_NR_PPOLL 271
@@ -63,6 +64,7 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_NR_CLONE 220
 #define CG_NR_EXIT 93
 #define CG_NR_FTRUNCATE 46
+#define CG_NR_FCNTL 25
 #define CG_NR_GETTID 178
 #define CG_NR_CLOCK_GETTIME 113
 #define CG_NR_PPOLL 73
@@ -124,6 +126,10 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_MEMBARRIER_PRIVATE_EXPEDITED 8
 #define CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED 16
 #define CG_POLLIN 1
+#define CG_F_OFD_GETLK 36
+#define CG_F_WRLCK 1
+#define CG_F_UNLCK 2
+#define CG_EBUSY 16
 #define CG_EAGAIN 11
 #define CG_EINTR 4
 

@@ -579,7 +579,7 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
 
     /* The quick comparison takes the chain to end where it ended: at goexit, or at its cut. */
     if (memo != 0 && stack != 0 && !w.memo_full && !chain_lost && w.go_count <= CG_MEMO_FRAMES &&
-        !(w.truncated & CG_STACK_TRUNCATED)) {
+        !(is_go && w.truncated & CG_STACK_TRUNCATED)) {
         memo->stack = 0; /* a handler that interrupts us must not believe half of it */
         CG_COMPILER_BARRIER();
         memo->sp = sp;

@@ -98,7 +98,7 @@ _FRAME: Final = """CREATE TABLE frame (  -- the names of the addresses above
 ) WITHOUT ROWID"""
 
 _SNAPSHOT: Final = """CREATE TABLE snapshot (
-  id INTEGER PRIMARY KEY,         -- 1, 2, 3 in order of time
+  id INTEGER PRIMARY KEY,         -- in order of time; a long watch drops some
   at_ns INTEGER NOT NULL,         -- since attach, monotonic
   events INTEGER NOT NULL,        -- the probe, running totals since attach
   dropped_blocks INTEGER NOT NULL,
@@ -106,21 +106,52 @@ _SNAPSHOT: Final = """CREATE TABLE snapshot (
   unmatched_frees INTEGER NOT NULL,
   truncated_stacks INTEGER NOT NULL,
   table_bytes INTEGER NOT NULL,
-  rss INTEGER,                    -- the kernel, bytes; NULL from here to threads: not read
+  rss INTEGER,                    -- the kernel, bytes; NULL from here to huge_pages: not read
   anonymous INTEGER,
   file INTEGER,
   shmem INTEGER,
   swap INTEGER,
   threads INTEGER,
-  heap_in_use INTEGER,            -- Go's runtime, bytes; NULL from here on: not read
-  heap_free INTEGER,
+  lazy_free INTEGER,              -- given up with MADV_FREE, still in rss
+  huge_pages INTEGER,
+  heap_in_use INTEGER,            -- Go's runtime; NULL from here to forced_gc_cycles: not read
+  heap_free INTEGER,              -- resident, not handed back
   heap_released INTEGER,
   stacks_in_use INTEGER,
   metadata INTEGER,
   gc_cycles INTEGER,
   last_gc_unix_ns INTEGER,
-  gc_percent INTEGER,
-  memory_limit INTEGER
+  gc_percent INTEGER,             -- GOGC, -1: off
+  memory_limit INTEGER,           -- GOMEMLIMIT
+  heap_goal INTEGER,
+  last_heap_goal INTEGER,
+  heap_live INTEGER,
+  heap_marked INTEGER,
+  last_heap_in_use INTEGER,
+  mapped_ready INTEGER,
+  total_alloc INTEGER,
+  total_free INTEGER,
+  scavenge_goal INTEGER,          -- NULL: nothing is handed back at the moment
+  limit_goal INTEGER,             -- NULL: GOMEMLIMIT asks for nothing
+  work_bufs INTEGER,
+  stacks_sys INTEGER,
+  forced_gc_cycles INTEGER,
+  native_go_heap INTEGER,         -- where rss lies; these eight add up; NULL from here on: not read
+  native_go_metadata INTEGER,
+  native_heap INTEGER,            -- heaps of the C allocator
+  native_anonymous INTEGER,       -- mapped by malloc or by the program
+  native_stacks INTEGER,          -- of threads
+  native_files INTEGER,           -- code and data of programs and libraries
+  native_shared INTEGER,          -- other files, shared memory
+  native_own INTEGER,             -- cgoleak's
+  native_free INTEGER,            -- part of native_heap that malloc holds free; NULL: not known
+  native_free_complete INTEGER,   -- 0: there is more than that
+  native_cached INTEGER,          -- part of native_free in caches of threads
+  native_handed_out INTEGER,      -- what malloc counts as in use; NULL: not known
+  native_mapped_blocks INTEGER,   -- large blocks that malloc has mapped; NULL: not known
+  native_arenas INTEGER,
+  native_go_lazy_free INTEGER,
+  native_go_huge_pages INTEGER
 )"""
 
 _STACK_COUNT: Final = """CREATE TABLE stack_count (  -- totals since attach, only where they changed
@@ -137,6 +168,21 @@ _STACK_COUNT: Final = """CREATE TABLE stack_count (  -- totals since attach, onl
   old_blocks INTEGER,             -- outstanding ones that the previous snapshot had; NULL: unknown
   PRIMARY KEY (snapshot, stack)
 ) WITHOUT ROWID"""
+
+_PROCESS: Final = """CREATE TABLE process (  -- those that a watch has followed; else empty
+  id INTEGER PRIMARY KEY,         -- 1, 2, 3 in order of time
+  pid INTEGER NOT NULL,
+  start_ticks INTEGER NOT NULL,   -- since boot; with the pid, its identity
+  exe TEXT NOT NULL,
+  since_ns INTEGER NOT NULL,      -- its snapshots have at_ns from here to ended_ns
+  ended_ns INTEGER,               -- NULL: it had not ended, or the recorder was killed
+  reason TEXT                     -- why it ended
+)"""
+
+_HOOKED: Final = """CREATE TABLE hooked (  -- part of a watch, measured with hooks; one row at most
+  since_ns INTEGER NOT NULL,      -- stack_count has totals since then
+  until_ns INTEGER NOT NULL
+)"""
 
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
@@ -155,12 +201,14 @@ TABLES: Final[dict[str, str]] = {
     "frame": _FRAME,
     "snapshot": _SNAPSHOT,
     "stack_count": _STACK_COUNT,
+    "process": _PROCESS,
+    "hooked": _HOOKED,
     "notice": _NOTICE,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""
 
 SCHEMA: Final = ";\n\n".join(TABLES.values()) + ";\n"
 
-SNAPSHOT_COLUMNS: Final = 23
+SNAPSHOT_COLUMNS: Final = 54
 COUNT_COLUMNS: Final = 9
 """Columns of ``stack_count`` after ``snapshot`` and ``stack``."""

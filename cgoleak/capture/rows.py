@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn
 
 from cgoleak.capture.format import COUNT_COLUMNS, SNAPSHOT_COLUMNS
 from cgoleak.capture.history import CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
-from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
+from cgoleak.model.capture import (
+    Capture,
+    Cost,
+    Module,
+    RawStack,
+    Span,
+    Target,
+    WatchedProcess,
+    Window,
+)
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
-from cgoleak.model.snapshot import GoMemory, ProbeCounters, ProcessMemory, Snapshot
+from cgoleak.model.snapshot import (
+    GoMemory,
+    NativeMemory,
+    ProbeCounters,
+    ProcessMemory,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +39,8 @@ __all__ = ["Rows"]
 
 _PROCESS = 7
 """Where the kernel's numbers begin in a row of ``snapshot`` without its ``id``."""
-_GO = 13
+_GO = 15
+_NATIVE = 37
 
 
 class Rows:
@@ -50,6 +67,8 @@ class Rows:
             cost=cost,
             frames=self._frames(),
             notices=notices,
+            processes=self._processes(),
+            hooked=self._hooked(),
         )
 
     def _target(self) -> Target:
@@ -161,17 +180,54 @@ class Rows:
 
     def _snapshot(self, row: Sequence[object], number: int, history: History) -> Snapshot:
         at_ns = self._integer(row[0])
-        process = go = None
+        process = go = native = None
         if row[_PROCESS] is not None:
             process = ProcessMemory(*(self._count(value) for value in row[_PROCESS:_GO]))
         if row[_GO] is not None:
-            go = GoMemory(*(self._integer(value) for value in row[_GO:]))
+            go = self._go(row[_GO:_NATIVE])
+        if row[_NATIVE] is not None:
+            native = self._native(row[_NATIVE:])
         return Snapshot(
             at_ns=at_ns,
             stacks=CountsAt(history, number, at_ns),
             counters=ProbeCounters(*(self._count(value) for value in row[1:_PROCESS])),
             process=process,
             go=go,
+            native=native,
+        )
+
+    def _go(self, row: Sequence[object]) -> GoMemory:
+        scavenge, limit = row[17:19]
+        return replace(
+            GoMemory(*(self._integer(value) for value in row[:17])),
+            scavenge_goal=self._maybe_count(scavenge),
+            limit_goal=self._maybe_count(limit),
+            work_bufs=self._integer(row[19]),
+            stacks_sys=self._integer(row[20]),
+            forced_gc_cycles=self._integer(row[21]),
+        )
+
+    def _native(self, row: Sequence[object]) -> NativeMemory:
+        go_heap, go_metadata, heap, anonymous, stacks, files, shared, own = map(
+            self._count, row[:8]
+        )
+        return NativeMemory(
+            go_heap=go_heap,
+            go_metadata=go_metadata,
+            heap=heap,
+            anonymous=anonymous,
+            stacks=stacks,
+            files=files,
+            shared=shared,
+            own=own,
+            free=self._maybe_count(row[8]),
+            free_complete=bool(self._count(row[9])),
+            cached=self._count(row[10]),
+            handed_out=self._maybe_count(row[11]),
+            mapped_blocks=self._maybe_count(row[12]),
+            arenas=self._count(row[13]),
+            go_lazy_free=self._count(row[14]),
+            go_huge_pages=self._count(row[15]),
         )
 
     def _history(self) -> History:
@@ -203,6 +259,28 @@ class Rows:
             old_blocks=None if old_blocks is None else self._count(old_blocks),
         )
 
+    def _processes(self) -> tuple[WatchedProcess, ...]:
+        rows = self._db.execute(
+            "SELECT pid, start_ticks, exe, since_ns, ended_ns, reason FROM process ORDER BY id"
+        )
+        return tuple(
+            WatchedProcess(
+                pid=self._count(pid),
+                start_ticks=self._count(start_ticks),
+                exe=self._text(exe),
+                since_ns=self._integer(since),
+                ended_ns=None if ended is None else self._integer(ended),
+                reason=self._maybe_text(reason),
+            )
+            for pid, start_ticks, exe, since, ended, reason in rows
+        )
+
+    def _hooked(self) -> Span | None:
+        rows = self._db.execute("SELECT since_ns, until_ns FROM hooked").fetchmany(2)
+        if len(rows) > 1:
+            self._bad("it says twice when hooks were in")
+        return Span(*map(self._integer, rows[0])) if rows else None
+
     def _notices(self) -> tuple[Notice, ...]:
         return tuple(
             Notice(code=self._text(code), text=self._text(text), fix=self._maybe_text(fix))
@@ -221,6 +299,9 @@ class Rows:
         if number < 0:
             self._bad(f"a count is {number}")
         return number
+
+    def _maybe_count(self, value: object) -> int | None:
+        return None if value is None else self._count(value)
 
     def _number(self, value: object) -> float:
         if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,16 +26,27 @@ from cgoleak.capture.format import (
     COUNT_COLUMNS,
     INTEGER_MAX,
     SCHEMA_VERSION,
+    SNAPSHOT_COLUMNS,
     TABLES,
 )
 from cgoleak.capture.reader import read_connection
 from cgoleak.errors import CaptureError, OutputError
+from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
+    from cgoleak.model.capture import (
+        Capture,
+        Cost,
+        Module,
+        RawStack,
+        Span,
+        Target,
+        WatchedProcess,
+        Window,
+    )
     from cgoleak.model.frames import Frame
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
@@ -45,10 +57,15 @@ __all__ = ["CaptureWriter"]
 _ABOUT = "A measurement by cgoleak; render it with: cgoleak report FILE"
 _PATIENCE_S = 60.0
 """How long a commit waits for somebody who reads the file meanwhile."""
-_INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?" + ",?" * (SNAPSHOT_COLUMNS - 1) + ")"
 _INSERT_COUNT = "INSERT INTO stack_count VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _Row = tuple[int | None, ...]
 _GONE: _Row = (None,) * COUNT_COLUMNS
+_Names = tuple[str, ...]
+# The columns of ``snapshot`` are the fields of these values, in their order.
+_PROCESS_VALUES: _Names = tuple(field.name for field in fields(ProcessMemory))
+_GO_VALUES: _Names = tuple(field.name for field in fields(GoMemory))
+_NATIVE_VALUES: _Names = tuple(field.name for field in fields(NativeMemory))
 
 
 class CaptureWriter:
@@ -155,8 +172,11 @@ class CaptureWriter:
             )
             self._db.executemany("INSERT INTO stack_address VALUES (?,?,?)", rows)
 
-    def add_snapshot(self, snapshot: Snapshot) -> None:
-        """Store what changed since the previous snapshot and commit.
+    def add_snapshot(self, snapshot: Snapshot, *, commit: bool = True) -> int:
+        """Store what changed since the previous snapshot and commit; give its number.
+
+        Without ``commit`` it is stored with the next one that is: a watch of days need not wake the
+        disk each second.
 
         Raises:
             CaptureError: the disk refuses; the file holds all earlier snapshots.
@@ -169,7 +189,7 @@ class CaptureWriter:
             (number, stack, *row) for stack, row in now.items() if self._counts.get(stack) != row
         ]
         changed += [(number, stack, *_GONE) for stack in self._counts.keys() - now.keys()]
-        with self._writing(commit=True):
+        with self._writing(commit=commit):
             self._db.execute(
                 _INSERT_SNAPSHOT,
                 (number, *_snapshot_row(snapshot)),
@@ -177,6 +197,41 @@ class CaptureWriter:
             self._db.executemany(_INSERT_COUNT, changed)
         self._counts = now
         self._snapshots = number
+        return number
+
+    def drop_snapshots(self, numbers: Iterable[int]) -> None:
+        """Drop snapshots of a long watch; done with the next snapshot.
+
+        Those that say how stacks changed stay, since later ones build on them.
+        """
+        with self._writing():
+            self._db.executemany(
+                "DELETE FROM snapshot WHERE id = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM stack_count WHERE snapshot = ?1)",
+                [(number,) for number in numbers],
+            )
+
+    def put_process(self, number: int, process: WatchedProcess) -> None:
+        """Add a process that is watched, or say anew what is known of it; numbers are from 1."""
+        with self._writing(commit=True):
+            self._db.execute(
+                "INSERT OR REPLACE INTO process VALUES (?,?,?,?,?,?,?)",
+                (
+                    number,
+                    process.pid,
+                    process.start_ticks,
+                    _text(process.exe),
+                    process.since_ns,
+                    process.ended_ns,
+                    _text(process.reason),
+                ),
+            )
+
+    def put_hooked(self, span: Span) -> None:
+        """Say which part of a watch was measured with hooks."""
+        with self._writing(commit=True):
+            self._db.execute("DELETE FROM hooked")
+            self._db.execute("INSERT INTO hooked VALUES (?,?)", (span.since_ns, span.until_ns))
 
     def add_notice(self, notice: Notice) -> None:
         """Add a notice; stored with the next snapshot."""
@@ -321,7 +376,7 @@ def _address(address: int, what: str) -> int:
 
 
 def _integer(value: int) -> int:
-    return min(value, INTEGER_MAX)
+    return min(int(value), INTEGER_MAX)
 
 
 def _text(value: str | None) -> str | bytes | None:
@@ -360,31 +415,12 @@ def _snapshot_row(snapshot: Snapshot) -> _Row:
         counters.truncated_stacks,
         counters.table_bytes,
     )
-    row += (
-        (None,) * 6
-        if process is None
-        else (
-            process.rss,
-            process.anonymous,
-            process.file,
-            process.shmem,
-            process.swap,
-            process.threads,
-        )
-    )
-    row += (
-        (None,) * 9
-        if go is None
-        else (
-            go.heap_in_use,
-            go.heap_free,
-            go.heap_released,
-            go.stacks_in_use,
-            go.metadata,
-            go.gc_cycles,
-            go.last_gc_unix_ns,
-            go.gc_percent,
-            go.memory_limit,
-        )
-    )
+    row += _values(process, _PROCESS_VALUES)
+    row += _values(go, _GO_VALUES)
+    row += _values(snapshot.native, _NATIVE_VALUES)
     return tuple(None if value is None else _integer(value) for value in row)
+
+
+def _values(memory: ProcessMemory | GoMemory | NativeMemory | None, names: _Names) -> _Row:
+    """Give the values in the order of the columns; none of them if nothing was read."""
+    return tuple(None if memory is None else getattr(memory, name) for name in names)

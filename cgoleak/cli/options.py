@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cgoleak.render.base import RENDERERS
+from cgoleak.units import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ReportOptions", "format_option", "recording_options", "report_options", "seconds"]
+__all__ = [
+    "ReportOptions",
+    "format_option",
+    "rate",
+    "recording_options",
+    "report_options",
+    "seconds",
+    "some_seconds",
+]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -31,7 +40,15 @@ def seconds(value: str) -> float:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
-def _some_seconds(value: str) -> float:
+def rate(value: str) -> float:
+    """Read a rate such as ``200KiB/s`` into bytes per second."""
+    found = parse_rate(value)
+    if not found:
+        raise click.BadParameter(f"{value!r} is not a rate; write 200KiB/s or 10MiB/min")
+    return found
+
+
+def some_seconds(value: str) -> float:
     """Read a time that cannot be zero: below a tenth of a second snapshots would be all we do."""
     time = seconds(value)
     if time < 0.1:
@@ -109,7 +126,7 @@ def recording_options(command: _Command) -> _Command:
     decorators = (
         click.option(
             "--interval",
-            type=_some_seconds,
+            type=some_seconds,
             metavar="TIME",
             default=None,
             help="Time between two snapshots; chosen to suit the duration if not given.",

@@ -12,6 +12,7 @@ from cgoleak.capture.reader import open_capture
 from cgoleak.cli.options import ReportOptions, report_options
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.screen import deliver
+from cgoleak.cli.stopping import raise_on_interrupt
 
 __all__ = ["command"]
 
@@ -32,5 +33,6 @@ def command(capture: Path, **report: Any) -> int:
     """
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
+    raise_on_interrupt()
     deliver(pipeline.analyse(open_capture(capture), min_age_s=options.min_age), options, outputs)
     return 0

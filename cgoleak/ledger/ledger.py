@@ -12,10 +12,17 @@ from cgoleak.errors import DamagedCapture
 from cgoleak.ledger.series import NOTHING, Series, add_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cgoleak.model.ids import StackId
-    from cgoleak.model.snapshot import GoMemory, ProbeCounters, ProcessMemory, Snapshot, StackCounts
+    from cgoleak.model.snapshot import (
+        GoMemory,
+        NativeMemory,
+        ProbeCounters,
+        ProcessMemory,
+        Snapshot,
+        StackCounts,
+    )
 
 __all__ = ["Ledger"]
 
@@ -31,6 +38,7 @@ class Ledger:
         self._counters: list[ProbeCounters] = []
         self._process: list[ProcessMemory | None] = []
         self._go: list[GoMemory | None] = []
+        self._native: list[NativeMemory | None] = []
 
     def fold(self, snapshot: Snapshot) -> None:
         """Add the next snapshot; the order of its stacks does not matter.
@@ -50,6 +58,7 @@ class Ledger:
         self._counters.append(snapshot.counters)
         self._process.append(snapshot.process)
         self._go.append(snapshot.go)
+        self._native.append(snapshot.native)
         for stack, counts in snapshot.stacks.items():
             row = self._counts.setdefault(stack, [])
             first = self._first.setdefault(stack, place)
@@ -82,6 +91,11 @@ class Ledger:
         return tuple(self._go)
 
     @property
+    def native(self) -> tuple[NativeMemory | None, ...]:
+        """Where RSS lay at each snapshot, as far as it was looked at."""
+        return tuple(self._native)
+
+    @property
     def seconds(self) -> float:
         """From attach to the last snapshot."""
         return self._times[-1] / 1e9 if self._times else 0.0
@@ -96,6 +110,13 @@ class Ledger:
         """Give the newest counts of a stack; nothing, if it was never counted."""
         row = self._counts.get(stack)
         return row[-1] if row else NOTHING
+
+    def counts_at(self, place: int) -> Iterator[StackCounts]:
+        """Go through the stacks that were known at a snapshot, given by its place."""
+        for stack, row in self._counts.items():
+            since = place - self._first[stack]
+            if since >= 0:
+                yield row[min(since, len(row) - 1)]
 
     def series(self, stacks: Iterable[StackId]) -> Series:
         """Give the sum of some stacks over time; nothing was there at the attach."""

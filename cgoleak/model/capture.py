@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
 
-__all__ = ["Capture", "Cost", "Module", "RawStack", "Target", "Window"]
+__all__ = ["Capture", "Cost", "Module", "RawStack", "Span", "Target", "WatchedProcess", "Window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,44 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """One of the processes that a watch has followed; times are those of snapshots.
+
+    A snapshot belongs to the last process that was seen before it: nobody is watched between two.
+
+    Attributes:
+        start_ticks: start time in clock ticks since boot; with the pid, its identity.
+        exe: path of the executable in the process's own root.
+        since_ns: when it was first seen.
+        ended_ns: when it ended; None if it had not.
+        reason: why it ended, in words; None if it had not.
+    """
+
+    pid: int
+    start_ticks: int
+    exe: str
+    since_ns: int
+    ended_ns: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of the window, both ends included; times are those of snapshots."""
+
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """Everything that was measured.
 
     Attributes:
         frames: per address of ``stacks`` the frames there, innermost first (inlined ones before
             the function that holds them); empty mapping until symbols were sealed in.
+        processes: of a watch, the processes one after the other; otherwise empty: there is one.
+        hooked: of a watch, the part that was measured with hooks: stacks count from its start.
     """
 
     target: Target
@@ -99,3 +131,5 @@ class Capture:
     cost: Cost
     frames: Mapping[Address, tuple[Frame, ...]] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    processes: tuple[WatchedProcess, ...] = ()
+    hooked: Span | None = None

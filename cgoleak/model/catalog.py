@@ -135,6 +135,17 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
 
 NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
     {
+        "allocator.partial": Entry(
+            label="allocator.partial",
+            meaning="The C allocator holds so many free chunks that not all of them were looked "
+            "at: its slack is at least what is shown, and native memory from before the attach "
+            "at most.",
+        ),
+        "allocator.unknown": Entry(
+            label="allocator.unknown",
+            meaning="What the C allocator holds free could not be read; the balance sheet shows "
+            "its memory as one line with other native memory. Only glibc's malloc is read.",
+        ),
         "capture.unfinished": Entry(
             label="capture.unfinished",
             meaning="The recorder was killed before it could close the capture; what it had "
@@ -159,6 +170,26 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="The Go part of stacks could not be followed; sites show their C part only.",
             action="Use a newer cgoleak, or report it with the Go version and how the program "
             "was linked.",
+        ),
+        "memory.huge-pages": Entry(
+            label="memory.huge-pages",
+            meaning="The kernel put huge pages where Go had handed single pages back, so that they "
+            "are resident again.",
+            decided="Go's arenas hold more resident memory than Go has in use and free, and huge "
+            "pages.",
+            action="Set /sys/kernel/mm/transparent_hugepage/enabled to madvise, or lower "
+            "khugepaged/max_ptes_none.",
+        ),
+        "memory.lazily-freed": Entry(
+            label="memory.lazily-freed",
+            meaning="Part of RSS was given up with MADV_FREE; the kernel takes it only when it runs "
+            "short of memory, so that RSS looks higher than it needs to be.",
+            action="With Go: GODEBUG=madvdontneed=1, which is the default since Go 1.16.",
+        ),
+        "memory.swapped": Entry(
+            label="memory.swapped",
+            meaning="Part of the process is in swap space and not in RSS.",
+            action="Look at RSS and swap together.",
         ),
         "probe.code-changed": Entry(
             label="probe.code-changed",
@@ -241,6 +272,29 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="A file has no debug information: its C functions have names but no lines.",
             action="Install the library's debug package, or build with -g and without -s -w.",
         ),
+        "watch.ended": Entry(
+            label="watch.ended",
+            meaning="The process that was watched has ended, and no successor was seen.",
+            action="Watch by program, so that it is found whenever it is started: "
+            "cgoleak watch --exe PATH",
+        ),
+        "watch.not-attached": Entry(
+            label="watch.not-attached",
+            meaning="Native memory grew by the rate that was given, but the process could not be "
+            "measured with hooks; the notice says why. Watching went on.",
+            action="See what stands in the way: cgoleak doctor PID",
+        ),
+        "watch.restart-loop": Entry(
+            label="watch.restart-loop",
+            meaning="The process was restarted so often that watching it further tells nothing.",
+            action="Find out why it ends: the report lists the reasons.",
+        ),
+        "watch.totals-only": Entry(
+            label="watch.totals-only",
+            meaning="The kernel refuses to let this user read the memory of the process; only its "
+            "totals are seen, neither Go's numbers nor the balance sheet.",
+            action="Run cgoleak as root, or as the user of the process: cgoleak doctor PID",
+        ),
         "verdict.thin-evidence": Entry(
             label="verdict.thin-evidence",
             meaning="There is not enough evidence to name a cause; the notice says what is "
@@ -267,6 +321,29 @@ TERMS: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="Memory that is free to its allocator but still resident: the Go scavenger "
             "hands it back by and by, malloc often not at all. It is not a leak, since the next "
             "allocations use it.",
+        ),
+        "scavenger": Entry(
+            label="scavenger",
+            meaning="The part of Go's runtime that hands free heap memory back to the kernel. It "
+            "works in the background with 1 % of a CPU, and leaves a tenth of the heap as a "
+            "buffer. Since Go 1.21 densely used memory waits for one more garbage collection; an "
+            "idle process has one every two minutes.",
+            action="To have RSS fall at once, once: debug.FreeOSMemory(). To bound it: GOMEMLIMIT.",
+        ),
+        "arena": Entry(
+            label="arena",
+            meaning="A large piece of address space that an allocator hands out in parts. Go's "
+            "heap has arenas of 64 MiB, of which only used pages are resident. glibc's malloc "
+            "has up to eight per CPU, one for each thread that allocates at the same time; what "
+            "is freed in one stays there for its threads.",
+            action="Where glibc's arenas hold too much: MALLOC_ARENA_MAX=2.",
+        ),
+        "freeosmemory": Entry(
+            label="debug.FreeOSMemory()",
+            meaning="A call of Go's runtime/debug: it collects garbage and hands all free heap "
+            "memory back to the kernel at once, the buffer too. It tells retention from a native "
+            "leak: what RSS loses was held by Go, what stays was not.",
+            action="Good for a test; as a habit it costs CPU time, since the memory comes back.",
         ),
         "outstanding": Entry(
             label="outstanding",

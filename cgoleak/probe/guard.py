@@ -30,6 +30,7 @@ __all__ = ["Place", "SafePlaces", "stop_at_safe_place"]
 _PATIENCE_S: Final = 5.0
 _STOP_S: Final = 0.25
 _STACK_BYTES: Final = 32768
+_PAGE: Final = 4096
 _HEAP_MAX: Final = 64 << 20
 """Size and alignment of a glibc arena's heap (malloc/arena.c HEAP_MAX_SIZE)."""
 _ARENA_BYTES: Final = 4096
@@ -109,14 +110,14 @@ def stop_at_safe_place(pid: int, places: SafePlaces, root: Path = PROC) -> int:
     with Memory(pid, root) as memory:
         while time.monotonic() < deadline:
             attempts += 1
-            os.kill(pid, signal.SIGSTOP)
+            _signal(pid, signal.SIGSTOP)
             safe = False
             try:
                 place = _stopped_place(pid, root)
                 safe = place is not None and places.is_safe(place, _stack(memory, place))
             finally:
                 if not safe:
-                    os.kill(pid, signal.SIGCONT)
+                    _signal(pid, signal.SIGCONT)
             if safe:
                 return attempts
             time.sleep(random.uniform(0.0005, 0.004))  # noqa: S311  (not in step with the target)
@@ -125,6 +126,13 @@ def stop_at_safe_place(pid: int, places: SafePlaces, root: Path = PROC) -> int:
         cause=f"its main thread was inside libc or the allocator in {attempts} of {attempts} looks",
         fix="try again, or when the process is less busy; cgoleak watch needs no entry",
     )
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        raise NoSuchProcess(f"pid {pid} has ended") from None
 
 
 def _stopped_place(pid: int, root: Path) -> Place | None:
@@ -149,12 +157,20 @@ def _stopped_place(pid: int, root: Path) -> Place | None:
 
 
 def _stack(memory: Memory, place: Place) -> bytes | None:
-    """Return the stack above the stack pointer, as much as is mapped of 32 KiB."""
-    size = _STACK_BYTES
-    while size >= 4096:
-        raw = memory.read(place.sp, size)
-        if raw is not None:
-            return raw
-        size //= 2
-    rest = 4096 - place.sp % 4096
-    return memory.read(place.sp, rest - rest % 8)
+    """Return the stack above the stack pointer, as much as is mapped of 32 KiB.
+
+    A handler's return address stands at the far end of its stack, which may be the last page that
+    is mapped: so every page counts.
+    """
+    start = place.sp & -8
+    raw = memory.read(start, _STACK_BYTES)
+    if raw is not None:
+        return raw
+    pages = []
+    for page in range(start & -_PAGE, start + _STACK_BYTES, _PAGE):
+        at = max(page, start)
+        got = memory.read(at, page + _PAGE - at)
+        if got is None:
+            break
+        pages.append(got)
+    return b"".join(pages) or None

@@ -14,6 +14,7 @@ from cgoleak import errors
 from cgoleak.errors import AttachFailed, CgoleakError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from cgoleak.probe.orders import Order
@@ -22,21 +23,25 @@ __all__ = ["Injector"]
 
 _READY_S: Final = 20.0
 _INJECT_S: Final = 30.0
+_COMMAND: Final = (sys.executable, "-m", "cgoleak.probe.inject")
+_RESULT: Final = ("pause_seconds", "attempts", "unloaded")
+_FIX: Final = "check that this works: python -c 'import frida'"
 
 
 class Injector:
     """A child process that waits for one order; leaving the context without one sends it away."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         """Start it; loading Frida takes it a quarter of a second, while we prepare."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cgoleak.probe.inject"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Out of reach of Ctrl-C and of whoever kills our process group.
             start_new_session=True,
         )
+        self._pid = 0
 
     @property
     def pid(self) -> int:
@@ -52,36 +57,50 @@ class Injector:
             TargetBusy, NoSuchProcess, NotPermitted: as the injector says.
             AttachFailed: Frida could not do it.
         """
-        self._answer(_READY_S)
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-        self._process.stdin.flush()
-        result = self._answer(_INJECT_S)
-        if "error" in result:
-            raise _error(order.pid, result)
-        return result
+        self._pid = order.pid
+        self._answer(_READY_S, ("ready",))
+        self._tell(json.dumps(asdict(order)).encode())
+        return self._answer(_INJECT_S, ("injected",) if order.held else _RESULT)
 
     def release(self) -> dict[str, Any]:
-        """Let a held process go."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        return self._answer(_INJECT_S)
+        """Let a held process go.
 
-    def _answer(self, timeout: float) -> dict[str, Any]:
+        Raises:
+            AttachFailed: the injector failed at that; the process may stand still.
+        """
+        self._tell(b"")
+        return self._answer(_INJECT_S, _RESULT)
+
+    def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except OSError as exc:
+            raise _silent("it ended") from exc
+
+    def _answer(self, timeout: float, keys: Iterable[str]) -> dict[str, Any]:
+        """Read a line that says an error or these things."""
         pipe = self._process.stdout
         assert pipe is not None
         ready, _, _ = select.select([pipe], [], [], timeout)
         line = pipe.readline() if ready else b""
         if not line:
-            raise AttachFailed(
-                "the injector gave no answer",
-                cause="it ended" if ready else f"nothing came in {timeout:.0f} s",
-                fix="check that this works: python -c 'import frida'",
-            )
-        found = json.loads(line)
-        assert isinstance(found, dict)
-        return found
+            raise _silent("it ended" if ready else f"nothing came in {timeout:.0f} s")
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict):
+            if "error" in found:
+                raise _error(self._pid, found)
+            if found.keys() >= set(keys):
+                return found
+        raise AttachFailed(
+            "the injector gave an answer that cannot be understood",
+            cause=f"it said {line[:80]!r}",
+            fix=_FIX,
+        )
 
     def close(self) -> None:
         """Close its input and wait for its end; an order under way is finished first."""
@@ -107,9 +126,15 @@ class Injector:
         self.close()
 
 
+def _silent(cause: str) -> AttachFailed:
+    return AttachFailed("the injector gave no answer", cause=cause, fix=_FIX)
+
+
 def _error(pid: int, result: dict[str, Any]) -> CgoleakError:
-    found = getattr(errors, str(result["error"]), AttachFailed)
-    kind = found if issubclass(found, CgoleakError) else AttachFailed
+    found = getattr(errors, str(result["error"]), None)
+    kind: type[CgoleakError] = AttachFailed
+    if isinstance(found, type) and issubclass(found, CgoleakError):
+        kind = found
     return kind(
         result.get("what") or f"cannot bring the probe into pid {pid}",
         cause=result.get("cause"),

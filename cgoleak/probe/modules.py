@@ -128,7 +128,8 @@ def find_modules(
             continue
         bias = _bias(group, obj)
         if bias is not None:
-            modules.append(LoadedModule(group[0].path, bias, group, obj))
+            regions = _image(group, obj, bias)
+            modules.append(LoadedModule(group[0].path, bias, regions, obj))
     return tuple(modules), tuple(notices)
 
 
@@ -156,8 +157,11 @@ def _groups(regions: Iterable[Region]) -> Iterator[tuple[Region, ...]]:
         if not region.is_file or region.path.startswith("/memfd:cgoleak-"):
             continue  # not the probe itself
         runs = found.setdefault((region.device, region.inode), [])
-        # Offset 0 begins a new copy, unless it lies right behind: a tiny file's second segment.
-        if not runs or (region.offset == 0 and region.start != runs[-1][-1].end):
+        # Offset 0 begins a new copy, unless it lies right behind another offset 0: a tiny file's
+        # second segment. (The loader puts one copy right below another: dlmopen.)
+        if not runs or (
+            region.offset == 0 and (region.start != runs[-1][-1].end or runs[-1][-1].offset)
+        ):
             runs.append([])
         runs[-1].append(region)
     for runs in found.values():
@@ -174,3 +178,11 @@ def _bias(group: tuple[Region, ...], obj: ObjectFile) -> int | None:
             if first <= region.offset < segment.offset + segment.filesz:
                 return region.start - (region.offset - first) - (segment.vaddr & -_PAGE)
     return None
+
+
+def _image(group: tuple[Region, ...], obj: ObjectFile, bias: int) -> tuple[Region, ...]:
+    """Leave out what is elsewhere: the program may map a piece of the file to read it."""
+    loads = [s for s in obj.segments if s.type == "PT_LOAD"]
+    low = min((s.vaddr & -_PAGE) + bias for s in loads)
+    high = max(s.vaddr + s.memsz + bias for s in loads)
+    return tuple(r for r in group if low <= r.start < high)

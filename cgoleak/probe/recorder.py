@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.capture import Cost, Window
-from cgoleak.model.snapshot import ProcessMemory, Snapshot
-from cgoleak.target import procfs
+from cgoleak.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,17 +65,25 @@ def record(
     started_unix_ns: int,
     on_count: Callable[[Counting], None],
     on_detach: Callable[[], None],
+    origin_ns: int = 0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Recorded:
-    """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach."""
-    recorder = _Recorder(session, sink, pid, on_count)
+    """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach.
+
+    ``origin_ns`` is when this begins in a window that began before; snapshots are given its times.
+    ``clock`` gives seconds since whenever.
+    """
+    recorder = _Recorder(session, sink, pid, on_count, origin_ns, clock)
     try:
         ended = recorder.measure(seconds, interval_s, should_stop)
     finally:
-        on_detach()
-        over_ns = recorder.elapsed_ns
-        farewell = session.detach()
+        try:
+            on_detach()
+        finally:  # a display that fails keeps no hook in
+            over_ns = recorder.elapsed_ns
+            farewell = session.detach()
     # The hooks are out: these numbers are final.
-    recorder.snapshot(over_ns)
+    recorder.snapshot(over_ns, thorough=True)
     window = Window(started_unix_ns, over_ns / 1e9, "exact", ended)
     cost = Cost(session.pause_seconds, recorder.table_bytes)
     return Recorded(window, cost, farewell)
@@ -89,12 +96,16 @@ class _Recorder:
         sink: CaptureWriter,
         pid: int,
         on_count: Callable[[Counting], None],
+        origin_ns: int,
+        clock: Callable[[], float],
     ) -> None:
         self._session = session
         self._sink = sink
         self._pid = pid
         self._on_count = on_count
-        self._began = time.monotonic()
+        self._origin_ns = origin_ns
+        self._clock = clock
+        self._began = clock()
         self._modules = 0
         self._counted_at = -1.0
         self._library_until = 0.0
@@ -103,7 +114,7 @@ class _Recorder:
 
     @property
     def elapsed(self) -> float:
-        return time.monotonic() - self._began
+        return self._clock() - self._began
 
     @property
     def elapsed_ns(self) -> int:
@@ -113,7 +124,7 @@ class _Recorder:
         self, seconds: float | None, interval_s: float | None, should_stop: Callable[[], bool]
     ) -> str:
         """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
-        self.snapshot(0)
+        self.snapshot(0, thorough=True)
         due = _due(seconds, interval_s)
         next_at = next(due)
         while not should_stop():
@@ -157,7 +168,7 @@ class _Recorder:
         events, outstanding_bytes, outstanding_blocks = self._session.tables.totals()
         self._on_count(Counting(self.elapsed, events, outstanding_bytes, outstanding_blocks))
 
-    def snapshot(self, at_ns: int) -> None:
+    def snapshot(self, at_ns: int, *, thorough: bool = False) -> None:
         tables = self._session.tables
         for module in self._session.modules[self._modules :]:
             self._sink.add_module(module.described)
@@ -168,22 +179,17 @@ class _Recorder:
             self._sink.add_stack(stack)
         counters = tables.counters(counts)
         self.table_bytes = max(self.table_bytes, counters.table_bytes)
+        seen = self._session.observe(thorough=thorough)
         self._sink.add_snapshot(
             Snapshot(
-                at_ns=at_ns,
+                at_ns=self._origin_ns + at_ns,
                 stacks=counts,
                 counters=counters,
-                process=_process_memory(self._pid),
-                go=self._session.go_memory(),
+                process=seen.process,
+                go=seen.go,
+                native=seen.native,
             )
         )
-
-
-def _process_memory(pid: int) -> ProcessMemory | None:
-    try:
-        return procfs.process_memory(pid)
-    except CgoleakError:
-        return None
 
 
 def _due(seconds: float | None, interval_s: float | None) -> Iterator[float]:

@@ -18,7 +18,6 @@ from cgoleak.errors import (
     TargetExited,
 )
 from cgoleak.model.notice import Notice
-from cgoleak.model.snapshot import GoMemory
 from cgoleak.probe import proof
 from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.go import wire_go
@@ -31,6 +30,7 @@ from cgoleak.probe.survey import mapped_modules, survey_target
 from cgoleak.probe.tables import Tables
 from cgoleak.probe.wire import SlotState, State
 from cgoleak.target import procfs
+from cgoleak.target.observer import MemoryObserver
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from cgoleak.probe.injector import Injector
     from cgoleak.probe.wire import Header, Slot
+    from cgoleak.target.observer import Observation
     from cgoleak.target.preflight import TargetFacts
 
 __all__ = ["Farewell", "ProbeSession"]
@@ -90,6 +91,7 @@ class ProbeSession:
         self._start = self._idle_start()
         regions = procfs.maps(self._pid, root)
         self._survey = survey_target(facts, regions, self._memory, root)
+        self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=self._survey.heap)
         self._known_modules = {_identity(m) for m in self._survey.modules}
         self._unsettled_since: dict[tuple[str, int, int], float] = {}
         self._foreign = set(self._survey.slots.foreign)
@@ -183,6 +185,7 @@ class ProbeSession:
         try:
             fd = os.open(directory / str(header.shared_fd), os.O_RDWR | os.O_CLOEXEC)
             self._tables = Tables(fd, self._artifact)
+            self._tables.lock()
             self._command_fd = os.open(
                 directory / str(header.command_fd), os.O_WRONLY | os.O_CLOEXEC
             )
@@ -243,12 +246,9 @@ class ProbeSession:
             return TargetExited(f"pid {self._pid} ended while it was being measured")
         return ProbeError(what, fix=f"see: cgoleak doctor {self._pid}")
 
-    def go_memory(self) -> GoMemory | None:
-        """Read the Go runtime's own numbers; None where they cannot be had."""
-        if self._survey.heap is None:
-            return None
-        found = self._survey.heap.memory()
-        return found if isinstance(found, GoMemory) else None
+    def observe(self, *, thorough: bool = False) -> Observation:
+        """Look at the process's memory from outside; parts that cannot be had are None."""
+        return self._observer.observe(thorough=thorough)
 
     def is_alive(self) -> bool:
         """True while the target runs, and is still the program that we entered."""
@@ -384,6 +384,7 @@ class ProbeSession:
             )
             return Farewell(taken, clean=False, seconds=seconds, notices=tuple(notices))
         self._wait_until_idle(deadline)
+        notices += self._check_leftover()
         notices += self._check_slots()
         notices += self._check_code()
         return Farewell(taken, clean=not notices, seconds=seconds, notices=tuple(notices))
@@ -394,6 +395,13 @@ class ProbeSession:
             if header is None or header.state == State.IDLE:
                 return
             time.sleep(_POLL_S)
+
+    def _check_leftover(self) -> list[Notice]:
+        header = self._resident.header(self._memory) if self._resident else None
+        if header is None or not header.leftover:
+            return []
+        text = "a thread was still in a hook: the tables stay in the target until the next attach"
+        return [Notice("probe.tables-left", text)]
 
     def _check_slots(self) -> list[Notice]:
         """Compare slots with what they held; whose library is just being loaded anew gets time."""
@@ -426,7 +434,7 @@ class ProbeSession:
 
     def summary_notices(self) -> list[Notice]:
         """Give what the user should know of the measurement, once, at its end."""
-        found = list(self.notices)
+        found = [*self.notices, *self._observer.notices]
         if self._foreign:
             some = ", ".join(sorted(self._foreign)[:5])
             found.append(
@@ -458,6 +466,7 @@ class ProbeSession:
         if self._tables is not None:
             self._tables.close()
             self._tables = None
+        self._observer.close()
         self._memory.close()
 
 

@@ -53,6 +53,7 @@ _SLOT_TYPES: Final = {
 }
 _LAZY_TYPES: Final = {EM_X86_64: 7, EM_AARCH64: 1026}
 _WRITE: Final = 2
+_ET_EXEC: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,13 @@ def survey(
     addresses: slots that hold one are taken already.
     """
     modules = tuple(modules)
-    defined = _definitions(tuple(definers) if definers is not None else modules)
+    definers = tuple(definers) if definers is not None else modules
+    defined = _definitions(definers)
     candidates = [
         candidate
         for module in modules
         if not module.is_loader
-        for candidate in _candidates(module, memory)
+        for candidate in _candidates(module, memory, defined)
         if candidate.original not in ours
     ]
     providers = _providers(candidates, defined, known or {})
@@ -117,12 +119,15 @@ def survey(
         if slot.original == providers.get(slot.function) or slot.lazy:
             if slot.function in providers:
                 slots.append(slot)
-        elif slot.original:  # an unresolved weak reference holds 0: nobody calls it
+        elif slot.original and not _leads_to_a_slot(slot, defined, definers):
+            # (An unresolved weak reference holds 0: nobody calls it.)
             foreign.append(f"{slot.module}:{slot.function.name.lower()}")
     return SlotSurvey(tuple(slots), providers, tuple(foreign))
 
 
-def _candidates(module: LoadedModule, memory: Memory) -> Iterator[FoundSlot]:
+def _candidates(
+    module: LoadedModule, memory: Memory, defined: Mapping[Function, tuple[int, ...]]
+) -> Iterator[FoundSlot]:
     """Yield every slot of one module that bears one of the names, with what it holds now."""
     types = _SLOT_TYPES.get(module.obj.machine, frozenset())
     lazy_type = _LAZY_TYPES.get(module.obj.machine)
@@ -130,6 +135,7 @@ def _candidates(module: LoadedModule, memory: Memory) -> Iterator[FoundSlot]:
         if relocation.type not in types or relocation.addend:
             continue
         address = relocation.offset_vaddr + module.bias
+        function = FUNCTION_NAMES[relocation.symbol_name]
         value = memory.word(address)
         prot = _protection(module, address)
         if value is None or prot is None or address % 8:
@@ -137,12 +143,30 @@ def _candidates(module: LoadedModule, memory: Memory) -> Iterator[FoundSlot]:
         yield FoundSlot(
             address=address,
             original=value,
-            function=FUNCTION_NAMES[relocation.symbol_name],
+            function=function,
             prot=prot,
             module=module.name,
-            # Not bound yet: it leads to the module's own PLT, and on to the binder.
-            lazy=relocation.type == lazy_type and module.is_code(value),
+            # Not bound yet: it leads to the module's own PLT, and on to the binder. A module that
+            # brings its own allocator may be bound to that (RTLD_DEEPBIND).
+            lazy=relocation.type == lazy_type
+            and module.is_code(value)
+            and value not in defined.get(function, ()),
         )
+
+
+def _leads_to_a_slot(
+    slot: FoundSlot,
+    defined: Mapping[Function, tuple[int, ...]],
+    modules: Iterable[LoadedModule],
+) -> bool:
+    """Tell whether a slot holds the executable's PLT entry.
+
+    In a program at fixed addresses that entry may be the function's address for everybody (x86-64
+    psABI, "Function Addresses"); calls go on through the executable's own slot, and are seen there.
+    """
+    if slot.original in defined.get(slot.function, ()):
+        return False
+    return any(m.obj.type == _ET_EXEC and m.is_code(slot.original) for m in modules)
 
 
 def _providers(

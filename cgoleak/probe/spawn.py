@@ -85,7 +85,7 @@ class HeldProcess:
         if trap.steps_over:
             self._set_pc(entry)
         self._ptrace(_DETACH, 0, signal.SIGSTOP)
-        os.waitpid(self.pid, os.WUNTRACED)
+        self._wait_for_stop(name, os.WUNTRACED)
 
     def _entry(self, name: str) -> int:
         with open(f"/proc/{self.pid}/auxv", "rb") as file:  # noqa: PTH123
@@ -95,8 +95,8 @@ class HeldProcess:
                 return int(value)
         raise AttachFailed(f"cannot hold {name}", cause="its entry point is not known")
 
-    def _wait_for_stop(self, name: str) -> int:
-        _, status = os.waitpid(self.pid, 0)
+    def _wait_for_stop(self, name: str, options: int = 0) -> int:
+        _, status = os.waitpid(self.pid, options)
         if os.WIFSTOPPED(status):
             return os.WSTOPSIG(status)
         self._status = status
@@ -144,7 +144,8 @@ class HeldProcess:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                return None
+                # Somebody else has taken it (or SIGCHLD is ignored): it has ended, we know not how.
+                pid, status = self.pid, 0
             if not pid:
                 return None
             self._status = status
@@ -156,7 +157,10 @@ class HeldProcess:
         if self._status is not None:
             return True
         flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        return os.waitid(os.P_PID, self.pid, flags) is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, flags) is not None
+        except ChildProcessError:
+            return True
 
     def wait(self, give_up: Callable[[], bool]) -> int | None:
         """Wait for its end and return its exit status; None if it was given up."""

@@ -31,7 +31,7 @@ __all__ = ["TargetSurvey", "mapped_modules", "survey_target"]
 
 _MACHINES: Final = {"x86_64": AMD64, "aarch64": ARM64}
 _ALLOCATORS: Final = (Function.MALLOC, Function.FREE)
-# Go installs a restorer of its own with every handler (runtime/os_linux.go setsig).
+# Without cgo, Go installs a restorer of its own with every handler (runtime/os_linux.go setsig).
 _RESTORERS: Final = ("runtime.sigreturn__sigaction", "runtime.sigreturn")
 
 
@@ -98,16 +98,18 @@ def survey_target(
         for start, _ in (table.entries(name) if table else ())
     )
     providers = [m for m in modules if _provides(m, slots)]
+    risky = tuple(span for m in providers for span in _risky_code(m, go))
+    vdso = tuple((r.start, r.end) for r in regions if r.path == "[vdso]")
     return TargetSurvey(
         modules=modules,
         slots=slots,
         go=go,
         heap=heap,
-        risky=tuple(span for m in providers for span in _risky_code(m, go)),
+        risky=risky,
         risky_data=tuple(
             (r.start, r.end + _BSS) for m in providers for r in m.regions if "w" in r.perms
         ),
-        handler_returns=restorers,
+        handler_returns=(*restorers, *_sigreturns(risky + vdso, memory)),
         main_stack_top=max((r.end for r in regions if r.path == "[stack]"), default=0),
         notices=tuple(notices),
     )
@@ -193,3 +195,27 @@ def _risky_code(module: LoadedModule, go: GoProbeParameters | None) -> Iterable[
             yield go.text.end, region.end
         else:
             yield region.start, region.end
+
+
+_SIGRETURN: Final = (
+    b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05",  # x86-64: mov $15,%rax; syscall
+    b"\x68\x11\x80\xd2\x01\x00\x00\xd4",  # aarch64: mov x8,#139; svc #0
+)
+"""glibc's and musl's ``__restore_rt``, aarch64's ``__kernel_rt_sigreturn``.
+
+A program with cgo installs its handlers by libc's ``sigaction``, Go's among them
+(runtime/cgo/gcc_sigaction.c drops SA_RESTORER); no symbol leads there.
+"""
+_CHUNK: Final = 1 << 20
+
+
+def _sigreturns(code: Iterable[tuple[int, int]], memory: Memory) -> Iterable[int]:
+    """Yield where handlers return to, in the C library or the kernel's page of code."""
+    for start, end in code:
+        for at in range(start, end, _CHUNK):
+            raw = memory.read(at, min(_CHUNK + len(_SIGRETURN[0]) - 1, end - at)) or b""
+            for pattern in _SIGRETURN:
+                found = raw.find(pattern)
+                while found >= 0:
+                    yield at + found
+                    found = raw.find(pattern, found + 1)

@@ -5,22 +5,27 @@ The memory belongs to both sides, and stays readable after the target has died.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import mmap
 import os
 import struct
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.capture.format import ADDRESS_LIMIT
 from cgoleak.errors import ProtocolMismatch
 from cgoleak.model.capture import RawStack
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.snapshot import ProbeCounters, StackCounts
 from cgoleak.probe.wire import (
+    LEVEL0_BITS,
     MAGIC,
     MAX_FRAMES,
     MAX_MODULES,
     MAX_SLOTS,
     MAX_STACKS,
+    REGIONS,
     SHARDS,
     STACK_GAP,
     STACK_TRUNCATED,
@@ -45,6 +50,9 @@ __all__ = ["Tables"]
 
 _ROW: Final = struct.Struct("<8Q")
 _AGES: Final = struct.Struct("<4Q")
+_F_OFD_SETLK: Final = 37
+_BLOCK_BYTES: Final = 16
+_REGION_BYTES: Final = 32
 
 
 class Tables:
@@ -58,26 +66,34 @@ class Tables:
         """
         self._fd = fd
         self._library = artifact.library
-        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
-        self.shared = Shared.from_buffer(self._map)
-        if self.shared.magic != MAGIC or self.shared.version != VERSION:
-            found = self.shared.version
-            self.close()
+        wrong = _why_unusable(fd)
+        if wrong is not None:
+            os.close(fd)
             raise ProtocolMismatch(
                 "the probe in the target is of another version",
-                cause=f"wire layout {found}, {VERSION} here",
+                cause=wrong,
                 fix="restart the target, or use the cgoleak that attached before",
             )
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self.shared = Shared.from_buffer(self._map)
         self._base = ctypes.addressof(self.shared)
         self._stacks_read = 0
         self._tick_before = 0
         self._rows: dict[int, int] = {}
 
+    def lock(self) -> None:
+        """Hold a lock for as long as we live: the probe looks at it, and leaves when it is gone."""
+        # struct flock of 64-bit Linux: type, whence, start, length, pid.
+        whole = struct.pack("<hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+        fcntl.fcntl(self._fd, _F_OFD_SETLK, whole)
+
     def close(self) -> None:
         """Unmap; the tables die when the target has unmapped them too."""
         if self._fd >= 0:
             del self.shared
-            self._map.close()
+            # An error on its way up may hold a frame that looks at it: it is unmapped with that.
+            with contextlib.suppress(BufferError):
+                self._map.close()
             os.close(self._fd)
             self._fd = -1
 
@@ -105,7 +121,7 @@ class Tables:
         for slot in slots:
             index = self._rows.get(slot.address, count)
             if index == MAX_SLOTS:
-                break
+                continue
             self._rows[slot.address] = index
             row = self._slot(index)
             row.address = slot.address
@@ -145,15 +161,25 @@ class Tables:
             if not row.ready:  # being written this moment: next time
                 count = index
                 break
-            words = min(row.count, MAX_FRAMES)
-            pool = self.shared.pool_at + 8 * row.first
-            addresses = struct.unpack_from(f"<{words}Q", self._map, pool)
+            addresses, sound = self._addresses(row)
             yield RawStack(
                 StackId(index),
-                tuple(Address(a) for a in addresses),
-                complete=not row.flags & (STACK_TRUNCATED | STACK_GAP),
+                addresses,
+                complete=sound and not row.flags & (STACK_TRUNCATED | STACK_GAP),
             )
         self._stacks_read = count
+
+    def _addresses(self, row: Stack) -> tuple[tuple[Address, ...], bool]:
+        """Read a stack from the pool, and whether all of it can be true.
+
+        The target can write here too. An address that no process has reads 0, as a gap.
+        """
+        at = self.shared.pool_at + 8 * row.first
+        room = max(0, len(self._map) - at) // 8
+        words = min(row.count, MAX_FRAMES, room)
+        found = struct.unpack_from(f"<{words}Q", self._map, at) if words else ()
+        addresses = tuple(Address(a if a < ADDRESS_LIMIT else 0) for a in found)
+        return addresses, words == row.count and all(a < ADDRESS_LIMIT for a in found)
 
     def counts(self) -> dict[StackId, StackCounts]:
         """Return the totals of every stack that has any.
@@ -220,3 +246,26 @@ class Tables:
         """Return how many stacks were walked and how many unwind rules looked up."""
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
         return sum(s.walks for s in shards), sum(s.rule_misses for s in shards)
+
+
+def _why_unusable(fd: int) -> str | None:
+    """Say why a memfd cannot be read as tables; None if every part lies within it."""
+    size = os.fstat(fd).st_size
+    raw = os.pread(fd, ctypes.sizeof(Shared), 0)
+    if len(raw) < ctypes.sizeof(Shared):
+        return f"its tables have {len(raw)} bytes"
+    shared = Shared.from_buffer_copy(raw)
+    if shared.magic != MAGIC or shared.version != VERSION:
+        return f"wire layout {shared.version}, {VERSION} here"
+    parts = [
+        *((at, MAX_MODULES * ctypes.sizeof(MappedModule)) for at in shared.modules_at),
+        (shared.slots_at, MAX_SLOTS * ctypes.sizeof(Slot)),
+        (shared.shards_at, SHARDS * ctypes.sizeof(Shard)),
+        (shared.rows_at, SHARDS * MAX_STACKS * ctypes.sizeof(Row)),
+        (shared.stacks_at, MAX_STACKS * ctypes.sizeof(Stack)),
+        (shared.regions_at, REGIONS * _REGION_BYTES),
+        *((at, _BLOCK_BYTES << LEVEL0_BITS + i) for i, at in enumerate(shared.levels_at)),
+    ]
+    if any(at % 8 or at + length > size for at, length in parts):
+        return "a table lies outside the shared memory"
+    return None

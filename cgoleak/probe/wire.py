@@ -43,6 +43,8 @@ MAX_STACKS: Final = 1 << 17
 MAX_FRAMES: Final = 256
 SHARDS: Final = 64
 LEVELS: Final = 14
+LEVEL0_BITS: Final = 12
+REGIONS: Final = 16384
 STACK_TRUNCATED: Final = 1
 STACK_GAP: Final = 2
 

@@ -95,18 +95,19 @@ def _printed(lines: list[Text], *, width: int, color: bool) -> bytes:
 def _write_head(paper: Paper, report: Report) -> None:
     """Write the line of facts, and the verdict in one sentence."""
     target, window = report.target, report.window
+    is_watch = window.mode == "watch"
     facts = [
         "cgoleak",
         f"pid {target.pid} {visible(target.exe.rpartition('/')[2])}",
         f"{visible(target.go_version or 'Go of unknown version')} linux/{visible(target.arch)}",
         visible(target.libc or "no libc"),
-        f"{format_seconds(window.seconds)} since attach",
+        f"{format_seconds(window.seconds)} {'watched' if is_watch else 'since attach'}",
         plural(window.snapshots, "snapshot"),
         "GC cycles unknown" if window.gc_cycles is None else plural(window.gc_cycles, "GC cycle"),
     ]
     if target.allocator and target.libc and not target.libc.startswith(target.allocator):
         facts.insert(4, f"malloc from {visible(target.allocator)}")
-    if window.mode != "exact":
+    if window.mode not in {"exact", "watch"}:
         facts.append(window.mode)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
@@ -176,6 +177,10 @@ def _write_notices(paper: Paper, report: Report) -> None:
 def _write_cost(paper: Paper, report: Report) -> None:
     """Write what the measurement cost the target, and what it lost."""
     cost = report.cost
+    if report.window.mode == "watch" and not cost.target_bytes:
+        paper.blank()
+        paper.joined([" cost  watched from outside", "nothing put into it"], " · ", style="dim")
+        return
     facts = [
         f"target stood still for {format_seconds(cost.pause_seconds)}",
         f"{format_bytes(cost.target_bytes)} in it",

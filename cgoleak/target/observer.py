@@ -7,18 +7,34 @@ a look costs some milliseconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from cgoleak.errors import CgoleakError
+from cgoleak.model.notice import Notice
+from cgoleak.target import procfs
+from cgoleak.target.gobinary import find_allocator, find_libc, read_binary
+from cgoleak.target.goprocess import open_heap
+from cgoleak.target.memory import Memory
+from cgoleak.target.native import NativeReader
+from cgoleak.target.pagemap import PageMap
 from cgoleak.target.procfs import PROC
+from cgoleak.target.smaps import SmapsReader
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
+    from cgoleak.target.goheap import GoHeap
+    from cgoleak.target.preflight import TargetFacts
 
 __all__ = ["MemoryObserver", "Observation"]
+
+_QUICK_S: Final = 0.04
+_THOROUGH_S: Final = 0.3
+_STACK_LIMIT: Final = re.compile(rb"^Max stack size +([0-9]{1,18}) ", re.MULTILINE)
 
 
 class Observation(NamedTuple):
@@ -36,26 +52,105 @@ class MemoryObserver:
     None then. Why a part is missing or incomplete stands in ``notices``, each code once.
     """
 
-    def __init__(self, pid: int, *, root: Path = PROC) -> None:
+    def __init__(
+        self,
+        pid: int,
+        *,
+        root: Path = PROC,
+        facts: TargetFacts | None = None,
+        heap: GoHeap | None = None,
+    ) -> None:
         """Learn what stays as it is.
+
+        Args:
+            pid: any process; what is not Go or has no libc is seen as far as it goes.
+            root: where ``/proc`` is.
+            facts: of ``preflight.require``, if they are known already.
+            heap: reader of Go's numbers, if there is one already.
 
         Raises:
             NoSuchProcess: the process is gone.
             NotPermitted: its memory may not be read.
         """
-        raise NotImplementedError
+        self._pid, self._root = pid, root
+        self._notices: dict[str, Notice] = {}
+        self._memory = Memory(pid, root)
+        self._pages = PageMap(pid, root)
+        self._smaps = SmapsReader(pid, root)
+        try:
+            self._learn(facts, heap)
+        except CgoleakError:
+            self.close()
+            raise
+
+    def _learn(self, facts: TargetFacts | None, heap: GoHeap | None) -> None:
+        pid, root = self._pid, self._root
+        regions = procfs.maps(pid, root)
+        binary = facts.binary if facts else read_binary(pid, root)
+        libc = facts.libc if facts else find_libc(pid, regions, root)
+        self._heap = heap
+        if heap is None and binary.is_go:
+            found = open_heap(pid, binary, regions, self._memory.read, root)
+            if isinstance(found, Notice):
+                self._notices[found.code] = found
+            else:
+                self._heap = found
+        self._native = NativeReader(
+            self._memory.read,
+            self._pages,
+            self._heap,
+            libc=libc.kind if libc else None,
+            libc_path=libc.path if libc else None,
+            allocator=facts.allocator if facts else find_allocator(regions, libc),
+            arch=binary.arch,
+            stack_limit=_stack_limit(pid, root),
+        )
 
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What could not be seen so far, each code once."""
-        raise NotImplementedError
+        return (*self._notices.values(), *self._native.notices.values())
 
-    def observe(self) -> Observation:
-        """Look once."""
-        raise NotImplementedError
+    def observe(self, *, detailed: bool = True, thorough: bool = False) -> Observation:
+        """Look once.
+
+        Without ``detailed`` only totals: ``native`` is None, and the kernel adds up RSS instead of
+        listing it. It costs a tenth where there are thousands of mappings. With ``thorough`` more
+        free chunks of malloc are looked at, for the first and the last look of a measurement.
+        """
+        go = self._go()
+        try:
+            process = procfs.process_memory(self._pid, self._root, exact=not detailed)
+            rows = self._smaps.read() if detailed and process is not None else ()
+        except CgoleakError:
+            return Observation(None, go, None)
+        if not rows or process is None:
+            return Observation(process, go, None)
+        process = replace(
+            process,
+            rss=sum(row.rss for row in rows),
+            anonymous=sum(row.anonymous for row in rows),
+            swap=sum(row.swap for row in rows),
+            lazy_free=sum(row.lazy_free for row in rows),
+            huge_pages=sum(row.huge_pages for row in rows),
+        )
+        seconds = _THOROUGH_S if thorough else _QUICK_S
+        return Observation(process, go, self._native.memory(rows, go, seconds=seconds))
 
     def close(self) -> None:
         """Close what is open; a second call does nothing."""
+        self._memory.close()
+        self._pages.close()
+
+    def _go(self) -> GoMemory | None:
+        if self._heap is None:
+            return None
+        found = self._heap.memory()
+        if isinstance(found, Notice):
+            self._notices[found.code] = found
+            return None
+        self._notices.pop("go.no-memory-numbers", None)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -67,3 +162,13 @@ class MemoryObserver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _stack_limit(pid: int, root: Path) -> int | None:
+    """Read the default size of a thread's stack; None if it is not limited or not known."""
+    try:
+        text = procfs.process_file(pid, "limits", root)
+    except CgoleakError:
+        return None
+    found = _STACK_LIMIT.search(text)
+    return int(found[1]) if found else None

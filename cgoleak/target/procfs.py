@@ -31,6 +31,7 @@ __all__ = [
     "namespace",
     "parse_maps",
     "pids",
+    "process_file",
     "process_memory",
     "ptrace_scope",
     "stat",
@@ -231,13 +232,13 @@ def parse_maps(text: bytes) -> Iterator[Region]:
         )
 
 
-def process_memory(pid: int, root: Path = PROC) -> ProcessMemory | None:
+def process_memory(pid: int, root: Path = PROC, *, exact: bool = True) -> ProcessMemory | None:
     """Read the kernel's memory totals, in bytes; None for zombies and kernel threads.
 
     RSS and anonymous memory are counted page by page (``smaps_rollup``, Linux 4.14): the totals
     in ``status`` are per-CPU approximations since Linux 6.2. File and shared memory are from
     ``status``, which alone tells them apart. Where ``smaps_rollup`` is refused or missing,
-    ``status`` serves for all.
+    ``status`` serves for all, as it does without ``exact``.
 
     Raises:
         NoSuchProcess: the process is gone.
@@ -246,7 +247,7 @@ def process_memory(pid: int, root: Path = PROC) -> ProcessMemory | None:
     if "VmRSS" not in fields:
         return None
     try:
-        rollup = _colon_fields(_read(pid, "smaps_rollup", root))
+        rollup = _colon_fields(_read(pid, "smaps_rollup", root)) if exact else {}
     except (NoSuchProcess, NotPermitted):
         rollup = {}
     return ProcessMemory(
@@ -256,6 +257,8 @@ def process_memory(pid: int, root: Path = PROC) -> ProcessMemory | None:
         shmem=_kib(fields.get("RssShmem")),
         swap=_kib(rollup.get("Swap", fields.get("VmSwap"))),
         threads=_integer(fields.get("Threads")),
+        lazy_free=_kib(rollup.get("LazyFree")),
+        huge_pages=_kib(rollup.get("AnonHugePages")),
     )
 
 
@@ -325,8 +328,17 @@ def ptrace_scope(root: Path = PROC) -> int | None:
         return None
 
 
+def process_file(pid: int, name: str, root: Path = PROC) -> bytes:
+    """Read one file of a process, with its end and its refusal told apart.
+
+    Raises:
+        NoSuchProcess: the process is gone.
+        NotPermitted: the kernel refuses.
+    """
+    return _read(pid, name, root)
+
+
 def _read(pid: int, name: str, root: Path) -> bytes:
-    """Read one file of a process, with its end and its refusal told apart."""
     try:
         return (root / str(pid) / name).read_bytes()
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgoleak.ledger import Ledger
 from cgoleak.model.notice import Notice
-from cgoleak.model.report import Cause, Report, ReportCost, ReportWindow
+from cgoleak.model.report import Cause, Report, ReportCost, ReportWindow, Verdict
+from cgoleak.model.snapshot import ProbeCounters
 from cgoleak.stacks import find_sites
 from cgoleak.units import format_percent, format_seconds, plural
-from cgoleak.verdict.balance import balance_of
+from cgoleak.verdict.balance import balance_notices, balance_of
 from cgoleak.verdict.cause import conclude
+from cgoleak.verdict.handback import go_return_of
 from cgoleak.verdict.judge import judge
 from cgoleak.verdict.policy import Policy
+from cgoleak.verdict.restarts import by_process, conclude_restarts, restarts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from cgoleak.model.capture import Capture
-    from cgoleak.model.snapshot import ProbeCounters
+    from cgoleak.model.snapshot import Snapshot
 
 __all__ = ["analyse", "report_of"]
 
@@ -27,24 +33,30 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     Raises:
         DamagedCapture: its snapshots are out of order.
     """
-    ledger = Ledger()
-    for snapshot in capture.snapshots:
-        ledger.fold(snapshot)
-    return report_of(capture, ledger, policy or Policy())
+    if capture.processes:
+        return _report_of_watch(capture, policy or Policy())
+    return report_of(capture, _folded(capture.snapshots), policy or Policy())
 
 
-def report_of(capture: Capture, ledger: Ledger, policy: Policy) -> Report:
-    """Judge what was folded so far; the live view and ``analyse`` share this path."""
-    findings = judge(ledger, find_sites(capture), policy)
+def report_of(
+    capture: Capture, ledger: Ledger, policy: Policy, *, hooked: Ledger | None = None
+) -> Report:
+    """Judge what was folded so far; the live view and ``analyse`` share this path.
+
+    ``hooked`` is the part with stacks, where that is not all of it.
+    """
+    measured = ledger if hooked is None else hooked
+    findings = judge(measured, find_sites(capture), policy) if measured.times_ns else ()
+    processes = by_process(capture)
     balance = balance_of(ledger)
     cause, summary = conclude(ledger, findings, balance)
-    counters = ledger.counters[-1] if ledger.counters else None
+    counters = measured.counters[-1] if measured.counters else None
     return Report(
         target=capture.target,
         window=ReportWindow(
             seconds=capture.window.seconds,
             snapshots=len(ledger.times_ns),
-            gc_cycles=ledger.gc_cycles,
+            gc_cycles=_gc_cycles(processes) if capture.processes else ledger.gc_cycles,
             mode=capture.window.mode,
         ),
         cause=cause,
@@ -59,8 +71,62 @@ def report_of(capture: Capture, ledger: Ledger, policy: Policy) -> Report:
             unmatched_frees=counters.unmatched_frees if counters else 0,
             ns_per_event=capture.cost.ns_per_event,
         ),
-        notices=(*capture.notices, *_lost(counters), *_thin(cause, ledger, policy)),
+        notices=(
+            *capture.notices,
+            *_lost(counters),
+            *balance_notices(ledger),
+            *_thin(cause, ledger, policy),
+        ),
+        go_return=go_return_of(
+            capture.target.go_version, processes[-1], capture.window.started_unix_ns
+        ),
     )
+
+
+def _report_of_watch(capture: Capture, policy: Policy) -> Report:
+    """Judge a watch: the sheet over all of it, sites from the part that was measured with hooks.
+
+    That part is judged for itself, since its stacks count from its own beginning. Restarts come
+    before all other causes: what the process before did is gone with it.
+    """
+    span = capture.hooked
+    outside = [replace(one, stacks={}, counters=ProbeCounters()) for one in capture.snapshots]
+    inside = [
+        replace(one, at_ns=one.at_ns - span.since_ns)
+        for one in capture.snapshots
+        if span is not None and span.since_ns <= one.at_ns <= span.until_ns
+    ]
+    report = report_of(capture, _folded(outside), policy, hooked=_folded(inside))
+    restarts = restarts_of(capture)
+    restarted = conclude_restarts(capture, restarts)
+    if restarted is None:
+        return replace(report, restarts=restarts)
+    leaks = [one for one in report.findings if one.verdict is Verdict.NATIVE_LEAK]
+    also = f" {plural(len(leaks), 'site')} lost C memory while hooks were in." if leaks else ""
+    return replace(
+        report,
+        restarts=restarts,
+        cause=restarted.cause,
+        summary=restarted.summary + also,
+        notices=tuple(one for one in report.notices if one.code != "verdict.thin-evidence"),
+    )
+
+
+def _folded(snapshots: Iterable[Snapshot]) -> Ledger:
+    ledger = Ledger()
+    for snapshot in snapshots:
+        ledger.fold(snapshot)
+    return ledger
+
+
+def _gc_cycles(parts: Iterable[Sequence[Snapshot]]) -> int | None:
+    """Count the collections in all processes of the window; None if no two readings know."""
+    counted = None
+    for part in parts:
+        known = [one.go.gc_cycles for one in part if one.go is not None]
+        if len(known) > 1:
+            counted = (counted or 0) + max(0, known[-1] - known[0])
+    return counted
 
 
 def _lost(counters: ProbeCounters | None) -> list[Notice]:

@@ -51,6 +51,7 @@ OWN_FRAME void meta_read(struct meta *m, const char *comments, size_t len, uint6
   m->title = meta_title(comments, len);
   if (m->title != NULL) m->caption = meta_caption(m->title, seq);
   read_first_line(m, comments, len);
+  KEEP_FRAME();
 }
 
 void meta_free(struct meta *m) {

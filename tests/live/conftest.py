@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.go_programs import go_commands, missing_tools
 from support.sample import build_sample
 

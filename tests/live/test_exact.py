@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.go_programs import missing_tools
-from support.hooks import hooked_slots
-from support.live import Load, Worker, attach, wait_until
-from support.tallies import MORE_CALLS, seen_by_counter
 
 from cgoleak.capture.reader import open_capture
+from support.go_programs import missing_tools
+from support.live import Load, Worker, attach
+from support.tallies import MORE_CALLS, seen_by_counter
 
 pytestmark = [
     pytest.mark.live,
@@ -35,7 +34,7 @@ def hammered(sample, tmp_path_factory):
     with Worker(sample, "-scenario", ALL_FAULTS, "-event-delay", "1s") as worker:
         assert worker.counters() == {}
         with attach(folder, worker.pid) as watching:
-            wait_until(lambda: hooked_slots(worker.pid), "hooks to go in", 40)
+            watching.until_hooked(worker.pid)
             with Load(sample, worker.address, seconds=6) as load:
                 path = f"/hammer?threads={THREADS}&pairs={PAIRS}&depth=6&keep=1000"
                 hammer = json.loads(worker.post(path))
@@ -88,7 +87,7 @@ def test_every_allocation_and_free_was_counted_once(hammered):
 def test_what_is_freed_later_is_not_outstanding_any_more(sample, tmp_path):
     """Blocks of an earlier request, freed by another thread."""
     with Worker(sample) as worker, attach(tmp_path, worker.pid) as watching:
-        wait_until(lambda: hooked_slots(worker.pid), "hooks to go in", 40)
+        watching.until_hooked(worker.pid)
         worker.post("/hammer?threads=2&pairs=100000&depth=0&keep=10")
         counters = json.loads(worker.post("/hammer/release"))
         watching.interrupt()

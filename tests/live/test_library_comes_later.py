@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+
 from support.findings import is_called, reported
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots
-from support.live import Program, attach, wait_until
+from support.live import Program, attach
 from support.live_programs import PLUGGING, build_library, build_program
 
 pytestmark = [
@@ -31,7 +32,7 @@ def test_loading_and_unloading_over_and_over_harms_nobody_and_hides_nothing(plug
     with Program([program, library], stderr=subprocess.DEVNULL) as target:
         assert target.line() == "ready"
         with attach(tmp_path, target.pid) as watching:
-            wait_until(lambda: hooked_slots(target.pid), "hooks to go in", 40)
+            watching.until_hooked(target.pid)
             target.say(str(ROUNDS))
             assert target.line(60) == f"done {ROUNDS}"
             watching.interrupt()

@@ -1,4 +1,4 @@
-"""``cgoleak run -- CMD``: from the first instruction to the last, and the command none the wiser."""
+"""``cgoleak run -- CMD``: from the first instruction to the last, and CMD none the wiser."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import os
 import signal
 import subprocess
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
+
+from cgoleak.capture.reader import open_capture
+from cgoleak.render.jsondoc import schema_text
 from support.findings import findings_at, is_called, leaks, reported
 from support.go_programs import go_commands, missing_tools
 from support.live import Cgoleak, Http, Load, cgoleak, cgoleak_command, child_running, wait_until
 from support.live_programs import EARLY, build_program
 from support.sample import scenarios
 from support.tallies import MORE_CALLS, seen_by_counter
-
-from cgoleak.capture.reader import open_capture
-from cgoleak.render.jsondoc import schema_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.live,
@@ -165,4 +163,4 @@ def end(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         return
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the worker to end")
+    wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), "the worker to end")

@@ -1,24 +1,25 @@
-"""The tables of probes/tables.c and the readers of scan.c: exact, bounded, and safe among threads."""
+"""The tables of probes/tables.c and scan.c, which reads them: exact, bounded, thread-safe."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.native_build import NATIVE, compile_driver, run_driver, sanitizer_flags
 
 from cgoleak.model.capture import RawStack
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.snapshot import StackCounts
 from cgoleak.probe.artifact import Artifact, load_artifact
 from cgoleak.probe.tables import Tables
+from cgoleak.probe.wire import MAGIC
+from support.native_build import NATIVE, compile_driver, run_driver, sanitizer_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.native
 
@@ -144,6 +145,14 @@ def test_the_cheap_totals_are_the_sum_of_all(tables: Tables) -> None:
     assert events == sum(c.born_blocks + c.freed_blocks for c in counts)
     assert outstanding_bytes == 2400 + 7 + 8192
     assert outstanding_blocks == 24 + 1 + 2
+
+
+def test_closing_is_quiet_while_somebody_still_looks_at_the_memory(tables: Tables) -> None:
+    shared = tables.shared
+
+    tables.close()
+
+    assert shared.magic == MAGIC
 
 
 def test_what_the_probe_says_of_itself_is_summed_over_its_shards(tables: Tables) -> None:

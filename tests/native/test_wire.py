@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from cgoleak.probe import wire
 from support.native_build import PROBES, compile_driver, run_driver
 
 if TYPE_CHECKING:
+    from enum import IntEnum
     from pathlib import Path
 
 pytestmark = pytest.mark.native
@@ -73,7 +73,7 @@ def header_text() -> str:
 
 
 def compiled(text: str, scratch: Path) -> tuple[dict[str, Fields], dict[str, int], dict[str, int]]:
-    """Let the compiler say the fields of each struct, its size, and every number that has a name."""
+    """Let the compiler say each struct's fields and size, and every number that has a name."""
     structs = structs_of(text)
     names = re.findall(r"#define (CG_\w+) [(\d]", text) + re.findall(r"#define (CG_\w+) 0x", text)
     names += [name for members in enums_of(text).values() for name in members]
@@ -167,8 +167,8 @@ def test_a_field_added_in_c_only_is_noticed(tmp_path: Path, struct: str) -> None
 @pytest.mark.parametrize("struct", STRUCTURES)
 def test_a_field_added_in_python_only_is_noticed(tmp_path: Path, struct: str) -> None:
     known = STRUCTURES[struct]
-    more = type("More", (known,), {"_fields_": (("added", ctypes.c_uint64),)})
-    whole = type(known.__name__, (ctypes.Structure,), {"_fields_": known._fields_ + more._fields_})
+    added = (("added", ctypes.c_uint64),)
+    whole = type(known.__name__, (ctypes.Structure,), {"_fields_": (*known._fields_, *added)})
     layouts, sizes, _ = compiled(header_text(), tmp_path)
 
     found = differences(layouts, sizes, {**STRUCTURES, struct: whole})

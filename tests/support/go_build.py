@@ -7,9 +7,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from support.go_programs import go_commands
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STRIPPED_PIE = ("-buildmode=pie", "-ldflags=-s -w")
 
@@ -106,9 +111,7 @@ class ToldFrame:
 @cache
 def go_programs() -> tuple[str, ...]:
     """Return the Go commands to test with: on the PATH, and in ``CGOLEAK_GO_ROOTS``."""
-    extra = os.environ.get("CGOLEAK_GO_ROOTS", "").split(":")
-    found = [shutil.which("go"), *(path for path in extra if path)]
-    return tuple(dict.fromkeys(str(Path(path)) for path in found if path))
+    return tuple(go_commands())
 
 
 def build_worker(folder: Path, go: str, *flags: str, only: str = "") -> Path:

@@ -269,10 +269,11 @@ class Running:
 
 
 def go_commands() -> list[str]:
-    """Give the Go on the PATH, then those under the directories of ``CGOLEAK_GO_ROOTS``."""
+    """Give the Go on the PATH, then those of ``CGOLEAK_GO_ROOTS``: go commands, or their roots."""
     roots = [Path(r) for r in os.environ.get("CGOLEAK_GO_ROOTS", "").split(os.pathsep) if r]
-    candidates = [shutil.which("go"), *(shutil.which(str(root / "bin" / "go")) for root in roots)]
-    return [command for command in candidates if command]
+    named = [root / "bin" / "go" if root.is_dir() else root for root in roots]
+    candidates = [shutil.which("go"), *(shutil.which(str(path)) for path in named)]
+    return list(dict.fromkeys(command for command in candidates if command))
 
 
 def missing_tools() -> str | None:
@@ -292,13 +293,13 @@ def build_go(
     for name, text in sources.items():
         (directory / name).write_text(text, encoding="utf-8")
     (directory / "go.mod").write_text("module prog\n\ngo 1.19\n", encoding="utf-8")
-    environment = os.environ | {
+    kept = {k: v for k, v in os.environ.items() if k != "GOROOT"}  # every go knows its own
+    environment = kept | {
         "CGO_ENABLED": "1",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=mod",
         "GOPROXY": "off",
         "GOWORK": "off",
-        "GOROOT": str(Path(go).resolve().parent.parent),
     }
     subprocess.run(
         [go, "build", "-o", "prog", *flags, "."],

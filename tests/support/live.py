@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from support.hooks import hooked_slots
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
@@ -163,7 +165,7 @@ class Worker(Http, Program):
 
 
 class Supervised(Http, Program):
-    """A worker below its supervisor; ``pid`` is the supervisor's, ``worker_pid`` its first one's."""
+    """A worker below its supervisor, whose pid is ``pid``; ``worker_pid`` is its first worker's."""
 
     def __init__(
         self, programs: Path, *flags: str, environment: Mapping[str, str] | None = None
@@ -251,6 +253,15 @@ class Cgoleak:
     @property
     def stderr(self) -> str:
         return self._said.read_text()
+
+    def until_hooked(self, pid: int) -> None:
+        """Wait until the hooks are in; an end of the command before that fails the test at once."""
+
+        def look() -> bool:
+            assert self.process.poll() is None, self.stderr
+            return bool(hooked_slots(pid))
+
+        wait_until(look, f"hooks to go into pid {pid}", 40)
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)

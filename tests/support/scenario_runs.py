@@ -54,7 +54,7 @@ def measure(
     interval: float | None = None,
     flags: tuple[str, ...] = (),
 ) -> Measured:
-    """Attach, let the load begin, and see the window through; ``flags`` are more of the worker's."""
+    """Attach, let the load begin, see the window through; ``flags`` are more of the worker's."""
     with ExitStack() as stack:
         kind = Supervised if scenario.supervised else Worker
         worker = stack.enter_context(
@@ -62,9 +62,7 @@ def measure(
         )
         pid = worker.worker_pid if isinstance(worker, Supervised) else worker.pid
         watching = stack.enter_context(attach(folder, pid, seconds=seconds, interval=interval))
-        wait_until(
-            lambda: hooked_slots(pid) or watching.process.poll() is not None, "hooks to go in", 40
-        )
+        watching.until_hooked(pid)
         load = stack.enter_context(
             Load(
                 programs,

@@ -10,6 +10,7 @@ from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import (
     GoMemory,
+    NativeMemory,
     ProbeCounters,
     ProcessMemory,
     Snapshot,
@@ -92,8 +93,31 @@ counts_values = st.builds(
     old_blocks=st.none() | amounts,
 )
 counters = st.builds(ProbeCounters, *[amounts] * 6)
-processes = st.builds(ProcessMemory, *[amounts] * 6)
-go_memories = st.builds(GoMemory, *[amounts] * 7, st.integers(-1, 1000), amounts)
+processes = st.builds(ProcessMemory, *[amounts] * 8)
+maybe_amounts = st.none() | amounts
+go_memories = st.builds(
+    GoMemory,
+    *[amounts] * 7,
+    st.integers(-1, 1000),
+    *[amounts] * 9,
+    scavenge_goal=maybe_amounts,
+    limit_goal=maybe_amounts,
+    work_bufs=amounts,
+    stacks_sys=amounts,
+    forced_gc_cycles=amounts,
+)
+native_memories = st.builds(
+    NativeMemory,
+    *[amounts] * 8,
+    free=maybe_amounts,
+    free_complete=st.booleans(),
+    cached=amounts,
+    handed_out=maybe_amounts,
+    mapped_blocks=maybe_amounts,
+    arenas=amounts,
+    go_lazy_free=amounts,
+    go_huge_pages=amounts,
+)
 snapshots = st.builds(
     Snapshot,
     at_ns=st.integers(0, 1 << 60),
@@ -101,6 +125,7 @@ snapshots = st.builds(
     counters=counters,
     process=st.none() | processes,
     go=st.none() | go_memories,
+    native=st.none() | native_memories,
 )
 
 

@@ -28,7 +28,6 @@ import (
 var (
 	rounds, bad atomic.Uint64
 	library     = flag.String("library", "", "the plugin, for the mode dlopen")
-	after       = flag.Duration("after", 0, "when the modes exit, crash and exec do it")
 	duration    = flag.Duration("duration", 2*time.Minute, "end after this long at the latest")
 	workers     = flag.Int("workers", 2, "goroutines that do it at a time")
 )
@@ -65,7 +64,7 @@ func once(self string) func() bool {
 		"spawn": func() bool { return ok(C.fork_and_exec(me)) },
 		"goexec": func() bool {
 			out, err := exec.Command(self, "-mode", "child").Output()
-			return err != nil && len(out) == 0
+			return err != nil && len(out) == 0 && C.churn(2) == 1
 		},
 		"dlopen":   func() bool { return ok(C.open_and_close(path)) },
 		"threads":  func() bool { return ok(C.threads_once(32)) },
@@ -89,15 +88,15 @@ func once(self string) func() bool {
 			time.Sleep(time.Millisecond)
 			return ok
 		},
-	}[self2mode]
+	}[chosen]
 }
 
-var self2mode string
+var chosen string
 
 func main() {
 	mode := flag.String("mode", "churn", "what to do")
 	flag.Parse()
-	self2mode = *mode
+	chosen = *mode
 	if *mode == "child" {
 		if C.churn(20) == 1 {
 			os.Exit(42)
@@ -119,6 +118,9 @@ func main() {
 		if err := pprof.StartCPUProfile(out); err != nil {
 			panic(err)
 		}
+		if C.start_profiling_timer(1000) != 1 {
+			panic("no timer")
+		}
 	case "handler":
 		if C.start_timer(1000, 1) != 1 {
 			panic("no timer")
@@ -132,7 +134,11 @@ func main() {
 		}()
 	case "exit", "crash", "abort", "exec":
 		go end(*mode, self)
-		self2mode = "churn"
+		chosen = "churn"
+	}
+	if *mode == "asked" {
+		asked()
+		return
 	}
 	do := once(self)
 	if do == nil {
@@ -153,13 +159,57 @@ func main() {
 	end := time.Now().Add(*duration)
 	for time.Now().Before(end) {
 		time.Sleep(time.Second)
-		fmt.Printf("mode=%s rounds=%d bad=%d pairs=%d kept=%d/%d handled=%d\n", *mode, rounds.Load(), bad.Load(),
-			uint64(atomic.LoadUint64((*uint64)(unsafe.Pointer(&C.pairs)))), uint64(C.kept_blocks), uint64(C.kept_bytes), uint64(C.handled()))
+		say(*mode)
 	}
 }
 
+// asked keeps as many blocks as each line of standard input says, from several threads, makes pairs
+// besides, says what it did, and allocates nothing in between.
+func asked() {
+	done := make(chan bool)
+	ask := make(chan int)
+	for i := 0; i < *workers; i++ {
+		go func() {
+			runtime.LockOSThread()
+			for n := range ask {
+				good := C.churn(C.int(n)) == 1
+				for k := 0; k < n; k++ {
+					good = good && C.keep_block(100) != nil
+				}
+				done <- good
+			}
+		}()
+	}
+	fmt.Printf("torture pid=%d\n", os.Getpid())
+	var n int
+	for {
+		if _, err := fmt.Scanln(&n); err != nil {
+			return
+		}
+		for i := 0; i < *workers; i++ {
+			ask <- n
+		}
+		for i := 0; i < *workers; i++ {
+			if !<-done {
+				bad.Add(1)
+			}
+		}
+		say("asked")
+	}
+}
+
+func say(mode string) {
+	fmt.Printf("mode=%s rounds=%d bad=%d pairs=%d kept=%d/%d handled=%d\n", mode, rounds.Load(), bad.Load(),
+		uint64(C.pairs), uint64(C.kept_blocks), uint64(C.kept_bytes), uint64(C.handled()))
+}
+
+// end waits for a line that says in how many milliseconds it is to end.
 func end(mode, self string) {
-	time.Sleep(*after)
+	var n int
+	if _, err := fmt.Scanln(&n); err != nil {
+		return
+	}
+	time.Sleep(time.Duration(n) * time.Millisecond)
 	switch mode {
 	case "exit":
 		os.Exit(0)

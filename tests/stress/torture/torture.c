@@ -65,6 +65,7 @@ OWN_FRAME int churn(int n)
 
 int fork_and_exit(int churns)
 {
+    int good = churn(2);
     pid_t child = fork();
     if (child == 0)
         _exit(churn(churns) ? 42 : 1);
@@ -72,11 +73,12 @@ int fork_and_exit(int churns)
     while (child > 0 && waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return 0;
-    return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 42;
+    return good && child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 42;
 }
 
 int fork_and_exec(const char *program)
 {
+    int good = churn(2);
     pid_t child = fork();
     if (child == 0) {
         free(malloc(100));
@@ -87,7 +89,7 @@ int fork_and_exec(const char *program)
     while (child > 0 && waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return 0;
-    return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 42;
+    return good && child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 42;
 }
 
 int open_and_close(const char *library)
@@ -215,6 +217,13 @@ int start_timer(int hertz, int in_handler)
 }
 
 unsigned long long handled(void) { return __atomic_load_n(&signals_handled, __ATOMIC_RELAXED); }
+
+int start_profiling_timer(int hertz)
+{
+    struct timeval every = {0, 1000000 / hertz};
+    struct itimerval timer = {every, every};
+    return setitimer(ITIMER_PROF, &timer, NULL) == 0;
+}
 
 OWN_FRAME int call_back(int depth)
 {

@@ -18,6 +18,7 @@ int recurse(int depth);
 int start_timer(int hertz, int allocate_in_handler);
 unsigned long long handled(void);
 int call_back(int depth);
+int start_profiling_timer(int hertz);
 int raise_signal(int number);
 
 #endif

@@ -1,0 +1,99 @@
+"""``cgoleak watch PID`` and ``cgoleak watch --exe PATH``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgoleak import pipeline, watching
+from cgoleak.cli.options import ReportOptions, rate, report_options, seconds, some_seconds
+from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.screen import deliver
+from cgoleak.cli.stopping import stop_on_signals
+from cgoleak.cli.watchlines import show_watch
+
+__all__ = ["command"]
+
+
+@click.command("watch")
+@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.option(
+    "--exe",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Watch the process that runs this program, now or when it is started.",
+)
+@click.option(
+    "--interval",
+    type=some_seconds,
+    metavar="TIME",
+    default="1s",
+    show_default=True,
+    help="Time between two readings.",
+)
+@click.option(
+    "--duration",
+    type=seconds,
+    metavar="TIME",
+    default="0",
+    help="How long to watch; until Ctrl-C if not given.",
+)
+@click.option(
+    "--attach-on-growth",
+    type=rate,
+    metavar="RATE",
+    help="Measure with hooks, once, when native memory grows by this: 200KiB/s, 10MiB/min.",
+)
+@click.option(
+    "--attach-duration",
+    type=some_seconds,
+    metavar="TIME",
+    default="60s",
+    show_default=True,
+    help="How long that measurement takes.",
+)
+@report_options
+def command(
+    pid: int | None,
+    *,
+    exe: Path | None,
+    interval: float,
+    duration: float,
+    attach_on_growth: float | None,
+    attach_duration: float,
+    **report: Any,
+) -> int:
+    r"""Watch where the memory of a Go process goes, and its restarts, from outside.
+
+    Nothing is put into the process and it never stands still. When it ends, its successor is
+    recognised and followed, and the reason of the end is looked for. Ctrl-C ends the watch and
+    reports.
+
+    \b
+    Examples:
+      cgoleak watch 4242
+      cgoleak watch --exe /srv/bin/worker --duration 12h -o night.cgoleak -o night.json
+      cgoleak watch 4242 --attach-on-growth 200KiB/s
+    """
+    if (pid is None) == (exe is None):
+        raise click.UsageError(
+            "give either PID or --exe PATH", ctx=click.get_current_context(silent=True)
+        )
+    options = ReportOptions(**report)
+    outputs = plan_outputs(options.outputs, force=options.force)
+    plan = watching.WatchPlan(
+        pid=pid,
+        exe=exe,
+        interval_s=interval,
+        duration_s=duration or None,
+        attach_on_growth=attach_on_growth,
+        attach_s=attach_duration,
+    )
+    subject = f"pid {pid}" if exe is None else exe.name
+    with stop_on_signals() as stop:
+        with show_watch(subject, quiet=options.quiet) as progress:
+            result = watching.watch(plan, capture=outputs.capture, progress=progress, stop=stop)
+        deliver(pipeline.analyse(result.capture, min_age_s=options.min_age), options, outputs)
+    return 0

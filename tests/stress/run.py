@@ -1,0 +1,86 @@
+"""The long form: ``PYTHONPATH=tests python -m stress.run [--rounds N] [--kills N] [ONLY …]``.
+
+Prints a table at the end; status 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stress.kills import run_kills
+from stress.rounds import run_rounds
+from stress.target import hammer, missing
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def main() -> int:
+    """Run what was asked for and print what came out."""
+    parser = argparse.ArgumentParser(prog="python -m stress.run", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1000, help="attach/detach rounds (1000)")
+    parser.add_argument("--kills", type=int, default=50, help="SIGKILLs of cgoleak (50)")
+    parser.add_argument("--endings", type=int, default=10, help="targets ended in mid-attach (10)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of all random delays")
+    parser.add_argument("only", nargs="*", help="rows of the table to run, by how they begin")
+    options = parser.parse_args()
+    if reason := missing():
+        _say(reason)
+        return 3
+    _say(f"seed {options.seed}")
+    table = []
+    for name, work in _rows(options):
+        if options.only and not name.startswith(tuple(options.only)):
+            continue
+        _say(f"{name} …")
+        try:
+            table.append((name, "ok", work()))
+        except Exception as exc:  # noqa: BLE001  (a failure is a row, and the others still run)
+            traceback.print_exc()
+            cause = getattr(exc, "cause", None) or ""
+            table.append((name, "FAILED", f"{type(exc).__name__}: {str(exc)[:200]} {cause}"))
+    for name, result, text in table:
+        _say(f"{name:<28}{result:<8}{text}")
+    return int(any(result != "ok" for _, result, _ in table))
+
+
+def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "rounds hammer", partial(_rounds, options.rounds, "-threads", "4")
+    yield "rounds main-in-c", partial(_rounds, options.rounds // 10, "-threads", "3", "-main-in-c")
+    yield "kills", partial(_kills, options.kills, options.seed)
+    yield "exact", partial(run_asked, 100_000)
+    for mode in MODES:
+        yield f"mode {mode}", partial(run_mode, mode, 3, 2.0)
+    for mode in ENDINGS:
+        yield f"ending hooked {mode}", partial(run_ending, mode, options.seed, hooked=True)
+        yield f"ending entered {mode}", partial(_endings, mode, options.seed, options.endings)
+
+
+def _rounds(count: int, *arguments: str) -> str:
+    with hammer(*arguments) as running:
+        return run_rounds(running, count, tell=_say).row
+
+
+def _kills(count: int, seed: int) -> str:
+    with hammer("-threads", "4") as running:
+        return run_kills(running, count, seed, tell=_say).row
+
+
+def _endings(mode: str, seed: int, count: int) -> str:
+    found = [run_ending(mode, seed + i, hooked=False, tell=_say) for i in range(count)]
+    return ", ".join(f"{name} {found.count(name)}" for name in sorted(set(found)))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

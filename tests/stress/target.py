@@ -1,0 +1,189 @@
+"""Programs to be measured: started bounded in time, watched from outside, ended by pid."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgoleak.probe.memory import Memory
+from cgoleak.probe.modules import find_modules
+from cgoleak.probe.resident import IMAGE_NAME, TABLES_NAME
+from cgoleak.probe.slots import survey
+from cgoleak.target import procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Residue", "Running", "hammer", "missing", "program", "torture"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_TORTURE = Path(__file__).resolve().parent / "torture"
+_GO_ENVIRONMENT = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
+
+
+def missing() -> str | None:
+    """Say which tool is missing to build the targets, for a reason to skip."""
+    for name in ("go", "cc", "c++"):
+        if shutil.which(name) is None:
+            return f"not installed: {name}"
+    return None
+
+
+@cache
+def _built() -> Path:
+    """Build the torture program, its plugin and the sample's hammer, once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="cgoleak-stress-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    environment = os.environ | _GO_ENVIRONMENT
+    for source, name, package in (
+        (_TORTURE, "torture", "."),
+        (REPOSITORY / "sample_go_cgo", "hammer", "./cmd/hammer"),
+    ):
+        command = ["go", "build", "-buildvcs=false", "-o", str(folder / name), package]
+        subprocess.run(command, cwd=source, env=environment, check=True, timeout=300)
+    plugin = ["cc", "-shared", "-fPIC", "-O2", str(_TORTURE / "plugin.c")]
+    subprocess.run([*plugin, "-o", str(folder / "libplugin.so")], check=True, timeout=60)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Residue:
+    """What can be seen of a process that a measurement might have left changed.
+
+    Attributes:
+        images: resident copies of the probe.
+        tables: mappings of the probe's tables.
+        slots: slots that hold their provider or an unbound stub.
+        foreign: slots that hold anything else, by name; a slot still taken is among them.
+    """
+
+    threads: int
+    files: int
+    mappings: int
+    virtual_kib: int
+    images: int
+    tables: int
+    slots: int
+    foreign: tuple[str, ...]
+    state: str
+    tracer: int
+
+
+class Running:
+    """A target that runs, and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], said: Path) -> None:
+        self.process = process
+        self.pid = process.pid
+        self._said = said
+
+    def lines(self) -> list[str]:
+        """Return its whole lines so far."""
+        return self._said.read_text(errors="replace").rpartition("\n")[0].splitlines()
+
+    def wait_for_line(self, count: int, seconds: float = 20.0) -> str:
+        """Wait until it has printed so many lines; return the last."""
+        deadline = time.monotonic() + seconds
+        while len(self.lines()) < count:
+            assert self.is_alive(), f"it ended with {self.process.poll()}: {self.lines()[-20:]}"
+            assert time.monotonic() < deadline, f"silent for {seconds} s: {self.lines()[-3:]}"
+            time.sleep(0.01)
+        return self.lines()[-1]
+
+    def next_lines(self, count: int) -> list[str]:
+        """Wait for so many lines more."""
+        before = len(self.lines())
+        self.wait_for_line(before + count, 20.0 + 3 * count)
+        return self.lines()[before : before + count]
+
+    def is_alive(self) -> bool:
+        """True while it has not ended."""
+        return self.process.poll() is None
+
+    def rate(self, seconds: int = 3) -> float:
+        """Return the best of the next seconds' rates that the hammer prints, pairs a second."""
+        found = [re.search(r" rate=(\d+)/s", line) for line in self.next_lines(seconds + 1)[1:]]
+        return max(float(match[1]) for match in found if match)
+
+    def numbers(self) -> dict[str, int]:
+        """Return the numbers of the next line of the torture program."""
+        return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", self.next_lines(1)[0])}
+
+    def tell(self, number: int) -> None:
+        """Send it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"%d\n" % number)
+        self.process.stdin.flush()
+
+    def ask(self, number: int) -> dict[str, int]:
+        """Have the torture program in its mode ``asked`` do its part, and wait for what it says."""
+        before = len(self.lines())
+        self.tell(number)
+        return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", self.wait_for_line(before + 1))}
+
+    def residue(self) -> Residue:
+        """Look at the process as it is now."""
+        regions = procfs.maps(self.pid)
+        with Memory(self.pid) as memory:
+            found = survey(find_modules(self.pid, regions)[0], memory)
+        status = (Path("/proc") / str(self.pid) / "status").read_text()
+        virtual = re.search(r"^VmSize:\s+(\d+) kB", status, re.MULTILINE)
+        folder = Path("/proc") / str(self.pid)
+        return Residue(
+            threads=sum(1 for _ in (folder / "task").iterdir()),
+            files=sum(1 for _ in (folder / "fd").iterdir()),
+            mappings=len(regions),
+            virtual_kib=int(virtual[1]) if virtual else 0,
+            images=sum(r.path == IMAGE_NAME and not r.offset for r in regions),
+            tables=sum(r.path == TABLES_NAME for r in regions),
+            slots=len(found.slots),
+            foreign=found.foreign,
+            state=procfs.stat(self.pid).state,
+            tracer=procfs.status(self.pid).tracer_pid,
+        )
+
+
+@contextmanager
+def program(*words: str) -> Iterator[Running]:
+    """Run a program that ends by itself in bounded time; by pid if that takes too long."""
+    with tempfile.TemporaryDirectory(prefix="cgoleak-target-") as folder:
+        said = Path(folder) / "said"
+        with said.open("wb") as out:
+            process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True
+            )
+        running = Running(process, said)
+        try:
+            running.wait_for_line(1)
+            yield running
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@contextmanager
+def hammer(*options: str, minutes: int = 60) -> Iterator[Running]:
+    """Run the sample's hammer: threads that malloc and free as fast as they can."""
+    with program(str(_built() / "hammer"), *options, f"-duration={minutes}m") as running:
+        yield running
+
+
+@contextmanager
+def torture(mode: str, *options: str, minutes: int = 5) -> Iterator[Running]:
+    """Run the torture program in one of its modes."""
+    folder = _built()
+    words = [str(folder / "torture"), "-mode", mode, "-library", str(folder / "libplugin.so")]
+    with program(*words, f"-duration={minutes}m", *options) as running:
+        yield running

@@ -1,0 +1,63 @@
+"""The short form of the stress suite: what must hold before anything is merged."""
+
+from __future__ import annotations
+
+import pytest
+
+from stress.kills import run_kills
+from stress.rounds import run_rounds
+from stress.target import hammer, missing
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+
+def test_twenty_rounds_under_a_hammer_leave_the_target_as_it_was() -> None:
+    with hammer("-threads", "4") as running:
+        found = run_rounds(running, 20)
+
+    assert found.done == 20
+
+
+def test_a_main_thread_that_allocates_all_the_time_is_entered_or_left_alone() -> None:
+    with hammer("-threads", "1", "-main-in-c") as running:
+        found = run_rounds(running, 4)
+
+    assert found.done + found.busy == 4
+
+
+def test_killing_cgoleak_at_any_moment_leaves_the_target_as_it_was() -> None:
+    with hammer("-threads", "2") as running:
+        found = run_kills(running, 6, seed=20260923)
+
+    assert len(found.delays) == 6
+
+
+def test_every_block_is_counted_to_the_byte() -> None:
+    run_asked(2000)
+
+
+@pytest.mark.parametrize("mode", ["fork", "dlopen", "threads", "handler", "callback"])
+def test_what_a_program_may_do_while_it_is_measured(mode: str) -> None:
+    run_mode(mode, 1, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_program_may_do_while_it_is_measured_again_and_again(mode: str) -> None:
+    run_mode(mode, 3, 2.0)
+
+
+@pytest.mark.parametrize("mode", ["crash", "exec"])
+def test_a_target_that_ends_while_it_is_hooked_ends_as_it_would(mode: str) -> None:
+    assert run_ending(mode, 1, hooked=True) == "attached"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("mode", ENDINGS)
+def test_a_target_that_ends_while_it_is_entered_ends_as_it_would(mode: str, seed: int) -> None:
+    run_ending(mode, seed, hooked=False)

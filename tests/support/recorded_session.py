@@ -1,0 +1,121 @@
+"""The edge of the recorder: a session without a target, and a clock that moves when it waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgoleak.errors import CaptureError
+from cgoleak.probe.session import Farewell
+from cgoleak.target.observer import Observation
+from support.builders import process_memory
+from support.probe_tables import MadeTables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgoleak.model.capture import Module, RawStack
+    from cgoleak.model.notice import Notice
+    from cgoleak.model.snapshot import Snapshot
+    from cgoleak.probe.modules import LoadedModule
+    from cgoleak.probe.tables import Tables
+
+__all__ = ["FullDisk", "RecordedSession"]
+
+
+class RecordedSession:
+    """Plays the part of ``ProbeSession``.
+
+    Attributes:
+        now: the time, in seconds; waiting moves it.
+        did: what was asked of it, in order, without the waiting.
+        at: what happens at a time: called once, when waiting gets there.
+        libraries_at: when the target loads something.
+        dies_at: when the target ends.
+        broken: raised by ``rescan``.
+    """
+
+    def __init__(self, *, modules: tuple[LoadedModule, ...] = ()) -> None:
+        self.made = MadeTables()
+        self.tables: Tables = self.made.open()
+        self.modules = modules
+        self.notices: list[Notice] = []
+        self.farewell_notices: tuple[Notice, ...] = ()
+        self.pause_seconds = 0.012
+        self.now = 100.0
+        self.did: list[str] = []
+        self.at: list[tuple[float, Callable[[], None]]] = []
+        self.libraries_at: list[float] = []
+        self.dies_at: float | None = None
+        self.broken: Exception | None = None
+        self.rescanned_at: list[float] = []
+        self.verified_at: list[float] = []
+
+    @property
+    def elapsed(self) -> float:
+        return self.now - 100.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait_for_event(self, seconds: float) -> bool:
+        # A little longer than asked for, as every wait is.
+        self.now += seconds + 0.0001
+        for when, happens in [entry for entry in self.at if entry[0] <= self.elapsed]:
+            self.at.remove((when, happens))
+            happens()
+        if self.libraries_at and self.libraries_at[0] <= self.elapsed:
+            self.libraries_at.pop(0)
+            return True
+        return False
+
+    def is_alive(self) -> bool:
+        return self.dies_at is None or self.elapsed < self.dies_at
+
+    def rescan(self) -> tuple[LoadedModule, ...]:
+        self.rescanned_at.append(self.elapsed)
+        if self.broken is not None:
+            raise self.broken
+        return ()
+
+    def verify(self) -> int:
+        self.verified_at.append(self.elapsed)
+        return 0
+
+    def observe(self) -> Observation:
+        return Observation(process_memory(rss=int(self.elapsed) + (64 << 20)), None, None)
+
+    def detach(self) -> Farewell:
+        self.did.append("detach")
+        return Farewell(3, clean=True, seconds=0.001, notices=self.farewell_notices)
+
+    def summary_notices(self) -> list[Notice]:
+        return list(self.notices)
+
+    def close(self) -> None:
+        self.did.append("close")
+        self.tables.close()
+        self.made.close()
+
+
+class FullDisk:
+    """A capture that takes some snapshots, and then no more."""
+
+    def __init__(self, room: int, did: list[str]) -> None:
+        self._room = room
+        self._did = did
+
+    def add_module(self, module: Module) -> None:
+        pass
+
+    def add_stack(self, stack: RawStack) -> None:
+        if not self._room:
+            self._refuse()
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        if not self._room:
+            self._refuse()
+        self._room -= 1
+
+    def _refuse(self) -> None:
+        self._did.append("refused")
+        raise CaptureError("cannot write capture", cause="disk full")
