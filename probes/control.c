@@ -30,10 +30,12 @@ struct cg_resident *R;
 #define CG_TICK_MS 50u
 #define CG_CONTROL_STACK (64u * 1024u)
 #define CG_QUIET_MS 2000u
+#define CG_HOLD_MS 500u
 
 static int cg_command_in = -1; /* our end of the command pipe */
 static uint64_t cg_control_stack;
 static uint64_t cg_began_ms;
+static uint64_t cg_held_since; /* CG_CMD_HOLD: dlclose waits; 0: it does not */
 static uint64_t cg_left_at; /* tables that a thread was still in when the last measurement ended */
 static uint64_t cg_left_size;
 
@@ -139,7 +141,9 @@ static int cg_is_releasing(uint32_t function)
 static uint32_t cg_install(uint32_t first, uint32_t last)
 {
     uint32_t failed = 0;
-    cg_patching_begin();
+    if (cg_held_since == 0)
+        cg_patching_begin();
+    cg_held_since = 0;
     for (int releasing = 1; releasing >= 0; releasing--)
         for (uint32_t i = first; i < last && i < CG_MAX_SLOTS; i++) {
             struct cg_slot *slot = &T.slots[i];
@@ -320,6 +324,10 @@ static void cg_obey(char command)
     struct cg_shared *s = T.shared;
     switch (command) {
     case CG_CMD_INSTALL:
+        if (s->cmd_held && cg_held_since == 0) {
+            s->cmd_status = ~0u; /* too late: the driver must look again */
+            break;
+        }
         T.go = s->go;
         for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
             if (s->real[f] != 0)
@@ -327,11 +335,15 @@ static void cg_obey(char command)
         s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
         CG_STORE_RELEASE(&R->enabled, 1u);
         break;
+    case CG_CMD_HOLD:
+        cg_patching_begin();
+        cg_held_since = cg_now_ms();
+        break;
     case CG_CMD_VERIFY:
         s->cmd_status = cg_verify();
         break;
     case CG_CMD_MODULES:
-        CG_STORE_RELEASE(&s->modules_now, s->modules_now ^ 1u);
+        CG_STORE_RELEASE(&s->modules_now, s->modules_now + 1u);
         CG_ADD_SHARED(&s->rules_generation, 1u);
         s->cmd_status = 0;
         break;
@@ -360,6 +372,10 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
              * death would go unnoticed: so it has ten seconds. */
             if (cg_now_ms() - unheard_since > 10000)
                 cg_leave_target(CG_REASON_CONTROLLER_GONE);
+        }
+        if (cg_held_since != 0 && cg_now_ms() - cg_held_since > CG_HOLD_MS) {
+            cg_held_since = 0;
+            cg_patching_end();
         }
         if (ready <= 0) {
             if (cg_now_ms() - looked > 1000) {
@@ -537,6 +553,8 @@ static void cg_start(void)
         cg_sys3(CG_NR_MADVISE, &R->overflow, sizeof *R - 4096, 4 /* MADV_DONTNEED */);
     }
     cg_sys3(CG_NR_MADVISE, R, 4096, CG_MADV_WIPEONFORK);
+    cg_try_looking();
+    cg_held_since = 0;
     cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     if (!cg_make_tables() || !cg_make_pipes()) {
         cg_undo_start();

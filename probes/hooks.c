@@ -296,19 +296,30 @@ CG_JUMP_HOOK(cg_hook_dlopen, 13);
 CG_JUMP_HOOK(cg_hook_dlmopen, 14);
 CG_JUMP_HOOK(cg_hook_dlsym, 16);
 
+/* What lies at an unloaded library's addresses next has other unwind rules: nothing that was learnt
+ * before or while it was unmapped is believed afterwards. */
+static void cg_new_generation(void)
+{
+    struct cg_thread *t = cg_enter();
+    if (t != 0) {
+        CG_ADD_SHARED(&T.shared->rules_generation, 1u);
+        cg_leave(t);
+    }
+}
+
 /* While a library is being unmapped no slot may be stored to, and the other way round. */
 static int cg_hook_dlclose(void *handle)
 {
     __atomic_fetch_add(&R->unloading, 1u, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&R->patching, __ATOMIC_SEQ_CST) != 0)
         cg_sleep_ms(1);
+    cg_new_generation();
     int result = REAL(CG_DLCLOSE, int (*)(void *))(handle);
+    cg_new_generation();
     __atomic_fetch_sub(&R->unloading, 1u, __ATOMIC_SEQ_CST);
     struct cg_thread *t = cg_enter();
     if (t != 0) {
         char byte = CG_DLCLOSE;
-        /* What lies at these addresses next has other unwind rules. */
-        CG_ADD_SHARED(&T.shared->rules_generation, 1u);
         CG_ADD_SHARED(&T.shared->dl_wanted, 1u);
         cg_sys3(CG_NR_WRITE, T.event_fd, &byte, 1);
         cg_leave(t);

@@ -58,6 +58,7 @@ enum cg_reason { CG_REASON_NONE = 0, CG_REASON_ASKED = 1, CG_REASON_CONTROLLER_G
 
 /* Commands: one byte through the pipe; arguments lie in struct cg_shared. */
 enum cg_command {
+    CG_CMD_HOLD = 'H',    /* keep dlclose waiting until CG_CMD_INSTALL, half a second at most */
     CG_CMD_INSTALL = 'I', /* take over the slots [cmd_first, cmd_last) */
     CG_CMD_VERIFY = 'V',  /* put back hooks that the lazy binder overwrote */
     CG_CMD_MODULES = 'M', /* the other module table is complete: use it */
@@ -207,10 +208,12 @@ struct cg_shared {
     uint32_t cmd_last;
     uint32_t cmd_done;     /* number of commands carried out */
     uint32_t cmd_status;   /* of the last one: number of slots that could not be done */
+    uint32_t cmd_held;     /* CG_CMD_INSTALL: 1 if it only holds under a CG_CMD_HOLD */
+    uint32_t cmd_spare;
     /* State that moves. */
     uint32_t tick;         /* since the start */
     uint32_t gc_cycles;    /* copy of memstats.numgc */
-    uint32_t modules_now;  /* which module table is in use */
+    uint32_t modules_now;  /* counts changes; its last bit says which module table is in use */
     uint32_t modules_count[2];
     uint32_t rules_generation;
     uint32_t slots_count;

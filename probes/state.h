@@ -122,6 +122,8 @@ void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size);
 /* unwind.c: the stack that called a hook, as an id. sp: stack pointer before the call; pc: return
  * address; fp: frame pointer of the caller. */
 uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp);
+/* Finds out whether memory can be looked at without touching it. */
+void cg_try_looking(void);
 /* True on a goroutine that runs finalizers or cleanups. */
 int cg_is_cleaner(void);
 /* True in the Go runtime's own calls into libc. */

@@ -122,6 +122,9 @@ int cg_is_runtime_call(void)
 
 /* --- stacks without g0 ----------------------------------------------------------------------- */
 
+/* False where a seccomp filter forbids process_vm_readv: then stacks without g0 are not followed. */
+static uint32_t cg_can_look;
+
 /* Number of readable pages from first on, at most 64, found without touching them. */
 static uint32_t cg_readable(uint64_t first, uint32_t pages)
 {
@@ -139,6 +142,11 @@ static uint32_t cg_readable(uint64_t first, uint32_t pages)
     local.size = pages;
     long got = cg_sys6(CG_NR_PROCESS_VM_READV, cgoleak_header.owner_pid, &local, 1, remote, pages, 0);
     return got < 0 ? 0 : (uint32_t)got;
+}
+
+void cg_try_looking(void)
+{
+    CG_STORE(&cg_can_look, cg_readable((uint64_t)&cgoleak_header & ~(CG_PAGE - 1), 1));
 }
 
 /* Upper end of what may be read from sp on. A pthread's control block lies at the upper end of
@@ -201,13 +209,43 @@ static inline int64_t cg_unpack_offset(uint64_t packed, uint32_t shift)
     return (int64_t)(packed << (64 - 28 - shift)) >> 36;
 }
 
-static __attribute__((noinline)) uint64_t cg_rule_miss(struct cg_thread *t, uint64_t pc, uint64_t key,
+/* Which tables were seen to be mapped, and under which generation. */
+static uint32_t cg_checked[CG_MAX_MODULES];
+
+static int cg_all_readable(uint64_t from, uint64_t to)
+{
+    for (uint64_t at = from & ~(CG_PAGE - 1); at < to;) {
+        uint64_t want = (to - at + CG_PAGE - 1) / CG_PAGE;
+        if (want > 64)
+            want = 64;
+        if (cg_readable(at, (uint32_t)want) != want)
+            return 0;
+        at += want * CG_PAGE;
+    }
+    return 1;
+}
+
+/* Whether a module's unwind tables are where the driver saw them. Between a dlclose and its next
+ * look they may be gone, with another library in their place: a table that is mapped is read safely
+ * whatever is in it, one that is not must not be touched. */
+static int cg_tables_mapped(const struct cg_module *m, uint32_t index, uint32_t generation)
+{
+    if (!cg_can_look)
+        return 1;
+    if (CG_LOAD(&cg_checked[index]) == generation + 1)
+        return 1;
+    if (!cg_all_readable(m->hdr, m->hdr_end) || !cg_all_readable(m->frame, m->frame_end))
+        return 0;
+    CG_STORE(&cg_checked[index], generation + 1);
+    return 1;
+}
+
+static __attribute__((noinline)) uint64_t cg_rule_miss(uint64_t pc, uint64_t key, uint32_t generation,
                                                        struct cg_rule_entry *entry)
 {
-    (void)t;
-    uint32_t now = CG_LOAD_ACQUIRE(&T.shared->modules_now) & 1;
-    const struct cg_module *modules = T.modules[now];
-    uint32_t lo = 0, hi = CG_LOAD(&T.shared->modules_count[now]);
+    uint32_t now = CG_LOAD_ACQUIRE(&T.shared->modules_now);
+    const struct cg_module *modules = T.modules[now & 1];
+    uint32_t lo = 0, hi = CG_LOAD(&T.shared->modules_count[now & 1]);
     if (hi > CG_MAX_MODULES)
         hi = CG_MAX_MODULES;
     while (lo < hi) {
@@ -217,26 +255,35 @@ static __attribute__((noinline)) uint64_t cg_rule_miss(struct cg_thread *t, uint
         else
             hi = mid;
     }
+    CG_ADD_SHARED(&T.shards[CG_SHARDS - 1].rule_misses, 1ull);
     struct cg_rule rule = {0};
     uint64_t packed = CG_RULE_NONE;
     if (lo < CG_MAX_MODULES && modules[lo].start <= pc && pc < modules[lo].end) {
-        cg_rule_at(&modules[lo], pc, &rule);
+        /* The driver may be filling this table anew: then what was copied does not count. */
+        struct cg_module m = {
+            CG_LOAD_ACQUIRE(&modules[lo].start),   CG_LOAD_ACQUIRE(&modules[lo].end),
+            CG_LOAD_ACQUIRE(&modules[lo].hdr),     CG_LOAD_ACQUIRE(&modules[lo].hdr_end),
+            CG_LOAD_ACQUIRE(&modules[lo].frame),   CG_LOAD_ACQUIRE(&modules[lo].frame_end),
+        };
+        if (CG_LOAD(&T.shared->modules_now) != now || !cg_tables_mapped(&m, lo, generation))
+            return CG_RULE_NONE; /* for now: the driver is about to say what lies here */
+        cg_rule_at(&m, pc, &rule);
         packed = cg_pack(&rule);
     }
     CG_STORE(&entry->packed, packed);
     CG_STORE(&entry->key, key ^ packed);
-    CG_ADD_SHARED(&T.shards[CG_SHARDS - 1].rule_misses, 1ull);
     return packed;
 }
 
-static inline uint64_t cg_rule_of(struct cg_thread *t, uint64_t pc)
+static inline uint64_t cg_rule_of(uint64_t pc)
 {
-    uint64_t key = pc | (uint64_t)(CG_LOAD(&T.shared->rules_generation) & 0xffff) << 48;
+    uint32_t generation = CG_LOAD(&T.shared->rules_generation);
+    uint64_t key = pc | (uint64_t)(generation & 0xffff) << 48;
     struct cg_rule_entry *entry = &T.rules[((pc * 0x9e3779b97f4a7c15ull) >> 40) & (CG_RULES - 1)];
     uint64_t packed = CG_LOAD(&entry->packed);
     if (CG_LIKELY((CG_LOAD(&entry->key) ^ packed) == key))
         return packed;
-    return cg_rule_miss(t, pc, key, entry);
+    return cg_rule_miss(pc, key, generation, entry);
 }
 
 /* A walk in progress, and what a memo must remember of it. */
@@ -285,7 +332,7 @@ static enum cg_end cg_walk_c(struct cg_walk *w, uint64_t sp, uint64_t pc, uint64
         if (pc == 0)
             return CG_OUTERMOST;
         w->c[w->c_count++] = pc;
-        uint64_t packed = cg_rule_of(w->t, interrupted ? pc : pc - 1);
+        uint64_t packed = cg_rule_of(interrupted ? pc : pc - 1);
         uint32_t kind = packed & 3;
         if (kind != CG_RULE_OK)
             return kind == CG_RULE_END ? CG_OUTERMOST : CG_LOST;

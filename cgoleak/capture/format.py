@@ -51,7 +51,8 @@ _TARGET: Final = """CREATE TABLE target (  -- the watched process; one row
   libc TEXT,
   allocator TEXT,
   arch TEXT NOT NULL,
-  stripped INTEGER NOT NULL  -- 0 or 1
+  stripped INTEGER NOT NULL, -- 0 or 1
+  godebug TEXT NOT NULL      -- settings of Go's runtime
 )"""
 
 _MEASUREMENT: Final = """CREATE TABLE measurement (  -- one row

@@ -75,7 +75,7 @@ class Rows:
         rows = self._db.execute("SELECT * FROM target").fetchmany(2)
         if len(rows) != 1:
             self._bad("it does not say which process was measured")
-        pid, exe, go_version, libc, allocator, arch, stripped = rows[0]
+        pid, exe, go_version, libc, allocator, arch, stripped, godebug = rows[0]
         return Target(
             pid=self._count(pid),
             exe=self._text(exe),
@@ -84,6 +84,7 @@ class Rows:
             allocator=self._maybe_text(allocator),
             arch=self._text(arch),
             stripped=bool(self._count(stripped)),
+            godebug=self._text(godebug),
         )
 
     def _measurement(self, snapshots: tuple[Snapshot, ...]) -> tuple[Window, Cost, bool]:

@@ -117,7 +117,7 @@ class CaptureWriter:
         with self._writing(commit=True):
             self._db.execute("DELETE FROM target")
             self._db.execute(
-                "INSERT INTO target VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO target VALUES (?,?,?,?,?,?,?,?)",
                 (
                     target.pid,
                     _text(target.exe),
@@ -126,6 +126,7 @@ class CaptureWriter:
                     _text(target.allocator),
                     _text(target.arch),
                     int(target.stripped),
+                    _text(target.godebug),
                 ),
             )
             self._db.execute("DELETE FROM measurement")

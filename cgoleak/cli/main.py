@@ -22,7 +22,7 @@ __all__ = ["COMMANDS", "cli", "run_command_line"]
 COMMANDS: Final = {
     "attach": "Watch a running Go/cgo process and report its native leaks.",
     "run": "Start a command and watch it from its first instruction to its end.",
-    "watch": "Watch memory and restarts from outside, without hooks.",
+    "watch": "Watch where memory goes, and restarts, from outside; no hooks.",
     "report": "Render a capture again, in any format.",
     "ps": "List the Go processes of this machine.",
     "doctor": "Check what measuring needs, each with its fix; changes nothing.",

@@ -65,7 +65,7 @@ def command(
     attach_duration: float,
     **report: Any,
 ) -> int:
-    r"""Watch where the memory of a Go process goes, and its restarts, from outside.
+    r"""Watch where memory goes, and restarts, from outside; no hooks.
 
     Nothing is put into the process and it never stands still. When it ends, its successor is
     recognised and followed, and the reason of the end is looked for. Ctrl-C ends the watch and

@@ -18,7 +18,11 @@ __all__ = ["Capture", "Cost", "Module", "RawStack", "Span", "Target", "WatchedPr
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The watched process; field names are those of the JSON report."""
+    """The watched process; field names are those of the JSON report.
+
+    ``godebug`` has the settings of Go's runtime as GODEBUG spells them: those that were built in,
+    then those of the environment.
+    """
 
     pid: int
     exe: str
@@ -27,6 +31,7 @@ class Target:
     allocator: str | None
     arch: str
     stripped: bool
+    godebug: str = ""
 
 
 @dataclass(frozen=True, slots=True)

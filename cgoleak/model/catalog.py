@@ -232,6 +232,18 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "again.",
             action="Let the process run: kill -CONT PID.",
         ),
+        "probe.tables-left": Entry(
+            label="probe.tables-left",
+            meaning="When the hooks went out, a thread was still inside one and did not come out "
+            "within two seconds. The probe's tables stay in the target so that it finds them.",
+            action="Nothing: the next attach, or the end of the process, takes them away.",
+        ),
+        "run.still-running": Entry(
+            label="run.still-running",
+            meaning="cgoleak was asked to stop, asked the command to end (SIGTERM), and did not "
+            "wait longer than half a minute.",
+            action="End the command yourself.",
+        ),
         "probe.slots-changed": Entry(
             label="probe.slots-changed",
             meaning="After the detach, call paths differ from what they were at the attach: "

@@ -49,6 +49,8 @@ _Found = TypeVar("_Found")
 _START_S: Final = 5.0
 _COMMAND_S: Final = 5.0
 _LEAVING_S: Final = 12.0
+_TOO_LATE: Final = 0xFFFFFFFF
+"""Answer to an install whose hold has run out."""
 _POLL_S: Final = 0.0005
 _SETTLING_S: Final = 1.0
 
@@ -314,17 +316,45 @@ class ProbeSession:
             self.modules += tuple(m for m in fresh if m not in self.modules)
             self.notices += [n for n in unreadable if n not in self.notices]
         if fresh:
-            found = survey(
-                fresh,
-                self._memory,
-                definers=modules,
-                known=self._survey.slots.providers,
-                ours=frozenset(self._hooks()),
-            )
-            self._foreign.update(found.foreign)
-            self._install(*self.tables.add_slots(found.slots))
+            self._take_over(fresh, modules)
         shared.dl_done = wanted
         return fresh
+
+    def _take_over(
+        self, fresh: tuple[LoadedModule, ...], modules: tuple[LoadedModule, ...]
+    ) -> None:
+        """Take the slots of modules that have come, while none of them can go.
+
+        A library that is unloaded and loaded again at the same place between our look and the
+        stores would have pages closed under its loader's hands. So dlclose waits from here on, and
+        the look is repeated.
+        """
+        found = survey(
+            fresh,
+            self._memory,
+            definers=modules,
+            known=self._survey.slots.providers,
+            ours=frozenset(self._hooks()),
+        )
+        self._foreign.update(found.foreign)
+        self._order(b"H")
+        regions = procfs.maps(self._pid, self._root)
+        still = {
+            _identity(m)
+            for m in find_modules(self._pid, regions, self._root)[0]
+            if self._is_settled(m)
+        }
+        there = [m for m in fresh if _identity(m) in still]
+        slots = [s for s in found.slots if any(m.start <= s.address < m.end for m in there)]
+        shared = self.tables.shared
+        shared.cmd_held = 1
+        self._install(*self.tables.add_slots(slots))
+        shared.cmd_held = 0
+        if len(there) < len(fresh) or shared.cmd_status == _TOO_LATE:
+            gone = {_identity(m) for m in fresh}
+            if shared.cmd_status != _TOO_LATE:
+                gone -= still
+            self._known_modules -= gone  # looked at again the next time
 
     def _is_settled(self, module: LoadedModule) -> bool:
         """Tell whether slots may be stored to: while its loader works on a module, rights of pages

@@ -257,6 +257,8 @@ class Shared(ctypes.Structure):
         ("cmd_last", c_uint32),
         ("cmd_done", c_uint32),
         ("cmd_status", c_uint32),
+        ("cmd_held", c_uint32),
+        ("cmd_spare", c_uint32),
         ("tick", c_uint32),
         ("gc_cycles", c_uint32),
         ("modules_now", c_uint32),

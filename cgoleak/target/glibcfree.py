@@ -2,8 +2,8 @@
 
 Free memory is in four places (``malloc/malloc.c``): chunks in the bins of each arena, small chunks
 in its fastbins, the top chunk at the end of its heap, and per thread the tcache. Nothing is locked
-and nothing stops: a list that changes under our eyes ends where its links stop to agree, and the
-rest of it is missing from this look. A free chunk keeps its header and links, but the kernel may
+and nothing stops: where a list changes under our eyes its links stop to agree, and the chunks of
+the heap are gone through one by one. A free chunk keeps its header and links, but the kernel may
 have taken the pages between (``malloc_trim``), and the top was perhaps never touched, so that
 residence is looked up page by page in ``/proc/PID/pagemap``.
 """
@@ -106,6 +106,7 @@ class _Walk:
         self._ends: list[int] = []
         self._blocks: dict[int, tuple[int, memoryview]] = {}
         self._most = _MAX_CHUNKS
+        self._torn = False
         self._steps = 0
         self.total = self.resident = self.chunks = self.arena_total = 0
         self.complete = True
@@ -118,20 +119,21 @@ class _Walk:
         self._most = self.chunks + _LONG
         self.arena_total = 0
         self._blocks = {}
+        self._torn = False
         before = self._totals()
         self._top(arena.top)
         # Large chunks first, so that what is left out at the end is least; bin 1 has all sizes.
         for first, head in (arena.bins[0], *reversed(arena.bins[1:])):
             if first != head:
                 self._bin(first, head)
-        if self.chunks >= self._most and self.complete:
+        if (self._torn or self.chunks >= self._most) and self.complete:
             self._again(arena, before)
         self._most = _MAX_CHUNKS
         for place, first in enumerate(arena.fastbins):
             self._fastbin(first, _MIN_CHUNK + 16 * place)
 
     def _again(self, arena: Arena, before: tuple[int, int, int, int]) -> None:
-        """Go through all chunks instead, which is faster by far than lists of many.
+        """Go through all chunks instead: lists were long, or changed too often to be followed.
 
         Where that comes to no good end, what was found along the lists stands.
         """
@@ -202,7 +204,8 @@ class _Walk:
     def _fastbin(self, chunk: int, size: int) -> None:
         """Follow a list of equal chunks; from 2.32 links are masked (``PROTECT_PTR``)."""
         seen = 0
-        while chunk and self._room(chunk) >= size and self._goes_on(seen):
+        most = sum(self._ends) - sum(self._starts)  # a list that is longer runs in a circle
+        while chunk and seen * size <= most and self._room(chunk) >= size and self._goes_on(seen):
             block = self._blocks.get(chunk & -_BLOCK)
             place = (chunk - block[0]) >> 3 if block is not None else -1
             if block is not None and 0 <= place < len(block[1]) - 2:
@@ -223,14 +226,15 @@ class _Walk:
         """Add a bin; a list that changed meanwhile is followed again from its new beginning."""
         for _ in range(_TRIES):
             before = self._totals()
-            if self._follow(first, head) or not self.complete:
+            if self._follow(first, head) or not self.complete or self.chunks >= self._most:
                 return
             raw = self._read(head + 16, 8)
             again = int.from_bytes(raw, "little") if raw is not None else first
             if again == first:
-                return
+                break
             first = again
             self._set(before)
+        self._torn = True
 
     def _follow(self, chunk: int, head: int) -> bool:
         """Follow ``fd`` until it is back at the bin; each ``bk`` must be the chunk before."""

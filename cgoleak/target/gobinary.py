@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from cgoleak.errors import NoSuchProcess, NotPermitted, SymbolError
 from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gobuildinfo import read_build_info
-from cgoleak.target.procfs import PROC, exe_path
+from cgoleak.target.procfs import PROC, exe_path, process_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cgoleak.target.procfs import Region
 
-__all__ = ["GoBinary", "Libc", "find_allocator", "find_libc", "read_binary"]
+__all__ = ["GoBinary", "Libc", "find_allocator", "find_libc", "godebug_of", "read_binary"]
 
 _MACHINES: Final = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """``e_machine`` → Go's name for it (``GOARCH``)."""
@@ -112,6 +112,22 @@ def read_binary(pid: int, root: Path = PROC) -> GoBinary:
         raise NoSuchProcess(f"process {pid} ended while it was looked at") from error
     except OSError:
         return GoBinary(path=path)
+
+
+def godebug_of(pid: int, binary: GoBinary, root: Path = PROC) -> str:
+    """Give the settings of Go's runtime: ``//go:debug`` lines first, then GODEBUG, which wins.
+
+    Changes that the program makes to its own environment are not seen.
+    """
+    built_in = binary.settings.get("DefaultGODEBUG", "")
+    try:
+        variables = process_file(pid, "environ", root).split(b"\0")
+    except (NoSuchProcess, NotPermitted):
+        variables = []
+    prefix = b"GODEBUG="
+    found = next((one for one in variables if one.startswith(prefix)), prefix)
+    given = found.removeprefix(prefix).decode("utf-8", "replace")
+    return ",".join(part for part in (built_in, given) if part)
 
 
 def find_libc(pid: int, regions: Iterable[Region], root: Path = PROC) -> Libc | None:

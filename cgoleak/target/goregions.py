@@ -53,6 +53,9 @@ class GoPointers:
         found = pointers.copy()
         found.update(self._arena_structures(pointers, arenas))
         found.update(self._span_structures(words, arenas))
+        if self._heap.variables.mbuckets is not None:
+            # The newest entry of the heap profile, which is not in the heap.
+            found.update({self._pointer(self._heap.variables.mbuckets)} - {0})
         return tuple(sorted(found))
 
     def _arena_structures(

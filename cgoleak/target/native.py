@@ -218,7 +218,7 @@ class NativeReader:
             return
         self.notices["allocator.partial"] = Notice(
             code="allocator.partial",
-            text=f"malloc holds more free chunks than the {free.chunks} that were looked at: "
+            text=f"malloc holds more free chunks than the {free.chunks} that could be followed: "
             "allocator slack is at least what is shown",
         )
 

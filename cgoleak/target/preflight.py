@@ -24,7 +24,14 @@ from cgoleak.errors import (
 )
 from cgoleak.model.capture import Target
 from cgoleak.target import procfs
-from cgoleak.target.gobinary import GoBinary, Libc, find_allocator, find_libc, read_binary
+from cgoleak.target.gobinary import (
+    GoBinary,
+    Libc,
+    find_allocator,
+    find_libc,
+    godebug_of,
+    read_binary,
+)
 from cgoleak.target.permission import refusal
 from cgoleak.target.procfs import PROC
 
@@ -66,6 +73,7 @@ class TargetFacts:
     libc: Libc
     allocator: str
     regions: tuple[Region, ...]
+    godebug: str = ""
 
     @property
     def target(self) -> Target:
@@ -78,6 +86,7 @@ class TargetFacts:
             allocator=self.allocator,
             arch=self.binary.arch or "unknown",
             stripped=self.binary.stripped,
+            godebug=self.godebug,
         )
 
 
@@ -117,6 +126,7 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
         libc=libc,
         allocator=find_allocator(regions, libc) or libc.kind,
         regions=regions,
+        godebug=godebug_of(pid, binary, root),
     )
 
 

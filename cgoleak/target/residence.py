@@ -8,7 +8,7 @@ that a mapping may have several owners: then resident pages are counted range by
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -134,9 +134,8 @@ def _rest(mapping: Mapping, go_pointers: Sequence[int]) -> Owner:
         return Owner.HEAP
     if region.path.startswith(GO_NAME):
         return Owner.GO_METADATA
-    place = bisect_right(go_pointers, region.start)
-    before = bisect_right(go_pointers, region.start - 1)
-    if before < len(go_pointers) and (place > before or go_pointers[before] < region.end):
+    place = bisect_left(go_pointers, region.start)
+    if place < len(go_pointers) and go_pointers[place] < region.end:
         return Owner.GO_METADATA
     return Owner.ANONYMOUS
 

@@ -37,7 +37,7 @@ class Sheet:
         headers: what malloc needs beside these blocks; computed from their mean size.
         before: native memory in use from before attach; without hooks all that is in use; where
             the allocator is not known, with what it holds free.
-        unexplained: what is left; negative if the lines say more than is resident.
+        unexplained: what is left.
     """
 
     go_in_use: int

@@ -10,6 +10,7 @@ from cgoleak.target.goreturn import forecast
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cgoleak.model.capture import Target
     from cgoleak.model.report import GoReturn
     from cgoleak.model.snapshot import Snapshot
 
@@ -21,19 +22,25 @@ _MISSED: Final = 3
 
 
 def go_return_of(
-    go_version: str | None, snapshots: Sequence[Snapshot], started_unix_ns: int
+    target: Target, snapshots: Sequence[Snapshot], started_unix_ns: int
 ) -> GoReturn | None:
     """Foretell it for the process of the last snapshot; None without Go's numbers.
 
     ``snapshots`` are in order of time and of one process.
     """
-    minor = go_minor(go_version or "")
+    minor = go_minor(target.go_version or "")
     known = [snapshot for snapshot in snapshots if snapshot.go is not None]
     if minor is None or not known or known[-1].go is None:
         return None
     now = started_unix_ns + known[-1].at_ns
     interval = gc_interval(known, now)
-    return forecast(known[-1].go, minor, now_unix_ns=now, gc_interval_s=interval)
+    return forecast(
+        known[-1].go,
+        minor,
+        now_unix_ns=now,
+        gc_interval_s=interval,
+        godebug=target.godebug,
+    )
 
 
 def gc_interval(snapshots: Sequence[Snapshot], now_unix_ns: int) -> float | None:

@@ -77,9 +77,7 @@ def report_of(
             *balance_notices(ledger),
             *_thin(cause, ledger, policy),
         ),
-        go_return=go_return_of(
-            capture.target.go_version, processes[-1], capture.window.started_unix_ns
-        ),
+        go_return=go_return_of(capture.target, processes[-1], capture.window.started_unix_ns),
     )
 
 

@@ -11,24 +11,44 @@ from cgoleak.ledger.series import fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cgoleak.model.snapshot import GoMemory, ProcessMemory
+    from cgoleak.model.snapshot import GoMemory, ProcessMemory, Snapshot
 
-__all__ = ["GrowthAlarm", "native_bytes"]
+__all__ = ["GrowthAlarm", "NativeGauge", "native_bytes"]
 
 _WINDOW_NS: Final = 60_000_000_000
 _SAMPLES: Final = 10
 
 
 def native_bytes(process: ProcessMemory, go: GoMemory | None) -> int:
-    """Estimate what C holds: anonymous memory and swap less all that Go's runtime has in use.
+    """Give anonymous memory and swap less all that Go's runtime has taken; files are left out.
 
-    Go's numbers count pages that were never touched, so that this is at least so much, and what
-    Go allocates first and touches later shows as a passing fall. Files are left out.
+    Good for changes only. Go's numbers count pages that were never touched, several MiB of its
+    metadata among them, so that this is too low by as much, and below zero in a small process; what
+    Go allocates first and touches later shows as a passing fall.
     """
     native = process.anonymous + process.swap
     if go is not None:
         native -= go.heap_in_use + go.heap_free + go.stacks_in_use + go.metadata + go.stacks_sys
-    return max(0, native)
+    return native
+
+
+class NativeGauge:
+    """Tells native memory at every reading: as the last full sheet had it, and the change since."""
+
+    def __init__(self) -> None:
+        self._apart = 0
+
+    def read(self, snapshot: Snapshot) -> int | None:
+        """Give the bytes in the C allocator's hands and in mappings of the program; None if unseen.
+
+        Until the first full sheet it is what ``native_bytes`` says.
+        """
+        if snapshot.process is None:
+            return None
+        estimate = native_bytes(snapshot.process, snapshot.go)
+        if snapshot.native is not None:
+            self._apart = snapshot.native.heap + snapshot.native.anonymous - estimate
+        return max(0, estimate + self._apart)
 
 
 class GrowthAlarm:

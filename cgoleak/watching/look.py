@@ -8,7 +8,7 @@ from cgoleak.errors import CgoleakError, NotGo, NotPermitted
 from cgoleak.model.capture import Target
 from cgoleak.model.notice import Notice
 from cgoleak.target import procfs
-from cgoleak.target.gobinary import find_allocator, find_libc, read_binary
+from cgoleak.target.gobinary import find_allocator, find_libc, godebug_of, read_binary
 from cgoleak.target.goprocess import open_heap
 from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver, Observation
@@ -53,6 +53,7 @@ class Look:
         self._heap: GoHeap | None = None
         self._observer: MemoryObserver | None = None
         self._tries = 0
+        self._base = next((region.start for region in self._regions() if region.is_file), None)
         try:
             self._memory = Memory(pid, root)
             self._find_heap(self._memory)
@@ -69,11 +70,6 @@ class Look:
         return self._pid
 
     @property
-    def go_version(self) -> str | None:
-        """As the build information has it."""
-        return self._binary.go_version
-
-    @property
     def target(self) -> Target:
         """Describe the process; libraries are those that are mapped by now."""
         regions = self._regions()
@@ -86,12 +82,25 @@ class Look:
             allocator=find_allocator(regions, libc),
             arch=self._binary.arch or "unknown",
             stripped=self._binary.stripped,
+            godebug=godebug_of(self._pid, self._binary, self._root),
         )
 
     @property
     def is_settled(self) -> bool:
         """Whether the full sheet can be had: a process that has just begun has no libraries yet."""
         return self._observer is not None or self._memory is None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the process has become another program (exec) since.
+
+        What we hold open is the memory of the program before, of which nothing can be read then.
+        """
+        return (
+            self._memory is not None
+            and self._base is not None
+            and self._memory.read(self._base, 1) is None
+        )
 
     @property
     def notices(self) -> tuple[Notice, ...]:

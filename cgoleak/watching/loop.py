@@ -6,31 +6,32 @@ was asked about: then it is measured with hooks for a while, into the same captu
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from cgoleak.capture.writer import CaptureWriter
-from cgoleak.errors import CgoleakError, NoSuchProcess, NotGo, TargetError
+from cgoleak.errors import CgoleakError, NoSuchProcess, TargetError
 from cgoleak.model.capture import Cost, Window
 from cgoleak.model.notice import Notice
 from cgoleak.pipeline import RecordPlan, RecordResult, attach_within
 from cgoleak.target.ending import Ending
 from cgoleak.target.procfs import PROC
-from cgoleak.target.succession import find_running, find_successor, same_program, subject_of
+from cgoleak.target.succession import subject_of
 from cgoleak.verdict.handback import go_return_of
-from cgoleak.watching.growth import GrowthAlarm, native_bytes
+from cgoleak.watching.growth import GrowthAlarm, NativeGauge, native_bytes
 from cgoleak.watching.journal import Journal
 from cgoleak.watching.look import Look
 from cgoleak.watching.pace import Pace
 from cgoleak.watching.plan import WatchState
+from cgoleak.watching.search import Search, ticks_now
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from cgoleak.model.capture import Target
     from cgoleak.model.report import Restart
     from cgoleak.model.snapshot import Snapshot
     from cgoleak.pipeline import ProgressState
@@ -42,11 +43,8 @@ __all__ = ["watch"]
 _BEAT_S: Final = 0.2
 """How soon a stop is noticed."""
 _RECENT_NS: Final = 60_000_000_000
-_PATIENCE_S: Final = 3.0
-"""How long the next child of the same parent is waited for before others are looked at."""
 _MOST_RESTARTS: Final = 1000
 _EXECUTED: Final = "replaced itself by another program (exec)"
-_READINGS_WITHOUT_GO: Final = 3
 
 
 def watch(
@@ -85,12 +83,18 @@ class _Watch:
         self._opened = ExitStack()
         self._began = time.monotonic()
         self._started_unix_ns = time.time_ns()
-        self._seen_ticks = 0
+        self._seen_ticks = ticks_now()
         self._recent: deque[Snapshot] = deque()
+        self._gauge = NativeGauge()
         self._cost = Cost(0.0, 0)
+        self._target: Target | None = None
         rate = plan.attach_on_growth
         self._alarm = None if rate is None else GrowthAlarm(rate)
         self._journal: Journal | None = None
+        self._reason: str | None = None
+        self._search = Search(
+            plan, stop, root, is_over=self._is_over, on_wait=lambda: self._tell("waiting")
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +112,7 @@ class _Watch:
 
     def run(self) -> RecordResult:
         """Follow from process to process."""
-        subject: Subject | None = self._first()
+        subject: Subject | None = self._search.first()
         journal = self._journal = Journal(
             self._opened.enter_context(CaptureWriter(self._capture, overwrite=True))
         )
@@ -120,7 +124,8 @@ class _Watch:
             if journal.restarts >= _MOST_RESTARTS:
                 journal.tell(_too_many())
                 break
-            subject = self._next(subject)
+            again = self._search.executed(subject) if self._reason == _EXECUTED else None
+            subject = again or self._search.after(subject, self._seen_ticks)
         if not is_running:
             journal.tell(_nobody_followed(journal.last_reason))
         self._tell("reporting")
@@ -134,103 +139,56 @@ class _Watch:
         journal.sink.finish(window, self._cost)
         return RecordResult(journal.sink.capture(), None)
 
-    # --- which process -----------------------------------------------------------------------
-
-    def _first(self) -> Subject:
-        """Find what to watch; wait for a program that does not run yet."""
-        if self._plan.exe is None:
-            assert self._plan.pid is not None
-            self._note_alive()
-            return subject_of(self._plan.pid, self._root)
-        matches = same_program(self._plan.exe)
-        while True:
-            self._note_alive()
-            found = find_running(matches, self._root)
-            if found:
-                return found[-1]
-            self._tell("waiting")
-            if self._is_over() or self._pause(0.0):
-                raise NoSuchProcess(
-                    f"nothing ran {self._plan.exe} while it was watched",
-                    cause="no process has this executable",
-                    fix="give the path as it stands in /proc/PID/exe, or the pid: cgoleak ps",
-                )
-
-    def _next(self, old: Subject) -> Subject | None:
-        """Wait for the one that takes its place; None when the watch is over."""
-        since = self.elapsed
-        while not self._is_over():
-            waited = self.elapsed - since
-            found = find_successor(
-                old,
-                self._seen_ticks,
-                self._root,
-                named=self._plan.exe,
-                patient=waited < _PATIENCE_S,
-            )
-            if found is not None:
-                return found
-            self._tell("waiting")
-            if self._pause(waited):
-                return None
-        return None
-
-    def _pause(self, waited: float) -> bool:
-        """Wait before looking through /proc again, the longer the longer it has been."""
-        return self._stop.wait(min(max(0.1, waited / 20), 2.0))
-
     # --- one process -------------------------------------------------------------------------
 
     def _visit(self, subject: Subject, journal: Journal) -> bool:
         """Watch one process; true if it still runs when the watch is over."""
-        at_ns = self.elapsed_ns
+        at_ns, self._reason = self.elapsed_ns, None
         try:
             with Ending(subject.pid, self._root) as ending, Look(subject.pid, self._root) as look:
                 if subject_of(subject.pid, self._root).start_ticks != subject.start_ticks:
                     raise NoSuchProcess(f"process {subject.pid} is another one now")
+                self._write_target(journal, look)
                 journal.begin(subject, at_ns)
-                journal.sink.write_target(
-                    look.target, mode="watch", started_unix_ns=self._started_unix_ns
-                )
                 reason = self._follow(subject, journal, look, ending)
                 for notice in look.notices if reason is None else ():
                     journal.tell(notice)
-        except (TargetError, NotGo):
+        except TargetError:
             if journal.is_empty:
                 raise
             return False
         if reason is None:
             return True
+        self._reason = reason
         journal.end(self.elapsed_ns, reason)
         return False
 
     def _follow(self, subject: Subject, journal: Journal, look: Look, ending: Ending) -> str | None:
         """Take readings; give the reason of its end, or None if it runs on."""
-        pace, self._recent = Pace(), deque()
+        pace, self._gauge, self._recent = Pace(), NativeGauge(), deque()
         if self._alarm is not None:
             self._alarm.reset()
-        was_settled, had_go, without_go = False, False, 0
+        was_settled = False
         next_at = self.elapsed
         while True:
             is_last = self._is_over()
             snapshot = self._read(journal, look, pace, is_last=is_last)
-            if snapshot is not None:
-                without_go = 0 if snapshot.go is not None or not had_go else without_go + 1
-                had_go = had_go or snapshot.go is not None
-                if look.is_settled and not was_settled:
-                    was_settled = True
-                    journal.sink.write_target(
-                        look.target, mode="watch", started_unix_ns=self._started_unix_ns
-                    )
+            if look.is_settled and not was_settled:
+                was_settled = True
+                self._write_target(journal, look)
             if is_last:
                 return None
-            if without_go >= _READINGS_WITHOUT_GO:
+            if snapshot is not None and snapshot.go is None and look.is_replaced:
                 return _EXECUTED
             if snapshot is not None and self._grows(snapshot):
                 self._attach(subject, journal)
             next_at = max(next_at + self._plan.interval_s, self.elapsed)
             if self._wait(ending, next_at):
                 return ending.reason()
+
+    def _write_target(self, journal: Journal, look: Look) -> None:
+        self._target = look.target
+        journal.sink.write_target(self._target, mode="watch", started_unix_ns=self._started_unix_ns)
 
     def _read(self, journal: Journal, look: Look, pace: Pace, *, is_last: bool) -> Snapshot | None:
         """Take one reading and show it; None if the process has just ended."""
@@ -251,7 +209,7 @@ class _Watch:
     def _wait(self, ending: Ending, until: float) -> bool:
         """Wait for the next reading; true if the process ended."""
         while True:
-            ticks = _ticks_now()
+            ticks = ticks_now()
             left = min(until, self._plan.duration_s or until) - self.elapsed
             if ending.wait(max(0.0, min(_BEAT_S, left))):
                 return True
@@ -301,13 +259,9 @@ class _Watch:
         duration = self._plan.duration_s
         return self._stop.is_set() or (duration is not None and self.elapsed >= duration)
 
-    def _note_alive(self) -> None:
-        self._seen_ticks = _ticks_now()
-
     def _show(self, snapshot: Snapshot, look: Look, restarts: int, restart: Restart | None) -> None:
-        if self._progress is None or snapshot.process is None:
+        if self._progress is None or snapshot.process is None or self._target is None:
             return
-        version = look.go_version
         self._progress(
             WatchState(
                 phase="watching",
@@ -316,8 +270,8 @@ class _Watch:
                 pid=look.pid,
                 process=snapshot.process,
                 go=snapshot.go,
-                native_bytes=native_bytes(snapshot.process, snapshot.go),
-                go_return=go_return_of(version, tuple(self._recent), self._started_unix_ns),
+                native_bytes=self._gauge.read(snapshot),
+                go_return=go_return_of(self._target, tuple(self._recent), self._started_unix_ns),
                 restarts=restarts,
                 restart=restart,
             )
@@ -329,11 +283,6 @@ class _Watch:
             self._progress(
                 WatchState(phase, self.elapsed, self._plan.duration_s, restarts=restarts)
             )
-
-
-def _ticks_now() -> int:
-    """Give the time since boot as ``/proc/PID/stat`` counts it."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def _not_attached(error: CgoleakError) -> Notice:

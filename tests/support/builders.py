@@ -9,6 +9,7 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.snapshot import (
     GoMemory,
+    NativeMemory,
     ProbeCounters,
     ProcessMemory,
     Snapshot,
@@ -98,6 +99,38 @@ def go_memory(*, gc_cycles: int = 0, heap_in_use: int = 20 << 20, heap_free: int
     )
 
 
+def native_memory(
+    *,
+    go_heap: int = 0,
+    go_metadata: int = 0,
+    heap: int = 0,
+    anonymous: int = 0,
+    stacks: int = 0,
+    files: int = 0,
+    shared: int = 0,
+    own: int = 0,
+    free: int | None = 0,
+    free_complete: bool = True,
+    go_lazy_free: int = 0,
+    go_huge_pages: int = 0,
+) -> NativeMemory:
+    return NativeMemory(
+        go_heap=go_heap,
+        go_metadata=go_metadata,
+        heap=heap,
+        anonymous=anonymous,
+        stacks=stacks,
+        files=files,
+        shared=shared,
+        own=own,
+        free=free,
+        free_complete=free_complete,
+        arenas=1,
+        go_lazy_free=go_lazy_free,
+        go_huge_pages=go_huge_pages,
+    )
+
+
 def a_snapshot(
     at_s: float = 1.0,
     stacks: Mapping[int, StackCounts] | None = None,
@@ -105,6 +138,7 @@ def a_snapshot(
     counters: ProbeCounters | None = None,
     process: ProcessMemory | None = None,
     go: GoMemory | None = None,
+    native: NativeMemory | None = None,
 ) -> Snapshot:
     return Snapshot(
         at_ns=int(at_s * SECOND),
@@ -112,6 +146,7 @@ def a_snapshot(
         counters=counters or ProbeCounters(),
         process=process,
         go=go,
+        native=native,
     )
 
 

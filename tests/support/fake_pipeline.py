@@ -61,6 +61,11 @@ class FakePipeline:
         )
         return module
 
+    def watch(self, plan, *, capture, progress, stop):
+        """Stand in for ``cgoleak.watching.watch``."""
+        self.calls.append({"subject": plan.pid or plan.exe, "plan": plan, "capture": capture})
+        return RecordResult(a_capture())
+
     def _record(self, subject, plan, *, capture, progress, stop):
         call = {"subject": subject, "plan": plan, "capture": capture, "stop": stop}
         self.calls.append(call)

@@ -72,9 +72,10 @@ def a_stopped_process(
 
 
 @contextmanager
-def a_child(*command: str) -> Iterator[int]:
+def a_child(*command: str, stdout: int | None = None) -> Iterator[int]:
     """Start a child, wait until it runs that program, and end it whatever state it is in."""
-    pid = os.posix_spawnp(command[0], command, os.environ)
+    actions = [] if stdout is None else [(os.POSIX_SPAWN_DUP2, stdout, 1)]
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
     try:
         _until_exec(pid)
         yield pid

@@ -10,7 +10,7 @@ from cgoleak.target.glibc import HEAP_MAX, Heap, Layout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BRK", "DATA", "ModernMalloc", "PAGE", "SECOND_ARENA"]
+__all__ = ["BRK", "DATA", "PAGE", "SECOND_ARENA", "ModernMalloc"]
 
 PAGE: Final = 4096
 DATA: Final = 0x7F00_0010_0000

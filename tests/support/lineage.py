@@ -16,6 +16,7 @@ class Lineage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.cgroups = root / "cgroups"
         self.kernel_log = root / "kmsg"
         self.kernel_log.touch()

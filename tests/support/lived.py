@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cgoleak.model.snapshot import NativeMemory
 from cgoleak.target.observer import Observation
 from cgoleak.target.succession import Subject
 from cgoleak.watching.journal import Journal
@@ -25,12 +26,21 @@ def a_watched_day(sink: CaptureWriter, *, hours: int) -> int:
     journal.begin(Subject(4242, 99, "/srv/worker", ("worker",)), 0)
     peak = 3 << 30
     recent = hours * 3600 - 4500
+    sink._db.execute("PRAGMA synchronous=OFF")  # what is asked is the size, not how safe it is
+    sheet = NativeMemory(
+        *(n << 20 for n in (50, 3, 90, 40, 1, 8, 2, 0)),
+        free=9 << 20,
+        cached=1 << 20,
+        handed_out=70 << 20,
+        mapped_blocks=30 << 20,
+        arenas=8,
+    )
     for second in (*range(0, recent, 60), *range(recent, hours * 3600)):
         rss = (64 << 20) + second * 4096 if second != 6000 else peak
         seen = Observation(
             process_memory(rss=rss),
             go_memory(gc_cycles=second, heap_in_use=rss // 3, heap_free=rss // 7),
-            None,
+            sheet if second % 4 == 0 else None,
         )
         journal.add(second * SECOND, seen)
     return peak

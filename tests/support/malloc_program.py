@@ -23,7 +23,7 @@ _SOURCE: Final = r"""
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCKS = 20000, THREADS = 8 };
+enum { BLOCKS = 8000, THREADS = 8 };
 static pthread_barrier_t filled, parked;
 static void *kept[THREADS + 1][BLOCKS];
 
@@ -50,7 +50,8 @@ static void *thread_main(void *arg) {
 static void say(void) {
   static char text[256];
   struct mallinfo2 m = mallinfo2();
-  int n = snprintf(text, sizeof text, "%zu %zu %zu %zu\n", m.arena, m.fordblks, m.uordblks, m.hblkhd);
+  int n = snprintf(text, sizeof text, "%zu %zu %zu %zu\n", m.arena, m.fordblks, m.uordblks,
+                   m.hblkhd);
   if (write(1, text, n) != n) _exit(3);
 }
 
@@ -59,7 +60,7 @@ int main(void) {
   pthread_t threads[THREADS];
   pthread_barrier_init(&filled, NULL, THREADS + 1);
   pthread_barrier_init(&parked, NULL, THREADS + 1);
-  void *large[3], *small[5], *untouched = NULL;
+  void *large[3], *small[7], *untouched = NULL;
   for (long n = 0; n < THREADS; n++)
     if (pthread_create(&threads[n], NULL, thread_main, (void *)(n + 1))) return 2;
   fill(kept[0], 99, 500);
@@ -67,10 +68,9 @@ int main(void) {
   pthread_barrier_wait(&filled);
   say();
   while (read(0, word, sizeof word) > 0) {
-    if (word[0] == 'c') {  /* five blocks go into this thread's cache */
-      for (int i = 0; i < 5; i++) small[i] = malloc(1000);
-      say();
-      if (read(0, word, 1) != 1 || read(0, word, sizeof word) < 0) return 4;
+    if (word[0] == 'm') {
+      for (int i = 0; i < 7; i++) small[i] = malloc(1000);  /* no more are cached of this size */
+    } else if (word[0] == 'c') {
       for (int i = 0; i < 5; i++) free(small[i]);
     } else if (word[0] == 't') {  /* give the kernel what is free */
       malloc_trim(0);

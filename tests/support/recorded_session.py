@@ -49,6 +49,7 @@ class RecordedSession:
         self.broken: Exception | None = None
         self.rescanned_at: list[float] = []
         self.verified_at: list[float] = []
+        self.thorough: list[bool] = []
 
     @property
     def elapsed(self) -> float:
@@ -81,7 +82,8 @@ class RecordedSession:
         self.verified_at.append(self.elapsed)
         return 0
 
-    def observe(self) -> Observation:
+    def observe(self, *, thorough: bool = True) -> Observation:
+        self.thorough.append(thorough)
         return Observation(process_memory(rss=int(self.elapsed) + (64 << 20)), None, None)
 
     def detach(self) -> Farewell:

@@ -55,6 +55,7 @@ targets = st.builds(
     allocator=maybe_texts,
     arch=texts,
     stripped=st.booleans(),
+    godebug=texts,
 )
 windows = st.builds(
     Window,

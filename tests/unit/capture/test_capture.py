@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from cgoleak.errors import (
 )
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
+from cgoleak.model.snapshot import GoMemory, NativeMemory, ProbeCounters, ProcessMemory
 from support.builders import (
     a_cost,
     a_module,
@@ -340,3 +342,17 @@ def test_a_full_disk_keeps_what_was_committed_and_says_so(path: Path) -> None:
     assert "full" in str(caught.value.cause)
     assert len(open_capture(path).snapshots) == 1
     assert open_capture(path).window.ended == "interrupted"
+
+
+def test_the_columns_of_a_snapshot_are_the_fields_of_what_it_holds() -> None:
+    with CaptureWriter() as writer:
+        rows = writer._db.execute("SELECT name FROM pragma_table_info('snapshot')").fetchall()
+    names = [name for (name,) in rows]
+
+    assert names == [
+        *("id", "at_ns"),
+        *(field.name for field in fields(ProbeCounters)),
+        *(field.name for field in fields(ProcessMemory)),
+        *(field.name for field in fields(GoMemory)),
+        *(f"native_{field.name}" for field in fields(NativeMemory)),
+    ]

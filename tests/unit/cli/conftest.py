@@ -7,9 +7,10 @@ import sys
 import pytest
 
 import cgoleak
+from cgoleak import watching
 from support.fake_pipeline import FakePipeline
 
-USERS = ("attach", "run", "report")
+USERS = ("attach", "run", "watch", "report")
 
 
 def _forget():
@@ -23,6 +24,7 @@ def pipeline(monkeypatch):
     module = fake.module()
     monkeypatch.setitem(sys.modules, "cgoleak.pipeline", module)
     monkeypatch.setattr(cgoleak, "pipeline", module, raising=False)
+    monkeypatch.setattr(watching, "watch", fake.watch)
     _forget()
     yield fake
     _forget()

@@ -43,8 +43,19 @@ def test_a_pid_is_watched_each_second_until_ctrl_c(plans, capsys):
 
 def test_a_program_is_watched_by_its_path(plans, capsys):
     run_command_line(
-        ["watch", "--exe", "/srv/worker", "--interval", "5s", "--duration", "1h"]
-        + ["--attach-on-growth", "200KiB/s", "--attach-duration", "2m"]
+        [
+            "watch",
+            "--exe",
+            "/srv/worker",
+            "--interval",
+            "5s",
+            "--duration",
+            "1h",
+            "--attach-on-growth",
+            "200KiB/s",
+            "--attach-duration",
+            "2m",
+        ]
     )
 
     (plan,) = plans

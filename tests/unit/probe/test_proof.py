@@ -50,10 +50,11 @@ def test_one_changed_byte_is_named_with_its_file(sums_of, at):
     assert differences(before, sums_of([region(AT)], {AT: bytes(code)})) == (f"{PATH} at {AT:#x}",)
 
 
-def test_a_change_beyond_the_first_megabyte_is_seen(sums_of):
+@pytest.mark.parametrize("at", [0, -1])
+def test_of_code_that_is_read_in_pieces_every_piece_counts(sums_of, at):
     code = bytearray(512 * 4096)
     before = sums_of([region(AT, pages=512)], {AT: bytes(code)})
-    code[-1] = 1
+    code[at] = 1
 
     assert differences(before, sums_of([region(AT, pages=512)], {AT: bytes(code)}))
 

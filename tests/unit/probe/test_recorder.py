@@ -169,6 +169,7 @@ def test_a_snapshot_tells_what_the_process_is_made_of_at_its_moment(session):
     capture = Recording(session).run(2, interval=1)
 
     assert [s.process.rss - (64 << 20) for s in capture.snapshots] == [0, 1, 2]
+    assert (session.thorough[0], session.thorough[-1]) == (True, True)
 
 
 def test_the_window_and_the_cost_are_told(session):

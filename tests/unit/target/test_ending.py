@@ -119,13 +119,15 @@ def test_both_versions_of_cgroups_count_oom_kills(tmp_path):
 def test_a_real_process_that_its_parent_has_reaped_may_still_be_told(how, words):
     """Linux 6.15 keeps the status for holders of a pidfd; before it is called unknown."""
     code = f"import os, sys; sys.stdin.read(); {how}"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
-        with Ending(child.pid) as ending:
-            assert not ending.wait(0)
-            child.communicate()
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child,
+        Ending(child.pid) as ending,
+    ):
+        assert not ending.wait(0)
+        child.communicate()
 
-            assert ending.wait(10)
-            reason = ending.reason()
+        assert ending.wait(10)
+        reason = ending.reason()
 
     assert reason.startswith(words) or (reason == "ended, reason unknown" and release() < (6, 15))
 

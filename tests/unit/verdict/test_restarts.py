@@ -209,3 +209,12 @@ def test_the_rhythm_of_collections_is_that_of_the_last_minute(cycles_at, last_gc
     now = (1_700_000_000 + 60) * SECOND
 
     assert gc_interval(snapshots, now) == interval
+
+
+def test_the_setting_that_keeps_released_memory_resident_is_told():
+    lazily = replace(a_target(), godebug="madvdontneed=0")
+    back = analyse(a_capture(held(lambda _: 9, last_gc_s=0), target=lazily)).go_return
+
+    assert back is not None
+    assert back.within_seconds is None
+    assert "madvdontneed=0" in back.why

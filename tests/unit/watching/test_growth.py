@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from cgoleak.watching.growth import GrowthAlarm, native_bytes
+from cgoleak.model.snapshot import NativeMemory
+from cgoleak.watching.growth import GrowthAlarm, NativeGauge, native_bytes
 from cgoleak.watching.pace import Pace
-from support.builders import SECOND, go_memory, process_memory
+from support.builders import SECOND, a_snapshot, go_memory, process_memory
 
 KIB = 1024
 
@@ -63,7 +64,21 @@ def test_native_memory_is_what_is_neither_gos_nor_of_files():
 
     assert native_bytes(process, go) == (82 - 30 - 10 - 2) << 20
     assert native_bytes(process, None) == 82 << 20
-    assert native_bytes(process, go_memory(heap_in_use=1 << 40)) == 0
+
+
+def test_between_two_sheets_native_memory_is_the_last_ones_and_the_change_since():
+    gauge = NativeGauge()
+    sheet = NativeMemory(0, 0, 30 << 20, 5 << 20, 0, 0, 0, 0)
+
+    def reading(anonymous, native=None):
+        process = replace(process_memory(rss=100 << 20), anonymous=anonymous << 20)
+        seen = a_snapshot(1, process=process, go=go_memory(heap_in_use=40 << 20))
+        return replace(seen, native=native)
+
+    assert gauge.read(reading(20)) == 0  # Go has more than it has touched
+    assert gauge.read(reading(60, sheet)) == 35 << 20
+    assert gauge.read(reading(67)) == 42 << 20
+    assert gauge.read(a_snapshot(2)) is None
 
 
 @pytest.mark.parametrize(("cost", "again_after"), [(0.001, 0.5), (0.010, 5.0), (100.0, 60.0)])
