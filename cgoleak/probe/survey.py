@@ -16,7 +16,7 @@ from cgoleak.probe.wire import Function, MappedModule
 from cgoleak.symbols.gopclntab import GoTable
 from cgoleak.target.goglobals import locate_globals
 from cgoleak.target.goheap import GoHeap
-from cgoleak.target.golayout import AMD64, ARM64, GoLayout, layout_for
+from cgoleak.target.golayout import AMD64, GoLayout, layout_for
 from cgoleak.target.goruntime import GoProbeParameters, probe_parameters
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TargetSurvey", "mapped_modules", "survey_target"]
 
-_MACHINES: Final = {"x86_64": AMD64, "aarch64": ARM64}
 _ALLOCATORS: Final = (Function.MALLOC, Function.FREE)
 # Without cgo, Go installs a restorer of its own with every handler (runtime/os_linux.go setsig).
 _RESTORERS: Final = ("runtime.sigreturn__sigaction", "runtime.sigreturn")
@@ -85,7 +84,7 @@ def survey_target(
     else:
         table_bias = exe.bias if exe else 0
     layout = layout_for(
-        facts.binary.go_version or "", _MACHINES.get(facts.binary.arch or "", AMD64)
+        facts.binary.go_version or "", facts.binary.arch or AMD64
     )
     go = _go_parameters(facts, exe, table, memory, layout, notices)
     heap = None

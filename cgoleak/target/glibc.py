@@ -138,8 +138,9 @@ def locate(data: Iterable[Span], heap_start: int | None, read: Read) -> Books | 
     found: tuple[Layout, int] | None = None
     parameters = None
     for start, end in data:
-        raw = read(start, min(end - start, _MAX_DATA) & ~7)
-        if raw is None:
+        size = min(end - start, _MAX_DATA) & ~7
+        raw = read(start, size)
+        if raw is None or len(raw) != size:
             continue
         words = struct.unpack(f"<{len(raw) // 8}Q", raw)
         found = found or _main_arena(start, words, read)

@@ -80,14 +80,16 @@ def free_memory(
 
 
 def cached_bytes(raw: bytes, depth: int) -> int | None:
-    """Add up a ``tcache_perthread_struct`` of glibc 2.30 to 2.41; None if it cannot be one.
+    """Add up a ``tcache_perthread_struct``; None if it cannot be one.
 
-    64 counts of 16 bits, then 64 lists; the list of bin ``i`` holds chunks of ``32 + 16 i`` bytes.
+    64 counts, of 16 bits from glibc 2.30 and of 8 bits before, then 64 lists; the list of bin ``i``
+    holds chunks of ``32 + 16 i`` bytes. ``raw`` has the size of one or the other.
     """
-    if len(raw) != _CACHE_BINS * 10:
+    form = {_CACHE_BINS * 10: "H", _CACHE_BINS * 9: "B"}.get(len(raw))
+    if form is None:
         return None
-    counts = struct.unpack_from(f"<{_CACHE_BINS}H", raw)
-    lists = struct.unpack_from(f"<{_CACHE_BINS}Q", raw, 2 * _CACHE_BINS)
+    counts = struct.unpack_from(f"<{_CACHE_BINS}{form}", raw)
+    lists = struct.unpack_from(f"<{_CACHE_BINS}Q", raw, len(raw) - 8 * _CACHE_BINS)
     pairs = zip(counts, lists, strict=True)
     if any(count > depth or bool(count) != bool(first) for count, first in pairs):
         return None

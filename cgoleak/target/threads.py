@@ -32,9 +32,8 @@ _DESCRIPTOR_WITHIN: Final = 8 << 10
 """``struct pthread`` is 2,304 bytes in glibc 2.36; alignment adds at most a page."""
 _STORAGE: Final = 4 << 10
 _MAX_STACKS: Final = 20_000
-_CACHE_BYTES: Final = 640
-_CACHE_CHUNK: Final = 0x290
-"""Chunk of a ``tcache_perthread_struct`` in glibc 2.30 to 2.41, with its header."""
+_CACHES: Final = {0x290: 640, 0x250: 576}
+"""Chunk that holds a ``tcache_perthread_struct`` → its size: glibc 2.30 to 2.41, 2.26 to 2.29."""
 _FLAGS: Final = 7
 
 
@@ -79,7 +78,7 @@ def thread_stacks(
 
 
 class ThreadCaches:
-    """Adds up the malloc caches of the threads of one process (tcache, glibc 2.30 to 2.41)."""
+    """Adds up the malloc caches of the threads of one process (tcache, glibc 2.26 to 2.41)."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -126,10 +125,10 @@ class ThreadCaches:
     def _cached(self, at: int, heaps: Sequence[Heap], depth: int) -> int | None:
         if at % 16 or not any(heap.start < at < heap.end for heap in heaps):
             return None
-        raw = self._read(at - 8, 8 + _CACHE_BYTES)
-        if raw is None or int.from_bytes(raw[:8], "little") & ~_FLAGS != _CACHE_CHUNK:
-            return None
-        return cached_bytes(raw[8:], depth)
+        raw = self._read(at - 8, 8)
+        size = _CACHES.get(int.from_bytes(raw, "little") & ~_FLAGS) if raw is not None else None
+        cache = self._read(at, size) if size is not None else None
+        return cached_bytes(cache, depth) if cache is not None else None
 
 
 _VOTERS: Final = 64

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.ledger import Ledger
     from cgoleak.model.snapshot import GoMemory, NativeMemory, StackCounts
 
-__all__ = ["balance_notices", "balance_of", "outstanding_bytes"]
+__all__ = ["Sheet", "balance_notices", "balance_of", "outstanding_bytes", "sheet_at"]
 
 _WORTH_SAYING: Final = 1 << 20
 
@@ -54,6 +54,11 @@ class Sheet:
     own: int
     unexplained: int
 
+    @property
+    def rss(self) -> int:
+        """All lines together."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
 
 def balance_of(ledger: Ledger) -> tuple[BalanceLine, ...]:
     """Give RSS and the lines that add up to it; no lines without snapshots.
@@ -65,8 +70,8 @@ def balance_of(ledger: Ledger) -> tuple[BalanceLine, ...]:
     if not seen:
         return narrow_sheet(ledger) if ledger.times_ns else ()
     first, last = seen[0], seen[-1]
-    start = _sheet(ledger, first, None)
-    now = _sheet(ledger, last, None if first == last else start.before)
+    start = sheet_at(ledger, first, None)
+    now = sheet_at(ledger, last, None if first == last else start.before)
     sources = _sources(ledger, last)
     lines = []
     for field in fields(Sheet):
@@ -104,7 +109,7 @@ def balance_notices(ledger: Ledger) -> tuple[Notice, ...]:
             )
         )
     if native is not None and native.go_huge_pages >= _WORTH_SAYING:
-        lingering = _sheet(ledger, ledger.native.index(native), None).go_lingering
+        lingering = sheet_at(ledger, ledger.native.index(native), None).go_lingering
         if lingering - native.go_lazy_free >= _WORTH_SAYING:
             found.append(
                 Notice(
@@ -117,7 +122,12 @@ def balance_notices(ledger: Ledger) -> tuple[Notice, ...]:
     return tuple(found)
 
 
-def _sheet(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
+def sheet_at(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
+    """Divide RSS at one snapshot that looked at the mappings.
+
+    ``before_at_start``: native memory from before the attach as the first sheet had it, which it
+    cannot exceed later; None for the first.
+    """
     native = ledger.native[place]
     assert native is not None
     in_use, held, lingering, inner, go_rest = _go_heap(native, ledger.go[place])
@@ -226,7 +236,7 @@ def _sources(ledger: Ledger, place: int) -> dict[str, tuple[str, str]]:
 def _outstanding_source(ledger: Ledger, place: int) -> str:
     """Say how much of what is outstanding has no page in RAM."""
     total, _ = _since_attach(ledger.counts_at(place), headers=False)
-    resident = _sheet(ledger, place, None).outstanding
+    resident = sheet_at(ledger, place, None).outstanding
     said = "allocated since attach and not freed"
     if total - resident >= _WORTH_SAYING:
         return f"{said}; {format_bytes(total - resident)} more are not resident"

@@ -1,26 +1,30 @@
-"""Findings and balance → the cause of the process's growth and one sentence.
+"""Findings and growth → the cause of what RSS is, and one sentence.
 
-The seam for the Go side: with ``Snapshot.go`` absent, growth that no site explains is ``unknown``.
+The rules, with what they cannot know, are in ``docs/verdicts.md``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
+from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cgoleak.ledger import Ledger
     from cgoleak.model.report import BalanceLine, Finding
+    from cgoleak.verdict.growth import Growth, Parts
 
 __all__ = ["Conclusion", "conclude", "grows"]
 
-_GROWTH_BYTES = 4 << 20
-_GROWTH_SHARE = 0.05
-"""RSS growth below both is what any busy process shows."""
+_OUTWEIGHS: Final = 4
+"""How many times larger than all leaks another cause must be to be named before them."""
+_GO_SWINGS: Final = 8 << 20
+"""Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
 
 class Conclusion(NamedTuple):
@@ -28,6 +32,8 @@ class Conclusion(NamedTuple):
 
     cause: Cause
     summary: str
+    weight_bytes: int = 0
+    """How much of RSS the cause explains, where that is known."""
 
 
 def conclude(
@@ -35,23 +41,33 @@ def conclude(
 ) -> Conclusion:
     """Name the cause.
 
-    A leak comes first even if it is small today: it is the part that never stops. Only a Go heap
-    that outgrows it tenfold, and makes most of the growth, is named before it.
+    A leak comes first even if it is small today: it is the part that never stops. Only what
+    explains most of the growth, and is several times larger, is named before it; the sentence then
+    says both.
     """
-    changes = {line.part: line.change_bytes or 0 for line in balance}
     leaks = [one for one in findings if one.verdict is Verdict.NATIVE_LEAK]
     suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
-    held = [one for one in findings if one.verdict is Verdict.GO_HELD]
-    lost = sum(one.outstanding_bytes for one in leaks)
-    heap = changes.get("Go heap in use", 0)
-    heap_leads = heap > 10 * lost and 2 * heap > changes.get("RSS", 0) and heap > _GROWTH_BYTES
-    if leaks and not heap_leads:
-        return Conclusion(Cause.NATIVE_LEAK, _leak_sentence(leaks, suspects))
-    if not ledger.times_ns:
+    if not ledger.times_ns and not leaks:
         return Conclusion(Cause.UNKNOWN, "Nothing was measured: there is no snapshot.")
-    if held and _matters(held, changes, balance):
-        return Conclusion(Cause.GO_HELD, _held_sentence(held))
-    return _without_sites(ledger, suspects, changes, balance)
+    growth = growth_of(ledger)
+    besides = (
+        _by_lines(ledger, findings, balance)
+        if growth is None
+        else _by_growth(ledger, findings, growth)
+    )
+    if not leaks:
+        return besides
+    lost = sum(one.outstanding_bytes for one in leaks)
+    said = _leak_sentence(leaks, suspects)
+    if besides.weight_bytes > _OUTWEIGHS * lost:
+        also = said[0].lower() + said[1:].rstrip(".")
+        return replace_summary(besides, f"{besides.summary.rstrip('.')}; besides, {also}.")
+    return Conclusion(Cause.NATIVE_LEAK, said, lost)
+
+
+def replace_summary(conclusion: Conclusion, summary: str) -> Conclusion:
+    """Give the same cause with another sentence."""
+    return conclusion._replace(summary=summary)
 
 
 def grows(balance: Sequence[BalanceLine]) -> bool:
@@ -59,17 +75,117 @@ def grows(balance: Sequence[BalanceLine]) -> bool:
     rss = next((line for line in balance if line.part == "RSS"), None)
     if rss is None or rss.change_bytes is None:
         return False
-    return rss.change_bytes > max(_GROWTH_BYTES, _GROWTH_SHARE * (rss.start_bytes or 0))
+    return rss.change_bytes > max(LEAST_BYTES, LEAST_SHARE * (rss.start_bytes or 0))
 
 
-def _without_sites(
-    ledger: Ledger,
-    suspects: Sequence[Finding],
-    changes: dict[str, int],
-    balance: Sequence[BalanceLine],
+def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> Conclusion:
+    """Judge by the parts of RSS: what grew, or what came and went within the window."""
+    window = format_seconds(ledger.seconds)
+    suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
+    grown = growth.now - growth.start
+    held = [one for one in findings if one.verdict is Verdict.GO_HELD]
+    if grown > growth.least:
+        found = _most_of(grown, growth.parts, growth, held, window)
+        if found is not None:
+            return found
+        if growth.has_settled and not suspects:
+            return Conclusion(
+                Cause.STABLE,
+                f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed "
+                "since: warming up, or a cache that filled.",
+            )
+        return _unexplained(grown, growth, suspects, window)
+    risen = growth.peak - growth.start
+    if risen > growth.least and growth.peak - growth.now > growth.least:
+        held_now = replace(growth, now=growth.peak)
+        found = _most_of(risen, growth.parts_at_peak, held_now, (), window)
+        if found is not None and found.cause is not Cause.GO_HEAP:
+            back = format_bytes(growth.peak - growth.now)
+            return replace_summary(
+                found, f"{found.summary.rstrip('.')}; {back} of it has come back."
+            )
+    if suspects:
+        return Conclusion(
+            Cause.UNKNOWN,
+            f"No site is shown to lose C memory in {window}, but "
+            f"{plural(len(suspects), 'site')} {_are(suspects)} suspect.",
+        )
+    if held and 2 * _size(held) > growth.now * LEAST_SHARE and _size(held) > growth.least:
+        return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
+    return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
+
+
+def _most_of(
+    grown: int, parts: Parts, growth: Growth, held: Sequence[Finding], window: str
+) -> Conclusion | None:
+    """Name the part that makes half of the growth or more, if it names a cause."""
+    rose = f"RSS grew by {format_bytes(grown)} in {window}"
+    if 2 * _size(held) > grown:
+        return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
+    if 2 * parts.go_held > grown and parts.go_held > _GO_SWINGS:
+        freed = format_bytes(parts.go_held)
+        return Conclusion(
+            Cause.GO_RETAINED,
+            f"{rose}; Go has freed {freed} and not handed it back yet.",
+            parts.go_held,
+        )
+    in_go = parts.go_in_use + parts.go_held
+    if 2 * in_go > grown:
+        if growth.go_live_rises:
+            size = format_bytes(parts.go_in_use)
+            return Conclusion(
+                Cause.GO_HEAP,
+                f"{rose}; the live Go heap grew by {size}: look at it with pprof.",
+                parts.go_in_use,
+            )
+        if growth.go_is_idle and in_go > _GO_SWINGS:
+            return Conclusion(
+                Cause.GO_RETAINED,
+                f"{rose}; Go's heap grew by {format_bytes(in_go)} and was not collected since the "
+                "work ended: what is garbage is found by the next GC and handed back after it.",
+                in_go,
+            )
+    if 2 * parts.slack > grown:
+        return Conclusion(
+            Cause.ALLOCATOR_RETAINED,
+            f"{rose}; malloc keeps {format_bytes(parts.slack)} of it, which C has freed.",
+            parts.slack,
+        )
+    if 2 * parts.other > grown:
+        return Conclusion(
+            Cause.OTHER, f"{rose}, in neither heap: stacks, mappings or files.", parts.other
+        )
+    return None
+
+
+def _unexplained(
+    grown: int, growth: Growth, suspects: Sequence[Finding], window: str
 ) -> Conclusion:
+    seen = f", {plural(len(suspects), 'site')} {_are(suspects)} suspect" if suspects else ""
+    native = growth.parts.native
+    if 2 * native > grown and not suspects:
+        return Conclusion(
+            Cause.UNKNOWN,
+            f"RSS grew by {format_bytes(grown)} in {window}, {format_bytes(native)} of it in C "
+            "memory; no site is shown to lose it.",
+        )
+    return Conclusion(
+        Cause.UNKNOWN,
+        f"RSS grew by {format_bytes(grown)} in {window}; no site is shown to lose C memory{seen}.",
+    )
+
+
+def _by_lines(
+    ledger: Ledger, findings: Sequence[Finding], balance: Sequence[BalanceLine]
+) -> Conclusion:
+    """Judge without the mappings: by what the kernel and Go say in sum."""
+    changes = {line.part: line.change_bytes or 0 for line in balance}
+    suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
+    held = [one for one in findings if one.verdict is Verdict.GO_HELD]
     window = format_seconds(ledger.seconds)
     grown = changes.get("RSS", 0)
+    if held and _matters(held, changes, balance):
+        return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
     if not grows(balance):
         if suspects:
             return Conclusion(
@@ -85,7 +201,8 @@ def _without_sites(
     for cause, part, sentence in parts:
         if 2 * changes.get(part, 0) > grown:
             said = sentence.format(format_bytes(changes[part]))
-            return Conclusion(cause, f"RSS grew by {format_bytes(grown)} in {window}; {said}.")
+            text = f"RSS grew by {format_bytes(grown)} in {window}; {said}."
+            return Conclusion(cause, text, changes[part])
     if any(ledger.go) and not suspects and 2 * changes.get("other", 0) > grown:
         freed = sum(ledger.last(stack).freed_bytes for stack in ledger.stacks)
         if freed > changes["other"]:
@@ -114,23 +231,26 @@ def _leak_sentence(leaks: Sequence[Finding], suspects: Sequence[Finding]) -> str
 
 
 def _held_sentence(held: Sequence[Finding]) -> str:
-    size = format_bytes(sum(one.outstanding_bytes for one in held))
+    size = format_bytes(_size(held))
     verb = "waits" if len(held) == 1 else "wait"
     return (
-        f"{size} of C memory at {plural(len(held), 'site')} {verb} for Go's finalizers "
-        "or cleanups; no site is shown to lose C memory."
+        f"{size} of C memory at {plural(len(held), 'site')} {verb} for Go's finalizers or cleanups."
     )
+
+
+def _size(held: Sequence[Finding]) -> int:
+    return sum(one.outstanding_bytes for one in held)
 
 
 def _matters(
     held: Sequence[Finding], changes: dict[str, int], balance: Sequence[BalanceLine]
 ) -> bool:
     """Whether what Go holds is worth naming: it makes half of the growth, or there is no RSS."""
-    size = sum(one.outstanding_bytes for one in held)
+    size = _size(held)
     rss = next((line.now_bytes for line in balance if line.part == "RSS"), 0)
     if grows(balance):
         return 2 * size > changes["RSS"]
-    return size > _GROWTH_SHARE * rss
+    return size > LEAST_SHARE * rss
 
 
 def _are(found: Sequence[Finding]) -> str:

@@ -49,7 +49,7 @@ def report_of(
     findings = judge(measured, find_sites(capture), policy) if measured.times_ns else ()
     processes = by_process(capture)
     balance = balance_of(ledger)
-    cause, summary = conclude(ledger, findings, balance)
+    cause, summary, _ = conclude(ledger, findings, balance)
     counters = measured.counters[-1] if measured.counters else None
     return Report(
         target=capture.target,

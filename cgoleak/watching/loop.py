@@ -112,11 +112,14 @@ class _Watch:
 
     def run(self) -> RecordResult:
         """Follow from process to process."""
-        subject: Subject | None = self._search.first()
+        first = self._search.first()
         journal = self._journal = Journal(
             self._opened.enter_context(CaptureWriter(self._capture, overwrite=True))
         )
         is_running = True
+        if self._search.others:
+            journal.tell(_several(self._search.others, first.pid))
+        subject: Subject | None = first
         while subject is not None:
             is_running = self._visit(subject, journal)
             if is_running or self._is_over():
@@ -299,6 +302,14 @@ def _nobody_followed(reason: str) -> Notice:
         "watch.ended",
         f"the process is gone ({reason}), and none was seen yet that took its place",
         "watch by program instead of pid: cgoleak watch --exe PATH",
+    )
+
+
+def _several(others: int, pid: int) -> Notice:
+    return Notice(
+        "watch.several",
+        f"{others + 1} processes ran the program; the newest, pid {pid}, was watched",
+        "name the one that is meant by its pid",
     )
 
 

@@ -28,7 +28,11 @@ _LONGEST_S: Final = 2.0
 
 
 class Search:
-    """Waits for processes; ``on_wait`` is called before each pause."""
+    """Waits for processes; ``on_wait`` is called before each pause.
+
+    Attributes:
+        others: how many more ran the program when the first was found.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Search:
         self._root = root
         self._is_over = is_over
         self._on_wait = on_wait
+        self.others = 0
 
     def first(self) -> Subject:
         """Find what to watch; wait for a program that does not run yet.
@@ -67,6 +72,7 @@ class Search:
                     cause="no process has this executable",
                     fix="give the path as it stands in /proc/PID/exe, or the pid: cgoleak ps",
                 )
+        self.others = len(found) - 1
         return found[-1]
 
     def executed(self, old: Subject) -> Subject | None:

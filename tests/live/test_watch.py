@@ -292,3 +292,16 @@ def test_a_program_replaced_on_disk_is_followed_through_its_restart(sample, tmp_
     assert status == 0, running.stderr
     (restart,) = valid(running)["restarts"]
     assert restart["old_pid"] == supervised.worker_pid
+
+
+def test_of_several_processes_of_a_program_the_newest_is_watched(sample, tmp_path):
+    with (
+        Worker(sample, "-scenario", "clean"),
+        Worker(sample, "-scenario", "clean") as newest,
+        watching(tmp_path, "--exe", sample / "worker", "--duration", "1s") as running,
+    ):
+        assert running.finish() == 0, running.stderr
+
+    report = valid(running)
+    assert report["target"]["pid"] == newest.pid
+    assert "watch.several" in {notice["code"] for notice in report["notices"]}

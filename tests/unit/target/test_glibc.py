@@ -196,12 +196,13 @@ def test_without_time_the_sum_is_at_least() -> None:
     assert found.total < expected
 
 
-def test_a_cache_counts_its_blocks_by_their_bin() -> None:
+@pytest.mark.parametrize("form", ["H", "B"], ids=["2.30", "2.26"])
+def test_a_cache_counts_its_blocks_by_their_bin(form: str) -> None:
     counts = [0] * 64
     lists = [0] * 64
     counts[0], counts[5], lists[0], lists[5] = 3, 7, 0x1000, 0x2000
 
-    raw = struct.pack("<64H64Q", *counts, *lists)
+    raw = struct.pack(f"<64{form}64Q", *counts, *lists)
 
     assert cached_bytes(raw, 7) == 3 * 32 + 7 * 112
 
