@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CgoleakError, SymbolError
-from cgoleak.model.capture import Span
+from cgoleak.model.capture import RawStack, Span
+from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.symbols.resolver import seal
 from cgoleak.target import preflight
@@ -310,7 +311,13 @@ def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
     capture = sink.capture()
     root = PROC / str(pid) / "root"
     try:
-        frames, notices = seal(capture.stacks.values(), capture.modules, open_module, root=root)
+        in_go = (
+            RawStack(StackId(0), use.addresses)
+            for profile in capture.go_profiles
+            for use in profile.uses
+        )
+        stacks = (*capture.stacks.values(), *in_go)
+        frames, notices = seal(stacks, capture.modules, open_module, root=root)
         sink.seal_frames(frames)
     except CgoleakError as exc:
         return [Notice("symbols.not-sealed", f"addresses have no names: {exc.what}", exc.fix)]

@@ -185,6 +185,28 @@ _HOOKED: Final = """CREATE TABLE hooked (  -- part of a watch, measured with hoo
   until_ns INTEGER NOT NULL
 )"""
 
+_GO_PROFILE: Final = """CREATE TABLE go_profile (  -- Go's own heap profile, as of its last GC
+  id INTEGER PRIMARY KEY,
+  at_ns INTEGER NOT NULL,         -- since attach
+  rate INTEGER,                   -- one object sampled per so many bytes; NULL: not known
+  missing TEXT                    -- why there is none; NULL: there is one
+)"""
+
+_GO_USE: Final = """CREATE TABLE go_use (  -- what was sampled and is in use, per Go stack
+  profile INTEGER NOT NULL,
+  stack INTEGER NOT NULL,         -- in go_stack
+  size INTEGER NOT NULL,          -- of each object
+  objects INTEGER NOT NULL,       -- how many were sampled, not scaled up
+  PRIMARY KEY (profile, stack, size)
+) WITHOUT ROWID"""
+
+_GO_STACK: Final = """CREATE TABLE go_stack (
+  id INTEGER NOT NULL,
+  depth INTEGER NOT NULL,         -- 0 is the leaf
+  address INTEGER NOT NULL,       -- return address; stands for the innermost function there
+  PRIMARY KEY (id, depth)
+) WITHOUT ROWID"""
+
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
   code TEXT NOT NULL,
@@ -204,6 +226,9 @@ TABLES: Final[dict[str, str]] = {
     "stack_count": _STACK_COUNT,
     "process": _PROCESS,
     "hooked": _HOOKED,
+    "go_profile": _GO_PROFILE,
+    "go_use": _GO_USE,
+    "go_stack": _GO_STACK,
     "notice": _NOTICE,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""

@@ -21,6 +21,7 @@ from cgoleak.model.capture import (
     Window,
 )
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.goprofile import GoProfile, GoUse
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import (
@@ -69,6 +70,7 @@ class Rows:
             notices=notices,
             processes=self._processes(),
             hooked=self._hooked(),
+            go_profiles=self._go_profiles(),
         )
 
     def _target(self) -> Target:
@@ -281,6 +283,37 @@ class Rows:
         if len(rows) > 1:
             self._bad("it says twice when hooks were in")
         return Span(*map(self._integer, rows[0])) if rows else None
+
+    def _go_profiles(self) -> tuple[GoProfile, ...]:
+        stacks = {
+            self._count(stack): tuple(Address(self._count(address)) for _, address in rows)
+            for stack, rows in groupby(
+                self._db.execute("SELECT id, address FROM go_stack ORDER BY id, depth"),
+                key=lambda row: row[0],
+            )
+        }
+        uses: dict[int, list[GoUse]] = {}
+        for profile, stack, size, objects in self._db.execute(
+            "SELECT profile, stack, size, objects FROM go_use ORDER BY profile, stack, size"
+        ):
+            uses.setdefault(self._count(profile), []).append(
+                GoUse(
+                    addresses=stacks.get(self._count(stack), ()),
+                    size=self._count(size),
+                    objects=self._count(objects),
+                )
+            )
+        return tuple(
+            GoProfile(
+                at_ns=self._integer(at_ns),
+                rate=self._maybe_count(rate),
+                uses=tuple(uses.get(self._count(number), ())),
+                missing=self._maybe_text(missing),
+            )
+            for number, at_ns, rate, missing in self._db.execute(
+                "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
+            )
+        )
 
     def _notices(self) -> tuple[Notice, ...]:
         return tuple(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Window,
     )
     from cgoleak.model.frames import Frame
+    from cgoleak.model.goprofile import GoProfile
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot, StackCounts
@@ -79,6 +80,8 @@ class CaptureWriter:
         """
         self._name = "capture" if path is None else str(path)
         self._counts: dict[StackId, _Row] = {}
+        self._go_stacks: dict[tuple[Address, ...], int] = {}
+        self._go_profiles = 0
         self._snapshots = 0
         if path is not None:
             _make_room(Path(path), overwrite=overwrite)
@@ -233,6 +236,38 @@ class CaptureWriter:
         with self._writing(commit=True):
             self._db.execute("DELETE FROM hooked")
             self._db.execute("INSERT INTO hooked VALUES (?,?)", (span.since_ns, span.until_ns))
+
+    def add_go_profile(self, profile: GoProfile) -> None:
+        """Add Go's own heap profile, and commit.
+
+        Raises:
+            CaptureError: an address that no user process can have, or the disk refuses.
+        """
+        number = self._go_profiles + 1
+        known = dict(self._go_stacks)
+        uses = [
+            (
+                number,
+                known.setdefault(use.addresses, len(known) + 1),
+                _integer(use.size),
+                _integer(use.objects),
+            )
+            for use in profile.uses
+        ]
+        stacks = [
+            (stack, depth, _address(address, "a stack of Go's heap profile"))
+            for addresses, stack in known.items()
+            if addresses not in self._go_stacks
+            for depth, address in enumerate(addresses)
+        ]
+        with self._writing(commit=True):
+            self._db.execute(
+                "INSERT INTO go_profile VALUES (?,?,?,?)",
+                (number, profile.at_ns, profile.rate, _text(profile.missing)),
+            )
+            self._db.executemany("INSERT INTO go_stack VALUES (?,?,?)", stacks)
+            self._db.executemany("INSERT OR REPLACE INTO go_use VALUES (?,?,?,?)", uses)
+        self._go_stacks, self._go_profiles = known, number
 
     def add_notice(self, notice: Notice) -> None:
         """Add a notice; stored with the next snapshot."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cgoleak.model.frames import Frame
+    from cgoleak.model.goprofile import GoProfile
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
@@ -126,6 +127,7 @@ class Capture:
             the function that holds them); empty mapping until symbols were sealed in.
         processes: of a watch, the processes one after the other; otherwise empty: there is one.
         hooked: of a watch, the part that was measured with hooks: stacks count from its start.
+        go_profiles: Go's own heap profile, at the begin and at the end, in order of time.
     """
 
     target: Target
@@ -138,3 +140,4 @@ class Capture:
     notices: tuple[Notice, ...] = ()
     processes: tuple[WatchedProcess, ...] = ()
     hooked: Span | None = None
+    go_profiles: tuple[GoProfile, ...] = ()

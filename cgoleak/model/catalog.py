@@ -152,6 +152,12 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "stored is shown.",
             action="End a measurement with Ctrl-C or --duration, not with SIGKILL.",
         ),
+        "go.assumed-profile-rate": Entry(
+            label="go.assumed-profile-rate",
+            meaning="How often Go samples its heap (runtime.MemProfileRate) could not be read, so "
+            "that bytes of Go functions are scaled up as for the default, 512 KiB.",
+            action="Nothing, unless the program sets the rate; then do not strip it.",
+        ),
         "go.no-heap-profile": Entry(
             label="go.no-heap-profile",
             meaning="Go's own heap profile cannot be read, so that growth of the Go heap is not "

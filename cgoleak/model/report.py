@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cgoleak.model.capture import Target
     from cgoleak.model.frames import Frame
+    from cgoleak.model.goprofile import GoSiteGrowth
     from cgoleak.model.ids import SiteKey
     from cgoleak.model.notice import Notice
 
@@ -123,7 +124,10 @@ class ReportCost:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is told of one measurement; findings worst first."""
+    """Everything that is told of one measurement; findings worst first.
+
+    ``go_sites`` are those of Go's own heap profile that grew most, most first; empty without one.
+    """
 
     target: Target
     window: ReportWindow
@@ -135,3 +139,4 @@ class Report:
     notices: tuple[Notice, ...] = ()
     go_return: GoReturn | None = None
     restarts: tuple[Restart, ...] = ()
+    go_sites: tuple[GoSiteGrowth, ...] = ()

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import NoSuchProcess, TargetBusy
-from cgoleak.probe.memory import Memory
 from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ gone. Slots are compared by the driver with what they held.
 
 from __future__ import annotations
 
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.probe.wire import SlotState
 from cgoleak.target import procfs
 from cgoleak.target.procfs import PROC
 
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cgoleak.probe.memory import Memory
+    from cgoleak.probe.tables import Tables
+    from cgoleak.probe.wire import Slot
+    from cgoleak.target.memory import Memory
 
-__all__ = ["CodeSums", "code_sums", "differences"]
+__all__ = ["CodeSums", "changed_slots", "code_sums", "differences"]
 
 _CHUNK: Final = 1 << 20
+_LOADING_S: Final = 1.0
+_POLL_S: Final = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +66,21 @@ def differences(before: CodeSums, after: CodeSums) -> tuple[str, ...]:
         for (start, end, path), total in before.sums.items()
         if after.sums.get((start, end, path), total) != total
     )
+
+
+def changed_slots(tables: Tables, memory: Memory) -> list[Slot]:
+    """Compare slots with what they held; one whose library is being loaded anew gets a second."""
+
+    def is_restored(slot: Slot) -> bool:
+        now = memory.word(slot.address)
+        # A lazy slot may have been bound since: then it holds the provider.
+        return now is None or now in (slot.original, tables.shared.real[slot.function])
+
+    given_back = (SlotState.TAKEN, SlotState.RESTORED)
+    wrong = [slot for slot in tables.slots() if slot.state in given_back]
+    deadline = time.monotonic() + _LOADING_S
+    while (wrong := [slot for slot in wrong if not is_restored(slot)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(_POLL_S)
+    return wrong

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cgoleak.capture.writer import CaptureWriter
+    from cgoleak.model.goprofile import GoProfile
     from cgoleak.probe.session import Farewell, ProbeSession
 
 __all__ = ["Counting", "Recorded", "record"]
@@ -31,6 +32,9 @@ _SHORTEST_S: Final = 0.5
 _LONGEST_S: Final = 5.0
 _COUNT_S: Final = 0.2
 """How often a display gets new numbers."""
+_PROFILE_S: Final = 2.0
+_PROFILE_PAUSE: Final = 200
+"""As many times as long as reading Go's heap profile took is it left alone then."""
 _WATCH_LIBRARY_S: Final = 2.0
 """How long after a dlopen began its modules are looked for."""
 
@@ -84,6 +88,7 @@ def record(
             farewell = session.detach()
     # The hooks are out: these numbers are final.
     recorder.snapshot(over_ns, thorough=True)
+    recorder.last_profile(over_ns)
     window = Window(started_unix_ns, over_ns / 1e9, "exact", ended)
     cost = Cost(session.pause_seconds, recorder.table_bytes)
     return Recorded(window, cost, farewell)
@@ -111,6 +116,8 @@ class _Recorder:
         self._library_until = 0.0
         self._verify_at = list(_VERIFY_AT_S)
         self.table_bytes = 0
+        self._profile: GoProfile | None = None
+        self._profile_at = -_PROFILE_S
 
     @property
     def elapsed(self) -> float:
@@ -125,6 +132,8 @@ class _Recorder:
     ) -> str:
         """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
         self.snapshot(0, thorough=True)
+        if (profile := self._session.go_profile(self._origin_ns)) is not None:
+            self._sink.add_go_profile(profile)
         due = _due(seconds, interval_s)
         next_at = next(due)
         while not should_stop():
@@ -140,12 +149,28 @@ class _Recorder:
                 if self.elapsed >= next_at:
                     self._session.rescan()
                     self.snapshot(self.elapsed_ns)
+                    self._keep_profile()
                     next_at = next(t for t in due if t > self.elapsed)
             except CgoleakError:
                 if self._session.is_alive():
                     raise
                 return "target-exited"
         return "interrupted"
+
+    def _keep_profile(self) -> None:
+        """Read Go's heap profile now and then: of a process that has ended none can be read."""
+        if self.elapsed - self._profile_at < _PROFILE_S:
+            return
+        began = self.elapsed
+        self._profile = self._session.go_profile(self._origin_ns + self.elapsed_ns)
+        # A program with very many stacks is not asked all the time.
+        self._profile_at = self.elapsed + _PROFILE_PAUSE * (self.elapsed - began)
+
+    def last_profile(self, at_ns: int) -> None:
+        """Store Go's heap profile as it is, or as it was last."""
+        now = self._session.go_profile(self._origin_ns + at_ns) or self._profile
+        if now is not None:
+            self._sink.add_go_profile(now)
 
     def _wait(self, at_most: float) -> None:
         """Sleep a beat, or shorter while a library is on its way in."""

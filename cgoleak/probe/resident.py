@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cgoleak.probe.artifact import Artifact
-    from cgoleak.probe.memory import Memory
+    from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
 __all__ = ["IMAGE_NAME", "TABLES_NAME", "Resident", "find_residents"]

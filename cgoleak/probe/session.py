@@ -21,15 +21,14 @@ from cgoleak.model.notice import Notice
 from cgoleak.probe import proof
 from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.go import wire_go
-from cgoleak.probe.memory import Memory
-from cgoleak.probe.modules import LoadedModule, find_modules
+from cgoleak.probe.libraries import Libraries
 from cgoleak.probe.orders import Order
 from cgoleak.probe.resident import Resident, find_residents, is_measuring
-from cgoleak.probe.slots import survey
 from cgoleak.probe.survey import mapped_modules, survey_target
 from cgoleak.probe.tables import Tables
 from cgoleak.probe.wire import SlotState, State
 from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver
 from cgoleak.target.procfs import PROC
 
@@ -37,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cgoleak.model.goprofile import GoProfile
     from cgoleak.probe.injector import Injector
-    from cgoleak.probe.wire import Header, Slot
+    from cgoleak.probe.modules import LoadedModule
+    from cgoleak.probe.wire import Header
     from cgoleak.target.observer import Observation
     from cgoleak.target.preflight import TargetFacts
 
@@ -49,10 +50,9 @@ _Found = TypeVar("_Found")
 _START_S: Final = 5.0
 _COMMAND_S: Final = 5.0
 _LEAVING_S: Final = 12.0
+_POLL_S: Final = 0.0005
 _TOO_LATE: Final = 0xFFFFFFFF
 """Answer to an install whose hold has run out."""
-_POLL_S: Final = 0.0005
-_SETTLING_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,9 @@ class ProbeSession:
         regions = procfs.maps(self._pid, root)
         self._survey = survey_target(facts, regions, self._memory, root)
         self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=self._survey.heap)
-        self._known_modules = {_identity(m) for m in self._survey.modules}
-        self._unsettled_since: dict[tuple[str, int, int], float] = {}
-        self._foreign = set(self._survey.slots.foreign)
+        self.libraries = Libraries(self._pid, self._memory, self._survey, root)
         self._code = proof.code_sums(self._pid, self._memory, root)
-        self.modules: tuple[LoadedModule, ...] = self._survey.modules
-        self.notices: list[Notice] = list(self._survey.notices)
+        self.notices: list[Notice] = []
         self.pause_seconds = 0.0
         self.attempts = 0
 
@@ -109,6 +106,11 @@ class ProbeSession:
         if self._tables is None:
             raise ProbeError("the probe is not attached")
         return self._tables
+
+    @property
+    def modules(self) -> tuple[LoadedModule, ...]:
+        """Every module that was seen since the session began."""
+        return self.libraries.modules
 
     # --- coming in ---------------------------------------------------------------------------
 
@@ -138,9 +140,9 @@ class ProbeSession:
         shared.main_stack_top = self._survey.main_stack_top
         for function, address in self._survey.slots.providers.items():
             shared.real[function] = address
-        self.tables.write_modules(mapped_modules(self.modules))
-        self._order(b"M")
-        self._install(*self.tables.add_slots(self._survey.slots.slots))
+        self.tables.write_modules(mapped_modules(self._survey.modules))
+        self.order(b"M")
+        self.install(*self.tables.add_slots(self._survey.slots.slots))
         if held:
             result = injector.release()
         self.pause_seconds = float(result["pause_seconds"])
@@ -200,7 +202,7 @@ class ProbeSession:
                 cause=str(exc),
                 fix=f"see: cgoleak doctor {self._pid}",
             ) from exc
-        self._order(b"C")
+        self.order(b"C")
 
     def _running_header(self) -> Header | None:
         for resident in self._residents():
@@ -220,7 +222,7 @@ class ProbeSession:
 
     # --- orders ------------------------------------------------------------------------------
 
-    def _order(self, command: bytes) -> None:
+    def order(self, command: bytes) -> None:
         """Give an order and wait until it is carried out."""
         shared = self.tables.shared
         expected = (shared.cmd_done + 1) & 0xFFFFFFFF
@@ -252,6 +254,10 @@ class ProbeSession:
         """Look at the process's memory from outside; parts that cannot be had are None."""
         return self._observer.observe(thorough=thorough)
 
+    def go_profile(self, at_ns: int) -> GoProfile | None:
+        """Read Go's own heap profile from outside; None where there is nothing to read."""
+        return self._observer.go_profile(at_ns)
+
     def is_alive(self) -> bool:
         """True while the target runs, and is still the program that we entered."""
         try:
@@ -265,10 +271,12 @@ class ProbeSession:
         # After exec the process is another program: the resident copy is gone with the old one.
         return self._resident.header(self._memory) is not None
 
-    def _install(self, first: int, last: int) -> None:
+    def install(self, first: int, last: int, *, held: bool = False) -> bool:
+        """Take slots over; false if ``held`` was wanted and the hold has run out."""
         shared = self.tables.shared
-        shared.cmd_first, shared.cmd_last = first, last
-        self._order(b"I")
+        shared.cmd_first, shared.cmd_last, shared.cmd_held = first, last, held
+        self.order(b"I")
+        return bool(shared.cmd_status != _TOO_LATE)
 
     # --- while it measures -------------------------------------------------------------------
 
@@ -288,100 +296,24 @@ class ProbeSession:
         time.sleep(seconds)  # end of file: the target has closed its end, nothing more will come
         return False
 
-    def rescan(self) -> tuple[LoadedModule, ...]:
-        """Look for new modules and take their slots; return the new ones.
+    def rescan(self) -> None:
+        """Look for modules that have come, and take their slots.
 
         A thread of the target may wait for this (``cg_before_dl``): it is told in the end.
         """
         shared = self.tables.shared
         wanted = shared.dl_wanted
-        modules, unreadable = find_modules(
-            self._pid, procfs.maps(self._pid, self._root), self._root
-        )
-        lost = self._lost_slots()
-        fresh = tuple(
-            m
-            for m in modules
-            if _identity(m) not in self._known_modules
-            or any(m.start <= address < m.end for address in lost)
-        )
-        unsettled = {_identity(m) for m in fresh if not self._is_settled(m)}
-        fresh = tuple(m for m in fresh if _identity(m) not in unsettled)
-        identities = {_identity(m) for m in modules} - unsettled
-        changed = len(fresh) > 0 or identities != self._known_modules
-        if changed:
-            self._known_modules = identities
-            self.tables.write_modules(mapped_modules(modules))
-            self._order(b"M")
-            self.modules += tuple(m for m in fresh if m not in self.modules)
-            self.notices += [n for n in unreadable if n not in self.notices]
-        if fresh:
-            self._take_over(fresh, modules)
+        self.libraries.look(self)
         shared.dl_done = wanted
-        return fresh
 
-    def _take_over(
-        self, fresh: tuple[LoadedModule, ...], modules: tuple[LoadedModule, ...]
-    ) -> None:
-        """Take the slots of modules that have come, while none of them can go.
-
-        A library that is unloaded and loaded again at the same place between our look and the
-        stores would have pages closed under its loader's hands. So dlclose waits from here on, and
-        the look is repeated.
-        """
-        found = survey(
-            fresh,
-            self._memory,
-            definers=modules,
-            known=self._survey.slots.providers,
-            ours=frozenset(self._hooks()),
-        )
-        self._foreign.update(found.foreign)
-        self._order(b"H")
-        regions = procfs.maps(self._pid, self._root)
-        still = {
-            _identity(m)
-            for m in find_modules(self._pid, regions, self._root)[0]
-            if self._is_settled(m)
-        }
-        there = [m for m in fresh if _identity(m) in still]
-        slots = [s for s in found.slots if any(m.start <= s.address < m.end for m in there)]
-        shared = self.tables.shared
-        shared.cmd_held = 1
-        self._install(*self.tables.add_slots(slots))
-        shared.cmd_held = 0
-        if len(there) < len(fresh) or shared.cmd_status == _TOO_LATE:
-            gone = {_identity(m) for m in fresh}
-            if shared.cmd_status != _TOO_LATE:
-                gone -= still
-            self._known_modules -= gone  # looked at again the next time
-
-    def _is_settled(self, module: LoadedModule) -> bool:
-        """Tell whether slots may be stored to: while its loader works on a module, rights of pages
-        change under our hands. A module that looks odd for a whole second just is so.
-        """  # noqa: D205  # one thought
-        now = time.monotonic()
-        if module.is_settled:
-            self._unsettled_since.pop(_identity(module), None)
-            return True
-        return now - self._unsettled_since.setdefault(_identity(module), now) > _SETTLING_S
-
-    def _lost_slots(self) -> list[int]:
-        """Find slots that hold something else than our hook: a library that was unloaded and came
-        back to the same place between two looks has them as its loader has filled them.
-        """  # noqa: D205  # one thought
-        hooks = self._hooks()
-        ours = (SlotState.TAKEN, SlotState.GONE)
-        taken = [s.address for s in self.tables.slots() if s.state in ours]
-        return [address for address in taken if self._memory.word(address) not in hooks]
-
-    def _hooks(self) -> tuple[int, ...]:
+    def hooks(self) -> tuple[int, ...]:
+        """Return the addresses of the probe's functions in the target."""
         header = self._resident.header(self._memory) if self._resident else None
         return tuple(header.hook) if header else ()
 
     def verify(self) -> int:
         """Take back slots that the lazy binder has overwritten; return how many."""
-        self._order(b"V")
+        self.order(b"V")
         return int(self.tables.shared.cmd_status)
 
     # --- going out ---------------------------------------------------------------------------
@@ -434,14 +366,7 @@ class ProbeSession:
         return [Notice("probe.tables-left", text)]
 
     def _check_slots(self) -> list[Notice]:
-        """Compare slots with what they held; whose library is just being loaded anew gets time."""
-        given_back = (SlotState.TAKEN, SlotState.RESTORED)
-        wrong = [slot for slot in self.tables.slots() if slot.state in given_back]
-        deadline = time.monotonic() + _SETTLING_S
-        while (wrong := [slot for slot in wrong if not self._is_restored(slot)]) and (
-            time.monotonic() < deadline
-        ):
-            time.sleep(_POLL_S)
+        wrong = proof.changed_slots(self.tables, self._memory)
         if not wrong:
             return []
         text = (
@@ -449,11 +374,6 @@ class ProbeSession:
             f" the first at {wrong[0].address:#x}"
         )
         return [Notice("probe.slots-changed", text)]
-
-    def _is_restored(self, slot: Slot) -> bool:
-        now = self._memory.word(slot.address)
-        # A lazy slot may have been bound since: then it holds the provider.
-        return now is None or now in (slot.original, self.tables.shared.real[slot.function])
 
     def _check_code(self) -> list[Notice]:
         after = proof.code_sums(self._pid, self._memory, self._root)
@@ -464,14 +384,13 @@ class ProbeSession:
 
     def summary_notices(self) -> list[Notice]:
         """Give what the user should know of the measurement, once, at its end."""
-        found = [*self.notices, *self._observer.notices]
-        if self._foreign:
-            some = ", ".join(sorted(self._foreign)[:5])
+        found = [*self.notices, *self.libraries.notices, *self._observer.notices]
+        if foreign := sorted(self.libraries.foreign):
             found.append(
                 Notice(
                     "probe.slots-foreign",
-                    f"{len(self._foreign)} slots lead elsewhere and were left alone, so blocks"
-                    f" from there are not seen: {some}",
+                    f"{len(foreign)} slots lead elsewhere and were left alone, so blocks from"
+                    f" there are not seen: {', '.join(foreign[:5])}",
                 )
             )
         if self._tables is not None and self._tables.shared.dl_timeouts:
@@ -498,8 +417,3 @@ class ProbeSession:
             self._tables = None
         self._observer.close()
         self._memory.close()
-
-
-def _identity(module: LoadedModule) -> tuple[str, int, int]:
-    """Tell a module from another one that is mapped in its place later."""
-    return module.path, module.start, module.regions[0].inode

@@ -19,8 +19,8 @@ from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cgoleak.probe.memory import Memory
     from cgoleak.probe.modules import LoadedModule
+    from cgoleak.target.memory import Memory
 
 __all__ = ["FUNCTION_NAMES", "FoundSlot", "SlotSurvey", "survey"]
 

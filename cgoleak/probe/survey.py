@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from cgoleak.probe.memory import Memory
+    from cgoleak.target.memory import Memory
     from cgoleak.target.preflight import TargetFacts
     from cgoleak.target.procfs import Region
 
@@ -83,9 +83,7 @@ def survey_target(
         table_bias = 0
     else:
         table_bias = exe.bias if exe else 0
-    layout = layout_for(
-        facts.binary.go_version or "", facts.binary.arch or AMD64
-    )
+    layout = layout_for(facts.binary.go_version or "", facts.binary.arch or AMD64)
     go = _go_parameters(facts, exe, table, memory, layout, notices)
     heap = None
     if exe is not None and table is not None and layout is not None:

@@ -11,6 +11,7 @@ from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.golibrary import go_package, is_go_library
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
@@ -113,33 +114,14 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
 
 def _without_library(frames: Sequence[Frame]) -> Iterator[StackLine]:
     """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
-    for library, run in groupby(frames, _is_standard_library):
+    for library, run in groupby(frames, is_go_library):
         same = list(run)
         if library and len(same) >= _LIBRARY_RUN:
-            packages = list(dict.fromkeys(_package(frame) for frame in same))
+            packages = list(dict.fromkeys(go_package(frame) for frame in same))
             words = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
             yield StackLine(Language.GO, f"… {len(same)} frames in {visible(words)} …")
         else:
             yield from _counted(same)
-
-
-def _is_standard_library(frame: Frame) -> bool:
-    """Tell Go's own packages by the first element of their path, which has no dot in it.
-
-    A module's path begins with a host name or is ``main`` in an executable; a module without one
-    (``module worker``) is told by its file, which does not lie in ``src/PACKAGE``.
-    """
-    package = _package(frame)
-    if frame.lang is not Language.GO or package == "main" or "." in package.split("/")[0]:
-        return False
-    file = frame.file or ""
-    return f"/src/{package}/" in file or file.startswith(f"{package}/")
-
-
-def _package(frame: Frame) -> str:
-    """Return the import path of a Go function: ``net/http`` of ``net/http.(*conn).serve``."""
-    head, slash, tail = frame.function.rpartition("/")
-    return head + slash + tail.partition(".")[0]
 
 
 def _called_directly(stack: Sequence[Frame]) -> str | None:

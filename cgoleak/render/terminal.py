@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cgoleak.model.catalog import CAUSES
+from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.render.paper import Paper
+from cgoleak.render.stacklines import place_of
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_count, format_seconds, plural
@@ -30,6 +32,9 @@ _PIPE_WIDTH: Final = 100
 _NARROWEST: Final = 60
 _SOURCE_WIDTH: Final = 36
 """With less room than this the sources of the balance are left to the JSON."""
+
+_GO_SITES: Final = 5
+"""How many places in Go are shown; the JSON has more."""
 
 _CAUSE_STYLES: Final = {
     Cause.NATIVE_LEAK: "bold red",
@@ -63,6 +68,7 @@ class TerminalRenderer:
         paper = Paper(width=width, cut=self.width is not None)
         _write_head(paper, report)
         _write_balance(paper, report)
+        _write_go_sites(paper, report)
         shown = report.findings[: self.top]
         write_table(paper, report.findings, shown)
         write_details(paper, shown, full_stacks=self.full_stacks)
@@ -158,6 +164,25 @@ def _write_sheet(paper: Paper, balance: tuple[BalanceLine, ...]) -> None:
         if line.source and source_width >= _SOURCE_WIDTH:
             text.append(f"   {paper.end(visible(line.source), source_width - 2)}", style="dim")
         paper.line(text)
+
+
+def _write_go_sites(paper: Paper, report: Report) -> None:
+    """Write where the Go heap grew, if that is what RSS is about."""
+    if report.cause is not Cause.GO_HEAP or not report.go_sites:
+        return
+    paper.blank()
+    paper.line(Text(" where the Go heap grew, by its own profile", style="bold"))
+    for site in report.go_sites[:_GO_SITES]:
+        grown = format_bytes_change(site.change_bytes)
+        frame = Frame(Language.GO, site.function, site.file, site.line)
+        place = place_of(frame, parts=2)
+        text = f"{visible(site.function)}  {place}" if place else visible(site.function)
+        paper.paragraph(
+            f"{text}  (now {format_bytes(site.in_use_bytes)})",
+            label=f"  {grown:>10}  ",
+            label_style="bold",
+            hang=14,
+        )
 
 
 def _known(count: int | None) -> str:

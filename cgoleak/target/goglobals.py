@@ -37,7 +37,8 @@ __all__ = ["GoGlobals", "locate_globals"]
 class GoGlobals:
     """Addresses of runtime variables, each None where it could not be found.
 
-    ``located`` is true if at least one came from machine code instead of a symbol.
+    ``located`` is true if at least one came from machine code instead of a symbol;
+    ``profile_rate`` (``runtime.MemProfileRate``) never does.
     """
 
     gc_controller: int | None
@@ -46,6 +47,7 @@ class GoGlobals:
     scavenge: int | None
     mbuckets: int | None
     located: bool = False
+    profile_rate: int | None = None
 
     def moved(self, bias: int) -> GoGlobals:
         """Give the addresses in a process that loaded the file at ``bias``."""
@@ -60,6 +62,7 @@ class GoGlobals:
             scavenge=move(self.scavenge),
             mbuckets=move(self.mbuckets),
             located=self.located,
+            profile_rate=move(self.profile_rate),
         )
 
 
@@ -93,6 +96,7 @@ def locate_globals(
         mheap=_address(exe, "runtime.mheap_"),
         scavenge=_address(exe, "runtime.scavenge"),
         mbuckets=_address(exe, "runtime.mbuckets"),
+        profile_rate=_address(exe, "runtime.MemProfileRate"),
     )
     if symbols.gc_controller and symbols.memstats and symbols.mheap:
         return symbols
@@ -107,6 +111,7 @@ def locate_globals(
         mbuckets=symbols.mbuckets
         or _rip_target(exe, runtime, "runtime.mProf_FlushLocked", _MOV_ANY, machine),
         located=True,
+        profile_rate=symbols.profile_rate,
     )
 
 

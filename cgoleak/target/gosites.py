@@ -17,12 +17,14 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.model.goprofile import GoProfile, GoUse
+from cgoleak.model.ids import Address
 from cgoleak.model.notice import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DEFAULT_RATE", "GoSite", "go_sites"]
+__all__ = ["DEFAULT_RATE", "GoSite", "go_profile", "go_sites", "scaled"]
 
 DEFAULT_RATE: Final = 512 << 10  # runtime.MemProfileRate
 
@@ -31,6 +33,7 @@ _MEMORY_BUCKET: Final = 1  # memProfile
 _MAX_DEPTH: Final = 1024  # GODEBUG=profstackdepth goes no further
 _MAX_BUCKETS: Final = 200_000
 _MAX_COUNT: Final = 1 << 48
+_USER_END: Final = 1 << 47
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ def go_sites(
         return _none("its variable runtime.mbuckets was not found")
     address = int.from_bytes(first, "little")
     if address == 0:
-        return _none("the program does not sample its heap (runtime.MemProfile is not linked in)")
+        return _none(
+            "the program does not import runtime/pprof, so that Go does not sample its heap"
+        )
     sites = []
     seen: set[int] = set()
     while address:
@@ -79,8 +84,35 @@ def go_sites(
         address, stack, size, objects = found
         if objects:
             used = objects * size
-            sites.append(GoSite(stack, objects, used, _scaled(used, size, rate)))
+            sites.append(GoSite(stack, objects, used, scaled(used, size, rate)))
     return tuple(sorted(sites, key=lambda site: -site.estimated_bytes))
+
+
+def go_profile(
+    read: Callable[[int, int], bytes | None],
+    mbuckets: int | None,
+    rate: int | None,
+    at_ns: int,
+) -> GoProfile:
+    """Read the profile as a capture stores it.
+
+    ``rate`` is the address of ``runtime.MemProfileRate``, or None.
+    """
+    raw = read(rate, 8) if rate is not None else None
+    known = int.from_bytes(raw, "little", signed=True) if raw and len(raw) == 8 else None
+    if known is not None and not 0 <= known <= _MAX_COUNT:
+        known = None
+    if known and mbuckets is not None and read(mbuckets, 8) == bytes(8):
+        return GoProfile(at_ns, known)  # sampled, and nothing was met so far
+    found = go_sites(read, mbuckets)
+    if isinstance(found, Notice):
+        return GoProfile(at_ns, known, missing=found.text.partition(": ")[2])
+    uses = tuple(
+        GoUse(tuple(map(Address, site.addresses)), site.bytes // site.objects, site.objects)
+        for site in found
+        if all(address < _USER_END for address in site.addresses)
+    )
+    return GoProfile(at_ns, known, uses)
 
 
 def _none(reason: str) -> Notice:
@@ -114,7 +146,7 @@ def _bucket(
     return following, tuple(stack), size, objects
 
 
-def _scaled(used: int, size: int, rate: int) -> int:
+def scaled(used: int, size: int, rate: int) -> int:
     """Undo the sampling as pprof does: a block of this size is met with 1 - exp(-size/rate)."""
     if rate <= 1 or size <= 0:
         return used

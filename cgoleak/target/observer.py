@@ -16,6 +16,7 @@ from cgoleak.model.notice import Notice
 from cgoleak.target import procfs
 from cgoleak.target.gobinary import find_allocator, find_libc, read_binary
 from cgoleak.target.goprocess import open_heap
+from cgoleak.target.gosites import go_profile
 from cgoleak.target.memory import Memory
 from cgoleak.target.native import NativeReader
 from cgoleak.target.pagemap import PageMap
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from cgoleak.model.goprofile import GoProfile
     from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
     from cgoleak.target.goheap import GoHeap
     from cgoleak.target.preflight import TargetFacts
@@ -136,6 +138,16 @@ class MemoryObserver:
         )
         seconds = _THOROUGH_S if thorough else _QUICK_S
         return Observation(process, go, self._native.memory(rows, go, seconds=seconds))
+
+    def go_profile(self, at_ns: int) -> GoProfile | None:
+        """Read Go's own heap profile; None without Go's variables, or once the process is gone.
+
+        Some microseconds per allocating stack of the program.
+        """
+        if self._heap is None or isinstance(self._heap.memory(), Notice):
+            return None
+        at = self._heap.variables
+        return go_profile(self._memory.read, at.mbuckets, at.profile_rate, at_ns)
 
     def close(self) -> None:
         """Close what is open; a second call does nothing."""

@@ -23,6 +23,8 @@ __all__ = ["Conclusion", "conclude", "grows"]
 
 _OUTWEIGHS: Final = 4
 """How many times larger than all leaks another cause must be to be named before them."""
+_MOST: Final = 3
+"""A part that makes one in so many of the growth, and more than any other, names the cause."""
 _GO_SWINGS: Final = 8 << 20
 """Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
@@ -118,51 +120,68 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
 def _most_of(
     grown: int, parts: Parts, growth: Growth, held: Sequence[Finding], window: str
 ) -> Conclusion | None:
-    """Name the part that makes half of the growth or more, if it names a cause."""
+    """Name the largest part of the growth that names a cause.
+
+    It makes a third of the growth at least, and more than any busy process shows.
+    """
     rose = f"RSS grew by {format_bytes(grown)} in {window}"
-    if 2 * _size(held) > grown:
-        return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
-    if 2 * parts.go_held > grown and parts.go_held > _GO_SWINGS:
-        freed = format_bytes(parts.go_held)
-        return Conclusion(
-            Cause.GO_RETAINED,
-            f"{rose}; Go has freed {freed} and not handed it back yet.",
-            parts.go_held,
-        )
-    in_go = parts.go_in_use + parts.go_held
-    if 2 * in_go > grown:
-        if growth.go_live_rises:
-            size = format_bytes(parts.go_in_use)
-            return Conclusion(
-                Cause.GO_HEAP,
-                f"{rose}; the live Go heap grew by {size}: look at it with pprof.",
-                parts.go_in_use,
-            )
-        if growth.go_is_idle and in_go > _GO_SWINGS:
-            return Conclusion(
-                Cause.GO_RETAINED,
-                f"{rose}; Go's heap grew by {format_bytes(in_go)} and was not collected since the "
-                "work ended: what is garbage is found by the next GC and handed back after it.",
-                in_go,
-            )
-    if 2 * parts.slack > grown:
-        return Conclusion(
+    found = [_go_part(grown, parts, growth, rose)]
+    if held:
+        found.append(Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held)))
+    found.append(
+        Conclusion(
             Cause.ALLOCATOR_RETAINED,
             f"{rose}; malloc keeps {format_bytes(parts.slack)} of it, which C has freed.",
             parts.slack,
         )
-    if 2 * parts.other > grown:
+    )
+    if not growth.has_settled:
+        # Libraries, files and threads of a start stay, and are no more worth a name than a cache.
+        text = f"{rose}, in neither heap: stacks, mappings or files."
+        found.append(Conclusion(Cause.OTHER, text, parts.other))
+    most = max(found, key=lambda one: one.weight_bytes)
+    worth = most.weight_bytes > growth.least and _MOST * most.weight_bytes > grown
+    return most if worth else None
+
+
+def _go_part(grown: int, parts: Parts, growth: Growth, rose: str) -> Conclusion:
+    """Weigh Go's heap: alive, freed and not handed back, or garbage that nobody will look at.
+
+    Garbage that awaits its collection while the work goes on names no cause: nobody knows yet.
+    """
+    in_go = min(parts.go_in_use + parts.go_held, grown)
+    if 2 * growth.go_live_room > in_go:
+        size = format_bytes(parts.go_in_use)
         return Conclusion(
-            Cause.OTHER, f"{rose}, in neither heap: stacks, mappings or files.", parts.other
+            Cause.GO_HEAP,
+            f"{rose}; the live Go heap grew by {size}: look at it with pprof.",
+            in_go,
         )
-    return None
+    if growth.go_is_idle and in_go > max(_GO_SWINGS, 2 * parts.go_held):
+        return Conclusion(
+            Cause.GO_RETAINED,
+            f"{rose}; Go's heap grew by {format_bytes(in_go)} and was not collected since the "
+            "work ended: what is garbage is found by the next GC and handed back after it.",
+            in_go,
+        )
+    return Conclusion(
+        Cause.GO_RETAINED,
+        f"{rose}; Go has freed {format_bytes(parts.go_held)} and not handed it back yet.",
+        min(parts.go_held, grown) if parts.go_held > _GO_SWINGS else 0,
+    )
 
 
 def _unexplained(
     grown: int, growth: Growth, suspects: Sequence[Finding], window: str
 ) -> Conclusion:
     seen = f", {plural(len(suspects), 'site')} {_are(suspects)} suspect" if suspects else ""
-    native = growth.parts.native
+    native, in_use = growth.parts.native, growth.parts.go_in_use
+    if 2 * in_use > grown and not suspects:
+        return Conclusion(
+            Cause.UNKNOWN,
+            f"RSS grew by {format_bytes(grown)} in {window}, {format_bytes(in_use)} of it in Go's "
+            "heap; how much of that is alive its next collections tell.",
+        )
     if 2 * native > grown and not suspects:
         return Conclusion(
             Cause.UNKNOWN,

@@ -7,12 +7,14 @@ up, fills caches, takes its first load) is told from what goes on to its end.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.verdict.balance import sheet_at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.ledger import Ledger
     from cgoleak.model.snapshot import GoMemory
     from cgoleak.verdict.balance import Sheet
@@ -44,9 +46,12 @@ class Growth:
     Attributes:
         start, now, peak: RSS in bytes.
         parts: by what each part has changed from start to now.
-        parts_at_peak: the same from start to the peak.
+        parts_at_peak: the same from start to the peak; what Go and malloc hold free is the most
+            from there on, since what was in use at the peak is freed after it.
         has_settled: in the later half RSS has not gone on growing.
-        go_live_rises: what Go's collector finds alive rose in each third of the window.
+        go_live_room: how large a heap Go allows for by which its live heap rose, which is
+            (1 + GOGC/100) times as much (gcController.commit, mgcpacer.go); 0 unless it rose in
+            each third of the window.
         go_is_idle: in the last third Go allocated next to nothing and did not collect.
     """
 
@@ -56,7 +61,7 @@ class Growth:
     parts: Parts
     parts_at_peak: Parts
     has_settled: bool
-    go_live_rises: bool
+    go_live_room: int
     go_is_idle: bool
 
     @property
@@ -84,9 +89,9 @@ def growth_of(ledger: Ledger) -> Growth | None:
         now=sizes[-1],
         peak=sizes[peak],
         parts=_between(first, sheets[-1]),
-        parts_at_peak=_between(first, sheets[peak]),
+        parts_at_peak=_at_peak(first, sheets[peak:]),
         has_settled=later < max(least / 2, 0.1 * grown),
-        go_live_rises=_live_rises(ledger),
+        go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),
     )
 
@@ -104,6 +109,15 @@ def _between(one: Sheet, other: Sheet) -> Parts:
     )
 
 
+def _at_peak(first: Sheet, from_peak: Sequence[Sheet]) -> Parts:
+    since = [_between(first, sheet) for sheet in from_peak]
+    return replace(
+        since[0],
+        go_held=max(parts.go_held for parts in since),
+        slack=max(parts.slack for parts in since),
+    )
+
+
 def _thirds(ledger: Ledger) -> list[list[GoMemory]]:
     """Part the snapshots that know Go's numbers by thirds of the window."""
     known = [(at, go) for at, go in zip(ledger.times_ns, ledger.go, strict=True) if go is not None]
@@ -116,19 +130,21 @@ def _thirds(ledger: Ledger) -> list[list[GoMemory]]:
     return parts if all(parts) else []
 
 
-def _live_rises(ledger: Ledger) -> bool:
-    """The floor of the live heap rises; between collections it goes up whatever becomes of it.
+def _live_room(ledger: Ledger) -> int:
+    """Measure the floor of the live heap; between collections it goes up whatever becomes of it.
 
     ``heap_marked`` is what the last collection found reachable (mgcpacer.go). Where there was none
     in the last third, the heap may be garbage as well as not: then nothing is known to rise.
     """
     thirds = _thirds(ledger)
     if not thirds:
-        return False
+        return 0
     floors = [min(go.heap_marked for go in third) for third in thirds]
     collected = thirds[2][-1].gc_cycles > thirds[1][-1].gc_cycles
     tops = [third[-1].heap_marked for third in thirds]
-    return collected and floors[0] < floors[1] < floors[2] and tops[0] < tops[1] < tops[2]
+    if not collected or not floors[0] < floors[1] < floors[2] or not tops[0] < tops[1] < tops[2]:
+        return 0
+    return (tops[2] - floors[0]) * (100 + max(0, thirds[2][-1].gc_percent)) // 100
 
 
 def _is_idle(ledger: Ledger) -> bool:

@@ -13,6 +13,7 @@ from cgoleak.stacks import find_sites
 from cgoleak.units import format_percent, format_seconds, plural
 from cgoleak.verdict.balance import balance_notices, balance_of
 from cgoleak.verdict.cause import conclude
+from cgoleak.verdict.gosites import go_site_notices, grown_go_sites
 from cgoleak.verdict.handback import go_return_of
 from cgoleak.verdict.judge import judge
 from cgoleak.verdict.policy import Policy
@@ -76,8 +77,10 @@ def report_of(
             *_lost(counters),
             *balance_notices(ledger),
             *_thin(cause, ledger, policy),
+            *go_site_notices(capture, cause),
         ),
         go_return=go_return_of(capture.target, processes[-1], capture.window.started_unix_ns),
+        go_sites=grown_go_sites(capture),
     )
 
 

@@ -39,7 +39,7 @@ def hammered(sample, tmp_path_factory):
                 path = f"/hammer?threads={THREADS}&pairs={PAIRS}&depth=6&keep=1000"
                 hammer = json.loads(worker.post(path))
                 answered = load.answered()
-            counters = worker.counters()
+            counters = worker.settled_counters()
             watching.interrupt()
             status = watching.finish()
         assert (status, answered["errors"]) == (0, 0), watching.stderr

@@ -219,6 +219,7 @@ def test_stripping_changes_no_address(go: str, tmp_path: Path) -> None:
         found[1].mheap,
         found[1].scavenge,
         found[1].mbuckets,
+        profile_rate=found[0].profile_rate,
     )
 
 

@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgoleak.probe.memory import Memory
 from cgoleak.probe.modules import find_modules
 from cgoleak.probe.resident import IMAGE_NAME, TABLES_NAME
 from cgoleak.probe.slots import survey
 from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

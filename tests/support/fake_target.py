@@ -14,7 +14,7 @@ from support.proctree import a_process
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cgoleak.probe.memory import Memory
+    from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
 __all__ = ["a_child", "a_stopped_process", "lines_of", "memory_of", "state_of", "words"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
-from cgoleak.probe.memory import Memory
 from cgoleak.probe.modules import find_modules
 from cgoleak.probe.resident import IMAGE_NAME
 from cgoleak.probe.slots import FUNCTION_NAMES
 from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:

@@ -139,6 +139,17 @@ class Http:
         answer: dict[str, dict[str, int]] = json.loads(self.get("/counters"))["sites"]
         return answer
 
+    def settled_counters(self) -> dict[str, dict[str, int]]:
+        """Give the counts once they are at rest: a client that is cut off leaves its request."""
+        before = self.counters()
+        for _ in range(20):
+            time.sleep(0.5)
+            now = self.counters()
+            if now == before:
+                break
+            before = now
+        return before
+
     def answers(self) -> bool:
         """Tell whether /healthz says ok within seconds."""
         try:

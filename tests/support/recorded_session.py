@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CaptureError
+from cgoleak.model.goprofile import GoProfile
 from cgoleak.probe.session import Farewell
 from cgoleak.target.observer import Observation
 from support.builders import process_memory
@@ -50,6 +51,7 @@ class RecordedSession:
         self.rescanned_at: list[float] = []
         self.verified_at: list[float] = []
         self.thorough: list[bool] = []
+        self.profiled_at: list[float] = []
 
     @property
     def elapsed(self) -> float:
@@ -86,6 +88,12 @@ class RecordedSession:
         self.thorough.append(thorough)
         return Observation(process_memory(rss=int(self.elapsed) + (64 << 20)), None, None)
 
+    def go_profile(self, at_ns: int) -> GoProfile | None:
+        if not self.is_alive():
+            return None
+        self.profiled_at.append(self.elapsed)
+        return GoProfile(at_ns, rate=1, missing="made up")
+
     def detach(self) -> Farewell:
         self.did.append("detach")
         return Farewell(3, clean=True, seconds=0.001, notices=self.farewell_notices)
@@ -117,6 +125,9 @@ class FullDisk:
         if not self._room:
             self._refuse()
         self._room -= 1
+
+    def add_go_profile(self, profile: GoProfile) -> None:
+        pass
 
     def _refuse(self) -> None:
         self._did.append("refused")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from support.hooks import hooked_slots
-from support.live import Load, Supervised, Worker, attach, cgoleak, wait_until
+from support.live import Cgoleak, Load, Supervised, Worker, attach, cgoleak, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support.sample import Scenario
 
-__all__ = ["AT_A_TIME", "Measured", "Runs", "measure"]
+__all__ = ["AT_A_TIME", "Measured", "Runs", "measure", "watch"]
 
 AT_A_TIME: Final = 4
 _SETTLING_S: Final = 25
@@ -92,6 +92,29 @@ def measure(
         still_hooked=still_hooked,
         failed_requests=failed_requests,
     )
+
+
+def watch(scenario: Scenario, programs: Path, folder: Path, *, seconds: float) -> dict[str, Any]:
+    """Watch a worker below its supervisor from outside, restarts included; give the report."""
+    with ExitStack() as stack:
+        worker = stack.enter_context(
+            Supervised(programs, *scenario.worker, environment=scenario.environment)
+        )
+        watching = stack.enter_context(
+            Cgoleak(folder, "watch", worker.worker_pid, "--duration", f"{seconds}s")
+        )
+        wait_until(lambda: "RSS" in watching.stderr, "the watch to begin")
+        load = Load(
+            programs,
+            worker.address,
+            seconds=seconds + _SETTLING_S,
+            rate=scenario.load["rate"],
+            concurrency=scenario.load["concurrency"],
+            path=scenario.load["path"],
+        )
+        stack.enter_context(load)
+        assert watching.finish(seconds + 60) == 0, watching.stderr
+    return watching.report()
 
 
 class Runs:

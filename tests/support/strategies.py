@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.goprofile import GoProfile, GoUse
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import (
@@ -129,6 +130,21 @@ snapshots = st.builds(
     native=st.none() | native_memories,
 )
 
+go_uses = st.builds(
+    GoUse,
+    addresses=st.lists(addresses, min_size=1, max_size=3).map(tuple),
+    size=amounts,
+    objects=amounts,
+)
+go_profiles = st.builds(
+    GoProfile,
+    at_ns=st.integers(0, 1 << 60),
+    rate=maybe_amounts,
+    # Objects of one size from one stack are one record.
+    uses=st.lists(go_uses, max_size=3, unique_by=lambda use: (use.addresses, use.size)).map(tuple),
+    missing=maybe_texts,
+)
+
 
 @st.composite
 def captures(draw: st.DrawFn) -> Capture:
@@ -154,6 +170,7 @@ def captures(draw: st.DrawFn) -> Capture:
             )
         ),
         notices=tuple(draw(st.lists(notices, max_size=3))),
+        go_profiles=tuple(draw(st.lists(go_profiles, max_size=3))),
     )
 
 

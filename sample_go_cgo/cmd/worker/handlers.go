@@ -29,6 +29,7 @@ func (w *worker) routes() http.Handler {
 	get("/bar", w.bar)
 	get("/healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "ok") })
 	get("/counters", w.counters)
+	mux.Handle("/debug/pprof/", http.DefaultServeMux) // pprof.go
 	get("/memstats", memstats)
 	post("/process", w.process)
 	post("/hammer", w.hammer)

@@ -11,11 +11,11 @@ import pytest
 from cgoleak.errors import TargetBusy, UnsupportedTarget
 from cgoleak.probe import guard
 from cgoleak.probe.guard import SafePlaces, stop_at_safe_place
-from cgoleak.probe.memory import Memory
 from cgoleak.probe.modules import find_modules
 from cgoleak.probe.survey import mapped_modules, survey_target
 from cgoleak.target import procfs
 from cgoleak.target.gobinary import GoBinary
+from cgoleak.target.memory import Memory
 from cgoleak.target.procfs import PROC, Region
 from support.elf_build import build
 from support.elf_slots import CODE, DATA, SlotAsked, an_image, mappings, slot_at

@@ -1,0 +1,136 @@
+"""Re-seals captures for ``tests/data``: small, and without the directories of their machine.
+
+``python -m support.neutral FOLDER``, in ``tests/``, takes what ``make scenarios`` has left in it.
+Without a folder it brings the captures that are there to the tables of today.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.capture import CaptureWriter, open_capture
+from cgoleak.capture.format import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from support.sample import ROOT, scenarios
+
+if TYPE_CHECKING:
+    from cgoleak.model.capture import Capture
+
+__all__ = ["CAPTURES", "LARGEST_BYTES", "machine_paths", "neutral", "reseal"]
+
+CAPTURES: Final = ROOT.parent / "tests" / "data" / "captures"
+LARGEST_BYTES: Final = 150_000
+_PAGE_BYTES: Final = 512
+"""Of the database; 4096 leave a third of so small a file empty."""
+_KEPT: Final = ("/src/", "/go/", "/lib", "/usr/lib", "/usr/include/", "/_/", "/build/")
+"""Directories that are the same everywhere, and those that stand for others here."""
+
+
+def neutral(path: str) -> str:
+    """Give a path that could be from any machine: the repository's, Go's, or only the name."""
+    if path.startswith(f"{ROOT.parent}/"):
+        return "/src/" + path.removeprefix(f"{ROOT.parent}/")
+    in_go = re.match(r"/.*?/go(?:[-\d.]+[^/]*)?/(src/.+)", path)
+    if in_go and not path.startswith("/src/"):
+        return f"/go/{in_go[1]}"
+    if not path.startswith("/") or path.startswith(_KEPT):
+        return path
+    return "/build/" + path.rpartition("/")[2]
+
+
+def reseal(source: Path, to: Path) -> int:
+    """Write a capture anew with neutral paths, as small as it gets; give its size in bytes."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        today, written = Path(folder) / "today.cgoleak", Path(folder) / "capture.cgoleak"
+        _bring_to_today(source, today)
+        _write(open_capture(today), written)
+        to.unlink(missing_ok=True)
+        with closing(sqlite3.connect(written, isolation_level=None)) as db:
+            db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            db.execute("VACUUM INTO ?", (str(to),))
+    return to.stat().st_size
+
+
+def machine_paths(capture: Capture) -> set[str]:
+    """Give the paths in a capture that ``neutral`` would change."""
+    files = {frame.file for found in capture.frames.values() for frame in found if frame.file}
+    paths = files | {one.path for one in capture.modules} | {capture.target.exe}
+    paths |= {one.exe for one in capture.processes}
+    for notice in capture.notices:
+        paths |= set(re.findall(r"(?<![\w.])/[\w.+/-]+", f"{notice.text} {notice.fix}"))
+    return {path for path in paths if neutral(path) != path}
+
+
+def _bring_to_today(source: Path, to: Path) -> None:
+    """Copy the rows of a capture of this version's beginnings into tables as they are now."""
+    with closing(sqlite3.connect(to, isolation_level=None)) as db:
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        for statement in TABLES.values():
+            db.execute(statement)
+        db.execute("ATTACH ? AS old", (str(source),))
+        db.execute("BEGIN")
+        for table in TABLES:
+            now = [row[1] for row in db.execute(f"PRAGMA main.table_info({table})")]
+            then = {row[1] for row in db.execute(f"PRAGMA old.table_info({table})")}
+            names = ", ".join(name for name in now if name in then)
+            if names:
+                db.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM old.{table}")
+        db.execute("COMMIT")
+
+
+def _write(capture: Capture, to: Path) -> None:
+    used = {address for stack in capture.stacks.values() for address in stack.addresses}
+    with CaptureWriter(to) as sink:
+        sink.write_target(
+            replace(capture.target, exe=neutral(capture.target.exe)),
+            mode=capture.window.mode,
+            started_unix_ns=capture.window.started_unix_ns,
+        )
+        for module in capture.modules:
+            sink.add_module(replace(module, path=neutral(module.path)))
+        for stack in capture.stacks.values():
+            sink.add_stack(stack)
+        for snapshot in capture.snapshots:
+            sink.add_snapshot(snapshot, commit=False)
+        for number, process in enumerate(capture.processes, start=1):
+            sink.put_process(number, replace(process, exe=neutral(process.exe)))
+        if capture.hooked is not None:
+            sink.put_hooked(capture.hooked)
+        for notice in capture.notices:
+            sink.add_notice(notice)
+        sink.seal_frames(
+            {
+                address: tuple(
+                    replace(frame, file=neutral(frame.file)) if frame.file else frame
+                    for frame in found
+                )
+                for address, found in capture.frames.items()
+                if address in used
+            }
+        )
+        sink.finish(capture.window, capture.cost)
+
+
+def main(folder: Path | None = None) -> None:
+    """Re-seal what is small enough, and say what is not."""
+    for scenario in scenarios():
+        to = CAPTURES / f"{scenario.name}.cgoleak"
+        source = to if folder is None else folder / scenario.name / "capture.cgoleak"
+        if not source.exists():
+            continue
+        size = reseal(source, to)
+        if size > LARGEST_BYTES:
+            to.unlink()
+        sys.stdout.write(f"{scenario.name}: {size:,}{' too large' * (size > LARGEST_BYTES)}\n")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:2]))

@@ -1,0 +1,209 @@
+"""The cause of a window, from parts of RSS that are drawn over time. Numbers in MiB."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgoleak.model.report import Cause, Verdict
+from cgoleak.verdict import analyse
+from support.builders import a_capture
+from support.sheets import draw_sheets, sheets_of
+
+CAUSES = {
+    "nothing grows": (
+        Cause.STABLE,
+        """
+        before  40*30
+        in-use  8 12 8 12 8 12
+        """,
+    ),
+    "a leak, however small beside what is there": (
+        Cause.NATIVE_LEAK,
+        """
+        before  2000
+        lost    1..30
+        """,
+    ),
+    "a leak beside a larger part that does not grow": (
+        Cause.NATIVE_LEAK,
+        """
+        slack   300
+        lost    1..30
+        """,
+    ),
+    "cleanups free a part, and the rest waits for them": (
+        Cause.GO_HELD,
+        """
+        lost     0..9 0..9 0..9
+        cleaned  0*10 9*10 18*10
+        gc       1*10 2*10 3*10
+        """,
+    ),
+    "the live heap of Go rises through its collections": (
+        Cause.GO_HEAP,
+        """
+        in-use  8..95/3
+        marked  6..93/3
+        gc      1..30
+        alloc   10..300/10
+        """,
+    ),
+    "Go freed a burst and has not handed it back": (
+        Cause.GO_RETAINED,
+        """
+        in-use  8*5 200*5 8*20
+        free    0*10 192*20
+        marked  6
+        gc      1*9 2*21
+        alloc   10..300/10
+        """,
+    ),
+    "a burst is garbage that no collection has found since": (
+        Cause.GO_RETAINED,
+        """
+        in-use  8*5 200*25
+        marked  6
+        gc      1*5 2*25
+        alloc   1*5 400*25
+        """,
+    ),
+    "malloc keeps what C has freed": (
+        Cause.ALLOCATOR_RETAINED,
+        """
+        lost    0*5 160*3 2*22
+        slack   0*8 158*22
+        """,
+    ),
+    "files are mapped": (Cause.OTHER, "files  4..120/4"),
+    "threads are started and stay": (Cause.OTHER, "stacks  1..30"),
+    "a cache fills within the first half and stays": (
+        Cause.STABLE,
+        "lost  2..20/2 20*20",
+    ),
+    "Go and libraries warm up, then all is level": (
+        Cause.STABLE,
+        """
+        in-use  2 6 9 11 12*26
+        files   2 5 6*28
+        marked  1 3*29
+        gc      0 1..29
+        """,
+    ),
+    "Go's heap breathes between two collections": (
+        Cause.STABLE,
+        """
+        in-use  4 5 6 7 4 5 6 7 4 5 6 7 4 5 6 7
+        marked  4
+        gc      1*4 2*4 3*4 4*4
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("cause", "text"), CAUSES.values(), ids=CAUSES)
+def test_the_cause_follows_from_the_parts(cause, text):
+    report = analyse(draw_sheets(text))
+
+    assert report.cause is cause, report.summary
+
+
+def test_what_came_and_went_within_the_window_is_named_with_what_has_come_back():
+    report = analyse(
+        draw_sheets(
+            """
+            in-use  8*5 200*3 8*22
+            free    0*8 192*2 120 60 30 4*17
+            marked  6
+            gc      1*7 2*23
+            alloc   10..300/10
+            """
+        )
+    )
+
+    assert report.cause is Cause.GO_RETAINED, report.summary
+    assert report.summary.endswith("of it has come back.")
+
+
+def test_a_peak_of_live_heap_that_is_gone_is_no_growing_heap():
+    report = analyse(
+        draw_sheets(
+            """
+            in-use  8..38/3 35..8/3 8*9
+            marked  6
+            gc      1..30
+            alloc   10..300/10
+            """
+        )
+    )
+
+    assert report.cause is Cause.STABLE, report.summary
+
+
+def test_a_cause_that_outweighs_a_leak_is_named_and_the_leak_with_it():
+    report = analyse(
+        draw_sheets(
+            """
+            slack   0*8 300*22
+            lost    1..30
+            """
+        )
+    )
+
+    assert report.cause is Cause.ALLOCATOR_RETAINED
+    assert "1 site is losing C memory" in report.summary
+
+
+def test_a_leak_is_named_before_a_cause_of_its_own_size():
+    report = analyse(
+        draw_sheets(
+            """
+            slack   0*8 40*22
+            lost    1..30
+            """
+        )
+    )
+
+    assert report.cause is Cause.NATIVE_LEAK
+
+
+def test_without_snapshots_the_cause_is_unknown():
+    assert analyse(a_capture()).cause is Cause.UNKNOWN
+
+
+def test_the_parts_of_a_step_are_those_that_changed():
+    report = analyse(draw_sheets("before 40\nslack 0*8 60*22\nfiles 3"))
+    changed = {line.part: line.change_bytes for line in report.balance if line.change_bytes}
+
+    assert changed == {"RSS": 60 << 20, "allocator slack": 60 << 20}
+
+
+parts = st.fixed_dictionaries(
+    {
+        name: st.lists(st.integers(0, 400), min_size=1, max_size=30)
+        for name in ("in-use", "free", "slack", "before", "stacks", "files", "marked")
+    }
+)
+
+
+@given(parts, st.integers(1, 5))
+@settings(deadline=None)
+def test_a_leak_is_never_called_stable_whatever_else_happens(rows, step):
+    """What the other parts do may outweigh it, and then the sentence has both."""
+    leak = {"lost": [step * place for place in range(1, 31)]}
+
+    report = analyse(sheets_of(rows | leak))
+
+    assert report.findings[0].verdict is Verdict.NATIVE_LEAK
+    assert report.cause not in {Cause.STABLE, Cause.UNKNOWN}
+    assert "losing C memory" in report.summary
+
+
+@given(parts)
+@settings(deadline=None)
+def test_the_lines_add_up_to_rss_and_none_is_negative(rows):
+    balance = analyse(sheets_of(rows)).balance
+
+    assert all(line.now_bytes >= 0 and (line.start_bytes or 0) >= 0 for line in balance)
+    assert balance[0].now_bytes == sum(line.now_bytes for line in balance[1:])
