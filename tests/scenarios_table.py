@@ -112,7 +112,10 @@ def totals(rows: Sequence[Compared]) -> list[str]:
 def _shares(right: int, found: int, expected: int) -> str:
     precision = f"{100 * right / found:.0f} %" if found else "-"
     recall = f"{100 * right / expected:.0f} %" if expected else "-"
-    return f"precision {precision:>5} ({right} of {found})   recall {recall:>5} ({right} of {expected})"
+    return (
+        f"precision {precision:>5} ({right} of {found})"
+        f"   recall {recall:>5} ({right} of {expected})"
+    )
 
 
 if __name__ == "__main__":

@@ -196,9 +196,8 @@ _GO_USE: Final = """CREATE TABLE go_use (  -- what was sampled and is in use, pe
   profile INTEGER NOT NULL,
   stack INTEGER NOT NULL,         -- in go_stack
   size INTEGER NOT NULL,          -- of each object
-  objects INTEGER NOT NULL,       -- how many were sampled, not scaled up
-  PRIMARY KEY (profile, stack, size)
-) WITHOUT ROWID"""
+  objects INTEGER NOT NULL        -- how many were sampled, not scaled up
+)"""
 
 _GO_STACK: Final = """CREATE TABLE go_stack (
   id INTEGER NOT NULL,

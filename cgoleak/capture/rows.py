@@ -294,7 +294,7 @@ class Rows:
         }
         uses: dict[int, list[GoUse]] = {}
         for profile, stack, size, objects in self._db.execute(
-            "SELECT profile, stack, size, objects FROM go_use ORDER BY profile, stack, size"
+            "SELECT profile, stack, size, objects FROM go_use ORDER BY rowid"
         ):
             uses.setdefault(self._count(profile), []).append(
                 GoUse(

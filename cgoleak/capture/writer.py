@@ -266,7 +266,7 @@ class CaptureWriter:
                 (number, profile.at_ns, profile.rate, _text(profile.missing)),
             )
             self._db.executemany("INSERT INTO go_stack VALUES (?,?,?)", stacks)
-            self._db.executemany("INSERT OR REPLACE INTO go_use VALUES (?,?,?,?)", uses)
+            self._db.executemany("INSERT INTO go_use VALUES (?,?,?,?)", uses)
         self._go_stacks, self._go_profiles = known, number
 
     def add_notice(self, notice: Notice) -> None:

@@ -43,18 +43,14 @@ def main() -> int:
         return 0
     order = Order(**json.loads(line))
     try:
-        _tell(_inject(device, order))
+        answer = _inject(device, order)
     except CgoleakError as exc:
-        _tell({"error": type(exc).__name__, "what": exc.what, "cause": exc.cause, "fix": exc.fix})
+        answer = {"error": type(exc).__name__, "what": exc.what, "cause": exc.cause, "fix": exc.fix}
     except Exception as exc:  # noqa: BLE001  (handed over whole: the parent decides what it means)
-        _tell(
-            {
-                "error": "AttachFailed",
-                "what": None,
-                "cause": f"{type(exc).__name__}: {exc}",
-                "fix": None,
-            }
-        )
+        said = f"{type(exc).__name__}: {exc}"
+        answer = {"error": "AttachFailed", "what": None, "cause": said, "fix": None}
+    _finish(order.pid)
+    _tell(answer)
     return 0
 
 
@@ -86,9 +82,7 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     finally:
         paused = time.monotonic() - began
         _let_go(device, order)
-    # Frida has another word with the main thread, to unmap its loader.
     gone = unloaded.wait(_UNLOAD_S)
-    _wait_untraced(order.pid)
     return {"ok": True, "pause_seconds": paused, "attempts": attempts, "unloaded": gone}
 
 
@@ -99,6 +93,19 @@ def _let_go(device: frida.Device, order: Order) -> None:
     with contextlib.suppress(NoSuchProcess, ProcessLookupError):
         if procfs.stat(order.pid).state == "T":
             os.kill(order.pid, signal.SIGCONT)
+
+
+def _finish(pid: int) -> None:
+    """Wait until Frida has done all it means to do with the target.
+
+    After ``uninjected`` it borrows the main thread once more, to unmap its loader; only its own
+    close knows when that is over (LinuxHelperBackend.close waits for ``idle``). Between the signal
+    and that the target is untraced for a moment: to end there killed one target in 400.
+    """
+    closing = threading.Thread(target=frida.shutdown, daemon=True)
+    closing.start()
+    closing.join(_UNLOAD_S)
+    _wait_untraced(pid)
 
 
 def _wait_untraced(pid: int) -> None:

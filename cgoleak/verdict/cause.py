@@ -99,7 +99,7 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
         return _unexplained(grown, growth, suspects, window)
     risen = growth.peak - growth.start
     if risen > growth.least and growth.peak - growth.now > growth.least:
-        held_now = replace(growth, now=growth.peak)
+        held_now = replace(growth, slack_reused=0)
         found = _most_of(risen, growth.parts_at_peak, held_now, (), window)
         if found is not None and found.cause is not Cause.GO_HEAP:
             back = format_bytes(growth.peak - growth.now)
@@ -132,7 +132,8 @@ def _most_of(
         Conclusion(
             Cause.ALLOCATOR_RETAINED,
             f"{rose}; malloc keeps {format_bytes(parts.slack)} of it, which C has freed.",
-            parts.slack,
+            # What is taken again and again is room for the work, as with a pool.
+            parts.slack - growth.slack_reused,
         )
     )
     if not growth.has_settled:

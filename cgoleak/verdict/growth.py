@@ -10,6 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.ledger.series import largest_fall
 from cgoleak.verdict.balance import sheet_at
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Growth:
         parts: by what each part has changed from start to now.
         parts_at_peak: the same from start to the peak; what Go and malloc hold free is the most
             from there on, since what was in use at the peak is freed after it.
+        slack_reused: the deepest fall of what malloc holds free: so much is taken again.
         has_settled: in the later half RSS has not gone on growing.
         go_live_room: how large a heap Go allows for by which its live heap rose, which is
             (1 + GOGC/100) times as much (gcController.commit, mgcpacer.go); 0 unless it rose in
@@ -60,6 +62,7 @@ class Growth:
     peak: int
     parts: Parts
     parts_at_peak: Parts
+    slack_reused: int
     has_settled: bool
     go_live_room: int
     go_is_idle: bool
@@ -90,6 +93,7 @@ def growth_of(ledger: Ledger) -> Growth | None:
         peak=sizes[peak],
         parts=_between(first, sheets[-1]),
         parts_at_peak=_at_peak(first, sheets[peak:]),
+        slack_reused=largest_fall(tuple(sheet.slack for sheet in sheets)),
         has_settled=later < max(least / 2, 0.1 * grown),
         go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),

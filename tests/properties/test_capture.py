@@ -29,6 +29,8 @@ def write(capture: Capture, writer: CaptureWriter) -> None:
         writer.add_notice(notice)
     for snapshot in capture.snapshots:
         writer.add_snapshot(snapshot)
+    for profile in capture.go_profiles:
+        writer.add_go_profile(profile)
     writer.seal_frames(capture.frames)
     writer.finish(capture.window, capture.cost)
 

@@ -120,7 +120,9 @@ def run_rounds(
     before = running.residue()
     began = time.monotonic()
     for number in range(count):
-        assert running.is_alive(), f"it ended with {running.process.poll()} in round {number}"
+        assert running.is_alive(), (
+            f"it ended with {running.process.poll()} in round {number}: {running.lines()[-80:]}"
+        )
         try:
             session = attached(running)
         except TargetBusy:

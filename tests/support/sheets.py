@@ -8,11 +8,12 @@
     free     0*10 192*20
     gc       1*9 2*21
 
-Words of a row are those of ``drawings``. Rows of Go: ``in-use`` and ``free`` heap, ``marked`` by the
-last collection, ``alloc`` in all since start, ``gc`` cycles so far. Of C: ``lost`` is outstanding at
-the site ``subject`` in blocks of 16 KiB, ``cleaned`` of them freed so far by cleanups beside that;
-``slack`` is what malloc holds free, ``before`` what is in use from before the attach. ``stacks`` of
-threads, ``files`` that are mapped. Short rows repeat their last value; a row left out is 0.
+Words of a row are those of ``drawings``. Rows of Go: ``in-use`` and ``free`` heap, ``marked`` by
+the last collection, ``alloc`` in all since start, ``gc`` cycles so far. Of C: ``lost`` is
+outstanding at the site ``subject`` in blocks of 16 KiB, ``cleaned`` of them freed so far by
+cleanups beside that; ``slack`` is what malloc holds free, ``before`` what is in use from before the
+attach. ``stacks`` of threads, ``files`` that are mapped. Short rows repeat their last value; a row
+left out is 0.
 """
 
 from __future__ import annotations

@@ -76,6 +76,33 @@ CAUSES = {
         slack   0*8 158*22
         """,
     ),
+    "malloc keeps room for a pool that goes up and down": (
+        Cause.STABLE,
+        """
+        lost    2 4 9 5 2 4 9 5 2 4 9 5 2 4 9 5 2 4 9 5 2
+        slack   0 0 0 4 7 5 0 4 7 5 0 4 7 5 0 4 7 5 0 4 7
+        """,
+    ),
+    "a few small parts of a start, none of them worth the name": (
+        Cause.STABLE,
+        """
+        in-use  1 2 3*28
+        slack   0 1 2*28
+        stacks  0 1 2*28
+        """,
+    ),
+    "no part makes half, and what waits for finalizers makes most": (
+        Cause.GO_HELD,
+        """
+        lost     0..40/4 0..40/4 0..44/4
+        cleaned  0*11 40*11 80*12
+        gc       1*11 2*11 3*12
+        in-use   0..30/3 0..30/3 0..33/3
+        marked   1
+        slack    0*11 20*11 18*12
+        """,
+    ),
+    "libraries are loaded at the start, and stay": (Cause.STABLE, "files  4..20/4 20*25"),
     "files are mapped": (Cause.OTHER, "files  4..120/4"),
     "threads are started and stay": (Cause.OTHER, "stacks  1..30"),
     "a cache fills within the first half and stays": (
@@ -166,6 +193,29 @@ def test_a_leak_is_named_before_a_cause_of_its_own_size():
     )
 
     assert report.cause is Cause.NATIVE_LEAK
+
+
+def test_garbage_that_no_collection_has_looked_at_yet_names_no_cause():
+    report = analyse(
+        draw_sheets(
+            """
+            in-use  4..33
+            marked  3
+            gc      1
+            alloc   10..300/10
+            """
+        )
+    )
+
+    assert report.cause is Cause.UNKNOWN
+    assert "29.0 MiB of it in Go's heap" in report.summary
+
+
+def test_growth_of_c_memory_that_no_site_explains_is_unknown():
+    report = analyse(draw_sheets("lost 0*20 1..20"))
+
+    assert report.cause is Cause.UNKNOWN
+    assert report.findings[0].verdict is Verdict.SUSPECT
 
 
 def test_without_snapshots_the_cause_is_unknown():
