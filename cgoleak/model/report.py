@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cgoleak.model.capture import Target
+    from cgoleak.model.capture import Module, Target
     from cgoleak.model.frames import Frame
+    from cgoleak.model.gate import Gate
     from cgoleak.model.goprofile import GoSiteGrowth
     from cgoleak.model.ids import SiteKey
     from cgoleak.model.notice import Notice
@@ -22,6 +23,7 @@ __all__ = [
     "ReportCost",
     "ReportWindow",
     "Restart",
+    "Timeline",
     "Verdict",
 ]
 
@@ -86,7 +88,11 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A site, what is said of it, and why; ``stack`` is leaf first."""
+    """A site, what is said of it, and why; ``stack`` is leaf first.
+
+    ``history_bytes`` is what was outstanding at each of the report's ``history_seconds``; empty
+    where that is not known.
+    """
 
     site: SiteKey
     verdict: Verdict
@@ -98,16 +104,43 @@ class Finding:
     evidence: tuple[str, ...]
     advice: str
     suppression: str
+    history_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReportWindow:
-    """The time that was measured."""
+    """The time that was measured; ``started_unix_seconds`` is the wall clock at its begin."""
 
     seconds: float
     snapshots: int
     gc_cycles: int | None
     mode: str
+    started_unix_seconds: float | None = None
+    ended: str | None = None
+    """``detached``, ``target-exited``, ``interrupted`` or ``lost``: why measuring stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The window as columns of equal length, in order of time; None where nobody looked.
+
+    Attributes:
+        seconds: since the begin of the window.
+        rss_bytes: resident memory.
+        go_in_use_bytes: Go heap in use, garbage that is not swept yet included.
+        go_held_bytes: free in the Go heap and not handed back.
+        outstanding_bytes: native memory allocated since attach and not freed.
+        slack_bytes: what the C allocator holds free.
+        gc_cycles: collections completed since the process began.
+    """
+
+    seconds: tuple[float, ...]
+    rss_bytes: tuple[int | None, ...]
+    go_in_use_bytes: tuple[int | None, ...]
+    go_held_bytes: tuple[int | None, ...]
+    outstanding_bytes: tuple[int | None, ...]
+    slack_bytes: tuple[int | None, ...]
+    gc_cycles: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +160,8 @@ class Report:
     """Everything that is told of one measurement; findings worst first.
 
     ``go_sites`` are those of Go's own heap profile that grew most, most first; empty without one.
+    ``timeline`` is None if there was no snapshot. ``modules`` are the ELF files that frames of the
+    findings lie in.
     """
 
     target: Target
@@ -140,3 +175,7 @@ class Report:
     go_return: GoReturn | None = None
     restarts: tuple[Restart, ...] = ()
     go_sites: tuple[GoSiteGrowth, ...] = ()
+    gate: Gate | None = None
+    timeline: Timeline | None = None
+    history_seconds: tuple[float, ...] = ()
+    modules: tuple[Module, ...] = ()

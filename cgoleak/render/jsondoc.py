@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -34,6 +35,9 @@ _ORDER: Final = (
 )
 """The reading order of the contract; fields added later follow."""
 
+_COLUMN: Final = re.compile(r"\[\n\s+((?:-?[\d.e+-]+|null)(?:,\n\s+(?:-?[\d.e+-]+|null))*)\n\s+\]")
+"""A list of numbers. It cannot occur in a string, where a line break is written as an escape."""
+
 
 @dataclass(frozen=True, slots=True)
 class JsonRenderer:
@@ -42,7 +46,7 @@ class JsonRenderer:
     def render(self, report: Report, out: BinaryIO) -> None:
         """Write the document."""
         text = json.dumps(report_document(report), indent=2, ensure_ascii=False, allow_nan=False)
-        out.write(text.encode() + b"\n")
+        out.write(_COLUMN.sub(_on_one_line, text).encode() + b"\n")
 
 
 def report_document(report: Report) -> dict[str, object]:
@@ -55,6 +59,11 @@ def report_document(report: Report) -> dict[str, object]:
 def schema_text() -> str:
     """Return the JSON Schema of the document."""
     return files("cgoleak.render").joinpath("report.schema.json").read_text("utf-8")
+
+
+def _on_one_line(column: re.Match[str]) -> str:
+    """Columns of a time line are read across, not down."""
+    return f"[{', '.join(column[1].replace(',', ' ').split())}]"
 
 
 def _plain(value: object) -> object:

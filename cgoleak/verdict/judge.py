@@ -10,6 +10,7 @@ from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import Surroundings, facts_of
 from cgoleak.verdict.rules import rule_on
 from cgoleak.verdict.suppress import suppression_for
+from cgoleak.verdict.timeline import history_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +71,9 @@ def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -
         evidence=evidence,
         advice=advice_for(verdict, frames, infrastructure=site.infrastructure),
         suppression=suppression_for(frames),
+        history_bytes=tuple(
+            series.counts[place].outstanding_bytes for place in history_places(len(series.counts))
+        ),
     )
 
 

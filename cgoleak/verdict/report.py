@@ -18,11 +18,13 @@ from cgoleak.verdict.handback import go_return_of
 from cgoleak.verdict.judge import judge
 from cgoleak.verdict.policy import Policy
 from cgoleak.verdict.restarts import by_process, conclude_restarts, restarts_of
+from cgoleak.verdict.timeline import history_places, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cgoleak.model.capture import Capture
+    from cgoleak.model.capture import Capture, Module
+    from cgoleak.model.report import Finding
     from cgoleak.model.snapshot import Snapshot
 
 __all__ = ["analyse", "report_of"]
@@ -59,6 +61,8 @@ def report_of(
             snapshots=len(ledger.times_ns),
             gc_cycles=_gc_cycles(processes) if capture.processes else ledger.gc_cycles,
             mode=capture.window.mode,
+            started_unix_seconds=capture.window.started_unix_ns / 1e9,
+            ended=capture.window.ended,
         ),
         cause=cause,
         summary=summary,
@@ -81,6 +85,9 @@ def report_of(
         ),
         go_return=go_return_of(capture.target, processes[-1], capture.window.started_unix_ns),
         go_sites=grown_go_sites(capture),
+        timeline=timeline_of(ledger, hooked, capture.hooked.since_ns if capture.hooked else 0),
+        history_seconds=_history_seconds(measured) if findings else (),
+        modules=_modules_of(capture, findings),
     )
 
 
@@ -111,6 +118,18 @@ def _report_of_watch(capture: Capture, policy: Policy) -> Report:
         summary=restarted.summary + also,
         notices=tuple(one for one in report.notices if one.code != "verdict.thin-evidence"),
     )
+
+
+def _history_seconds(ledger: Ledger) -> tuple[float, ...]:
+    """Give the instants of the findings' history, since the hooks went in."""
+    times = (0, *ledger.times_ns)
+    return tuple(round(times[place] / 1e9, 3) for place in history_places(len(times)))
+
+
+def _modules_of(capture: Capture, findings: Sequence[Finding]) -> tuple[Module, ...]:
+    """Give the ELF files that the findings' frames lie in, by address."""
+    used = {frame.module for finding in findings for frame in finding.stack}
+    return tuple(one for one in capture.modules if one.path.rpartition("/")[2] in used)
 
 
 def _folded(snapshots: Iterable[Snapshot]) -> Ledger:

@@ -56,6 +56,7 @@ def a_finding(
     ),
     advice: str = "free the row that row_dup returns; Go code calling it never reaches C.row_free",
     suppression: str = "leak:row_dup",
+    history: tuple[int, ...] = (),
 ) -> Finding:
     return Finding(
         site=SiteKey(site),
@@ -68,6 +69,7 @@ def a_finding(
         evidence=evidence,
         advice=advice,
         suppression=suppression,
+        history_bytes=history,
     )
 
 

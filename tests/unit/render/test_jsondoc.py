@@ -134,12 +134,26 @@ def test_the_schema_allows_fields_that_a_later_version_adds(schema):
     schema.validate(written(a_report()) | {"later": 1})
 
 
+def test_columns_of_numbers_are_written_on_one_line_and_text_is_left_alone():
+    history = (0, 1, -2)
+    out = io.BytesIO()
+    tricky = "[\n  1,\n  2\n]"
+    JsonRenderer().render(
+        a_report(findings=(a_finding(history=history, advice=tricky),), summary=tricky), out
+    )
+    text = out.getvalue().decode()
+
+    assert '"history_bytes": [0, 1, -2]' in text
+    assert json.loads(text)["summary"] == tricky
+    assert json.loads(text)["findings"][0]["history_bytes"] == [0, 1, -2]
+
+
 def test_byte_counts_are_integers():
     def counts(value):
         if isinstance(value, dict):
             for key, item in value.items():
                 if key.endswith("_bytes") and item is not None:
-                    yield item
+                    yield from item if isinstance(item, list) else [item]
                 yield from counts(item)
         elif isinstance(value, list):
             for item in value:
