@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.capture.writer import CaptureWriter
@@ -54,11 +54,16 @@ class RecordPlan:
     Attributes:
         duration_s: for how long; None until stopped.
         interval_s: between two snapshots; None for what suits the duration.
+        settle_s: how long after the duration two GC cycles are waited for: the first finds Go
+            objects dead whose finalizers free C memory, which run before the second ends.
+        closing: hold a command at its exit, and look who still knows its blocks.
     """
 
     duration_s: float | None
     interval_s: float | None
     mode: str = "exact"
+    settle_s: float = 0.0
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +206,20 @@ def run(
         return RecordResult(sink.capture(), status)
 
 
-def analyse(capture: Capture, *, min_age_s: float | None = None) -> Report:
+def analyse(
+    capture: Capture, *, min_age_s: float | None = None, policy: Policy | None = None
+) -> Report:
     """Judge a sealed capture. Pure: it reads no file and asks no process.
 
     ``min_age_s``: a site whose blocks are all younger only has blocks in flight.
+    ``policy``: the other thresholds, and suppressions.
 
     Raises:
         DamagedCapture: its snapshots are out of order.
     """
-    policy = Policy() if min_age_s is None else Policy(min_age_seconds=min_age_s)
+    policy = policy or Policy()
+    if min_age_s is not None:
+        policy = replace(policy, min_age_seconds=min_age_s)
     return _judge(capture, policy)
 
 

@@ -12,6 +12,8 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "parse_rate",
+    "parse_seconds",
+    "parse_size",
     "plural",
 ]
 
@@ -19,6 +21,8 @@ _RATE = re.compile(
     r"(?P<number>\d{1,12}(?:\.\d{1,9})?)\s*(?:(?P<size>[kKMGT])(?:iB|(?P<decimal>B))?|B)?"
     r"(?:\s*/\s*(?P<time>s|sec|min|h))?"
 )
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?")
+_TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MINUTE = 60
 _HOUR = 3600
@@ -66,6 +70,18 @@ def parse_rate(text: str) -> float | None:
         * float(base**power)
         / {"s": 1, "sec": 1, "min": _MINUTE, "h": _HOUR}[match["time"] or "s"]
     )
+
+
+def parse_size(text: str) -> int | None:
+    """Read ``64 KiB``, ``1.5MB`` or ``512`` into bytes; None if it is no size."""
+    found = None if "/" in text else parse_rate(text)
+    return None if found is None else round(found)
+
+
+def parse_seconds(text: str) -> float | None:
+    """Read ``90s``, ``5m`` or ``1.5h`` into seconds, a plain number too; None if it is no time."""
+    match = _TIME.fullmatch(text.strip())
+    return None if match is None else float(match[1]) * _TIMES[match[2] or "s"]
 
 
 def format_seconds(seconds: float) -> str:

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "cli", "run_command_line"]
 COMMANDS: Final = {
     "attach": "Watch a running Go/cgo process and report its native leaks.",
     "run": "Start a command and watch it from its first instruction to its end.",
+    "check": "Fail when C memory leaks: a command, a running process, or a capture.",
     "watch": "Watch where memory goes, and restarts, from outside; no hooks.",
     "report": "Render a capture again, in any format.",
     "ps": "List the Go processes of this machine.",
@@ -80,7 +81,7 @@ def cli() -> None:
       cgoleak attach 4242 --duration 60s
       cgoleak run -o leak.json -- ./worker --port 8080
 
-    Exit status: 0 measured, 2 wrong use, 3 could not measure.
+    Exit status: 0 measured, 1 check: over policy, 2 wrong use, 3 could not measure.
     """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cgoleak.render.base import RENDERERS
-from cgoleak.units import parse_rate
+from cgoleak.units import parse_rate, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,17 +26,15 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
-_TIME: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES: Final = " ".join(known.suffix for known in RENDERERS if known.suffix)
 
 
 def seconds(value: str) -> float:
     """Read a time such as ``90s``, ``5m`` or ``1.5h`` into seconds; a plain number is seconds."""
-    match = _TIME.fullmatch(value.strip())
-    if match is None:
+    found = parse_seconds(value)
+    if found is None:
         raise click.BadParameter(f"{value!r} is not a time; write 90s, 5m or 1.5h")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+    return found
 
 
 def rate(value: str) -> float:

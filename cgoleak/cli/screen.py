@@ -7,9 +7,11 @@ import sys
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgoleak.cli.outputs import write_file
+from cgoleak.cli.sourcetree import source_tree
 from cgoleak.errors import OutputError
 from cgoleak.render.base import format_by_name
 
@@ -33,7 +35,8 @@ def deliver(
     Raises:
         OutputError: a file or the screen refuses.
     """
-    chosen = {"top": options.top, "full_stacks": options.full_stacks}
+    chosen: dict[str, object] = {"top": options.top, "full_stacks": options.full_stacks}
+    chosen["tree"] = source_tree(Path.cwd())
     for path, known in outputs.reports:
         write_file(path, partial(known.make(**chosen).render, report), force=options.force)
     if options.quiet and (outputs.reports or outputs.capture):

@@ -70,6 +70,30 @@ RENDERERS: Final[tuple[Format, ...]] = (
         module="jsondoc",
         renderer="JsonRenderer",
     ),
+    Format(
+        name="sarif",
+        suffix=".sarif",
+        media_type="application/sarif+json",
+        help="code scanning, SARIF 2.1.0",
+        module="sarif",
+        renderer="SarifRenderer",
+    ),
+    Format(
+        name="junit",
+        suffix=".junit.xml",
+        media_type="application/xml",
+        help="test reports, JUnit XML",
+        module="junit",
+        renderer="JunitRenderer",
+    ),
+    Format(
+        name="github",
+        suffix=None,
+        media_type="text/plain; charset=utf-8",
+        help="annotations of GitHub Actions",
+        module="github",
+        renderer="GithubRenderer",
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from cgoleak.model.report import Cause
 from cgoleak.render.paper import Paper
 from cgoleak.render.stacklines import place_of
 from cgoleak.render.termfindings import write_details, write_table
+from cgoleak.render.termgate import write_gate
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_count, format_seconds, plural
 
@@ -67,6 +68,7 @@ class TerminalRenderer:
         width = max(self.width or _PIPE_WIDTH, _NARROWEST)
         paper = Paper(width=width, cut=self.width is not None)
         _write_head(paper, report)
+        write_gate(paper, report)
         _write_balance(paper, report)
         _write_go_sites(paper, report)
         shown = report.findings[: self.top]

@@ -20,6 +20,8 @@ class RecordPlan:
     duration_s: float | None
     interval_s: float
     mode: str = "exact"
+    settle_s: float = 0.0
+    closing: bool = False
 
 
 @dataclass
@@ -57,7 +59,7 @@ class FakePipeline:
             ProgressState=ProgressState,
             attach=self._record,
             run=self._record,
-            analyse=lambda capture, *, min_age_s=None: self.report,
+            analyse=lambda capture, *, min_age_s=None, policy=None: self.report,
         )
         return module
 

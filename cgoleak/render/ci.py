@@ -1,0 +1,88 @@
+"""What all formats for pipelines say of a report: which sites, how bad, in which words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.catalog import VERDICTS
+from cgoleak.model.report import Verdict
+from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
+from cgoleak.render.visible import visible
+from cgoleak.units import format_bytes, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgoleak.model.gate import Violation
+    from cgoleak.model.report import Finding, Report
+
+__all__ = ["Told", "body_lines", "cut", "headline", "program_of", "told"]
+
+_GUARDED: Final = {Verdict.NATIVE_LEAK: "error", Verdict.SUSPECT: "warning"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding as pipelines see it; ``level`` is ``error``, ``warning`` or ``note``."""
+
+    finding: Finding
+    level: str
+    violation: Violation | None = None
+    known: bool = False
+
+
+def told(report: Report) -> tuple[Told, ...]:
+    """Choose the findings worth telling, errors first; without a gate leaks are errors."""
+    gate = report.gate
+    violations = {one.site: one for one in gate.violations} if gate else {}
+    found = []
+    for one in report.findings:
+        if one.verdict not in _GUARDED:
+            continue
+        violation = violations.get(one.site)
+        if gate is None:
+            found.append(Told(one, _GUARDED[one.verdict]))
+        elif violation is not None:
+            found.append(Told(one, violation.level.value, violation))
+        else:
+            found.append(Told(one, "note", known=True))
+    return tuple(sorted(found, key=lambda one: ("error", "warning", "note").index(one.level)))
+
+
+def program_of(report: Report) -> str:
+    """Name what was measured."""
+    return visible(report.gate.program if report.gate else report.target.exe.rpartition("/")[2])
+
+
+def headline(one: Told) -> str:
+    """Say it in one line: the verdict, how much, and where."""
+    finding = one.finding
+    text = (
+        f"{VERDICTS[finding.verdict].label}: {format_bytes(finding.outstanding_bytes)} in "
+        f"{plural(finding.outstanding_blocks, 'block')} allocated from {site_words(finding.stack)}"
+    )
+    if one.violation is not None and one.violation.bytes_per_iteration is not None:
+        text += f", {format_bytes(one.violation.bytes_per_iteration)} per iteration"
+    if one.violation is not None and one.violation.baseline is not None:
+        text += f" ({one.violation.baseline} since the baseline)"
+    return text
+
+
+def body_lines(one: Told) -> Iterator[str]:
+    """Give stack, evidence, advice and suppression; each line without control characters."""
+    finding = one.finding
+    for line in stack_lines(finding.stack):
+        place = f"  {line.place}" if line.place else ""
+        yield f"{GUTTER[line.lang]}  {line.text}{place}"
+    for reason in finding.evidence:
+        yield f"why: {visible(reason)}"
+    if finding.advice:
+        yield f"do: {visible(finding.advice)}"
+    if finding.suppression:
+        yield f"mute: {visible(finding.suppression)}"
+
+
+def cut(text: str, limit: int) -> str:
+    """Shorten a text to so many characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
