@@ -16,7 +16,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full stress matrix bench realworld format clean
+.PHONY: help install demo test check lint types imports cwarn live-full scenarios stress matrix bench realworld format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ format: $(VENV)/.installed ## rewrite the Python to the house format
 
 live-full: $(SAMPLE) ## every scenario, 30 s each
 	CGOLEAK_LIVE=full $(PYTEST) -m live
+
+scenarios: $(SAMPLE) ## every scenario beside its truth; precision and recall (some five minutes)
+	PYTHONPATH=tests $(BIN)/python -m scenarios_table $(SCENARIOS)
 
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)

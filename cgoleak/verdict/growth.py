@@ -50,7 +50,8 @@ class Growth:
         parts_at_peak: the same from start to the peak; what Go and malloc hold free is the most
             from there on, since what was in use at the peak is freed after it.
         slack_reused: the deepest fall of what malloc holds free: so much is taken again.
-        has_settled: in the later half RSS has not gone on growing.
+        has_settled: in the later half RSS has not gone on growing, or goes up and down between the
+            same bounds.
         go_live_room: how large a heap Go allows for by which its live heap rose, which is
             (1 + GOGC/100) times as much (gcController.commit, mgcpacer.go); 0 unless it rose in
             each third of the window.
@@ -84,9 +85,6 @@ def growth_of(ledger: Ledger) -> Growth | None:
     peak = sizes.index(max(sizes))
     times = [ledger.times_ns[place] for place in places]
     half = bisect_left(times, (times[0] + times[-1]) / 2)
-    grown = sizes[-1] - sizes[0]
-    least = max(LEAST_BYTES, int(LEAST_SHARE * sizes[0]))
-    later = sizes[-1] - min(sizes[half:])
     return Growth(
         start=sizes[0],
         now=sizes[-1],
@@ -94,10 +92,25 @@ def growth_of(ledger: Ledger) -> Growth | None:
         parts=_between(first, sheets[-1]),
         parts_at_peak=_at_peak(first, sheets[peak:]),
         slack_reused=largest_fall(tuple(sheet.slack for sheet in sheets)),
-        has_settled=later < max(least / 2, 0.1 * grown),
+        has_settled=_has_settled(sizes, half, bisect_left(times, (times[0] + 3 * times[-1]) / 4)),
         go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),
     )
+
+
+def _has_settled(sizes: Sequence[int], half: int, last_quarter: int) -> bool:
+    """Tell if the later half stays where it is; its quarters begin at ``half, last_quarter``.
+
+    What is used and given back in turns, a pool for one, ends anywhere between its bounds: then
+    both of them stay. Steady growth would move them by half of what it adds in that time.
+    """
+    least = max(LEAST_BYTES / 2, LEAST_SHARE / 2 * sizes[0], 0.1 * (sizes[-1] - sizes[0]))
+    if sizes[-1] - min(sizes[half:]) < least:
+        return True
+    third, fourth = sizes[half:last_quarter], sizes[last_quarter:]
+    if not third or not fourth:
+        return False
+    return max(min(fourth) - min(third), max(fourth) - max(third)) < least / 2
 
 
 def _between(one: Sheet, other: Sheet) -> Parts:

@@ -83,6 +83,23 @@ CAUSES = {
         slack   0 0 0 4 7 5 0 4 7 5 0 4 7 5 0 4 7 5 0 4 7
         """,
     ),
+    "a pool that goes on between the same bounds, and the window ends at the upper one": (
+        Cause.STABLE,
+        """
+        before  10
+        slack   4 7
+        lost    2 4 6 4 2 4 6 4 2 4 6 4 2 4 6 4 2 4 6 4 2 4 6
+        files   4 8
+        """,
+    ),
+    "it goes up and down, and both bounds rise": (
+        Cause.OTHER,
+        """
+        before  10
+        files   4..34/1
+        slack   4 6 8 6 4 6 8 6 4 6 8 6 4 6 8 6 4 6 8 6 4 6 8 6 4 6 8 6
+        """,
+    ),
     "a few small parts of a start, none of them worth the name": (
         Cause.STABLE,
         """
