@@ -1,4 +1,4 @@
-"""What the target's ELF files say: Go or not, with C or not, which libc, which allocator.
+"""What the target's ELF files say: Go or not, with C or not, which libc.
 
 /proc/PID/exe and the mapped files → facts. Files are opened through the process's own links and
 root, so that a target in a container, or one whose file was replaced, is read and not its
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cgoleak.target.procfs import Region
 
-__all__ = ["GoBinary", "Libc", "find_allocator", "find_libc", "godebug_of", "read_binary"]
+__all__ = ["GoBinary", "Libc", "contains", "find_libc", "godebug_of", "read_binary"]
 
 _MACHINES: Final = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """``e_machine`` → Go's name for it (``GOARCH``)."""
@@ -41,13 +41,6 @@ _MUSL_FILE: Final = re.compile(r"(?:ld-musl-[\w-]+\.so\.1|libc\.musl-[\w-]+\.so\
 _GLIBC_VERSION: Final = re.compile(rb"GNU C Library [^\0]{0,200}?version (\d+\.\d+(?:\.\d+)?)")
 _MUSL_VERSION: Final = re.compile(rb"\0(\d\.\d{1,2}\.\d{1,2}(?:-git-[\w-]{1,40})?)\0")
 _MUSL_SIGN: Final = b"musl libc ("
-
-_ALLOCATORS: Final = (
-    ("jemalloc", re.compile(r"libjemalloc[\w.-]*\.so")),
-    ("tcmalloc", re.compile(r"libtcmalloc[\w.-]*\.so")),
-    ("mimalloc", re.compile(r"libmimalloc[\w.-]*\.so")),
-    ("snmalloc", re.compile(r"libsnmalloc[\w.-]*\.so")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +141,6 @@ def find_libc(pid: int, regions: Iterable[Region], root: Path = PROC) -> Libc | 
     return None
 
 
-def find_allocator(regions: Iterable[Region], libc: Libc | None) -> str | None:
-    """Name the malloc in use, as far as file names tell: a preloaded one hides libc's."""
-    for path in _executable_files(regions):
-        base = path.rpartition("/")[2]
-        for name, pattern in _ALLOCATORS:
-            if pattern.match(base):
-                return name
-    return libc.kind if libc else None
-
-
 def _executable_files(regions: Iterable[Region]) -> tuple[str, ...]:
     """List each mapped file with code once, in order of address."""
     found = {region.path: None for region in regions if region.is_file and region.executable}
@@ -209,13 +192,14 @@ def _parse(path: str, exe: Path) -> GoBinary:
         is_go=is_go,
         go_version=info.go_version if info else None,
         settings=info.settings if info else {},
-        uses_cgo=is_go and _contains(exe, _CGO_MARKS),
+        uses_cgo=is_go and contains(exe, _CGO_MARKS),
     )
 
 
-def _contains(path: Path, needles: tuple[bytes, ...]) -> bool:
-    """Search a file piece by piece; each piece begins with the end of the one before.
+def contains(path: Path, needles: tuple[bytes, ...]) -> bool:
+    """Tell if a file holds one of some byte strings, 1 GiB at most; it may raise OSError.
 
+    Each piece begins with the end of the one before. It decides whether a program has cgo:
     ``CGO_ENABLED`` in the build information tells only that cgo was allowed, and the symbols of
     cgo are gone from a stripped program, so that names in pclntab decide.
     """

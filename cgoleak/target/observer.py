@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from cgoleak.errors import CgoleakError
 from cgoleak.model.notice import Notice
 from cgoleak.target import procfs
-from cgoleak.target.gobinary import find_allocator, find_libc, read_binary
+from cgoleak.target.allocator import find_allocator
+from cgoleak.target.gobinary import find_libc, read_binary
 from cgoleak.target.goprocess import open_heap
 from cgoleak.target.gosites import go_profile
 from cgoleak.target.memory import Memory
@@ -103,7 +104,7 @@ class MemoryObserver:
             self._heap,
             libc=libc.kind if libc else None,
             libc_path=libc.path if libc else None,
-            allocator=facts.allocator if facts else find_allocator(regions, libc),
+            allocator=facts.allocator if facts else find_allocator(pid, regions, libc, root),
             arch=binary.arch,
             stack_limit=_stack_limit(pid, root),
         )

@@ -24,14 +24,8 @@ from cgoleak.errors import (
 )
 from cgoleak.model.capture import Target
 from cgoleak.target import procfs
-from cgoleak.target.gobinary import (
-    GoBinary,
-    Libc,
-    find_allocator,
-    find_libc,
-    godebug_of,
-    read_binary,
-)
+from cgoleak.target.allocator import find_allocator
+from cgoleak.target.gobinary import GoBinary, Libc, find_libc, godebug_of, read_binary
 from cgoleak.target.permission import refusal
 from cgoleak.target.procfs import PROC
 
@@ -124,7 +118,7 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
         status=status,
         binary=binary,
         libc=libc,
-        allocator=find_allocator(regions, libc) or libc.kind,
+        allocator=find_allocator(pid, regions, libc, root) or libc.kind,
         regions=regions,
         godebug=godebug_of(pid, binary, root),
     )
@@ -170,7 +164,7 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     linked = "linked with cgo" if binary.uses_cgo else "a C library is loaded, without cgo"
     yield _asked("C code", linked, lambda: _has_c(pid, binary, libc))
     yield _asked("dynamic", f"loaded by {binary.interpreter}", lambda: _dynamic(pid, binary))
-    text = f"{libc}, malloc from {find_allocator(regions, libc)}"
+    text = f"{libc}, malloc from {find_allocator(pid, regions, libc, root)}"
     yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
     yield _symbols(binary)
 

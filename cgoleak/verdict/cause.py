@@ -25,6 +25,11 @@ _OUTWEIGHS: Final = 4
 """How many times larger than all leaks another cause must be to be named before them."""
 _MOST: Final = 3
 """A part that makes one in so many of the growth, and more than any other, names the cause."""
+_CAME_AND_WENT: Final = {
+    Cause.GO_RETAINED: "garbage of Go's heap, which Go hands back late",
+    Cause.ALLOCATOR_RETAINED: "memory that C freed and malloc kept",
+    Cause.OTHER: "stacks, mappings or files",
+}
 _GO_SWINGS: Final = 8 << 20
 """Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
@@ -91,21 +96,15 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
         if found is not None:
             return found
         if growth.has_settled and not suspects:
-            return Conclusion(
+            return _gone(growth, window, more_than=grown) or Conclusion(
                 Cause.STABLE,
                 f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed "
                 "since: warming up, or a cache that filled.",
             )
         return _unexplained(grown, growth, suspects, window)
-    risen = growth.peak - growth.start
-    if risen > growth.least and growth.peak - growth.now > growth.least:
-        held_now = replace(growth, slack_reused=0)
-        found = _most_of(risen, growth.parts_at_peak, held_now, (), window)
-        if found is not None and found.cause is not Cause.GO_HEAP:
-            back = format_bytes(growth.peak - growth.now)
-            return replace_summary(
-                found, f"{found.summary.rstrip('.')}; {back} of it has come back."
-            )
+    gone = _gone(growth, window)
+    if gone is not None:
+        return gone
     if suspects:
         return Conclusion(
             Cause.UNKNOWN,
@@ -115,6 +114,22 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
     if held and 2 * _size(held) > growth.now * LEAST_SHARE and _size(held) > growth.least:
         return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
     return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
+
+
+def _gone(growth: Growth, window: str, more_than: int = 0) -> Conclusion | None:
+    """Name what came and went within the window, if it outweighs what has stayed."""
+    risen, back = growth.peak - growth.start, growth.peak - growth.now
+    if risen <= growth.least or back <= max(growth.least, more_than):
+        return None
+    held_now = replace(growth, slack_reused=0)
+    found = _most_of(risen, growth.parts_at_peak, held_now, (), window)
+    if found is None or found.cause is Cause.GO_HEAP:
+        return None
+    return replace_summary(
+        found,
+        f"RSS rose by {format_bytes(risen)} within {window} for {_CAME_AND_WENT[found.cause]}; "
+        f"{format_bytes(back)} of it has come back.",
+    )
 
 
 def _most_of(

@@ -8,7 +8,8 @@ from cgoleak.errors import CgoleakError, NotGo, NotPermitted
 from cgoleak.model.capture import Target
 from cgoleak.model.notice import Notice
 from cgoleak.target import procfs
-from cgoleak.target.gobinary import find_allocator, find_libc, godebug_of, read_binary
+from cgoleak.target.allocator import find_allocator
+from cgoleak.target.gobinary import find_libc, godebug_of, read_binary
 from cgoleak.target.goprocess import open_heap
 from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver, Observation
@@ -79,7 +80,7 @@ class Look:
             exe=self._binary.path,
             go_version=self._binary.go_version,
             libc=str(libc) if libc else None,
-            allocator=find_allocator(regions, libc),
+            allocator=find_allocator(self._pid, regions, libc, self._root),
             arch=self._binary.arch or "unknown",
             stripped=self._binary.stripped,
             godebug=godebug_of(self._pid, self._binary, self._root),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.errors import NoSuchProcess
-from cgoleak.target.gobinary import Libc, find_allocator, find_libc, read_binary
+from cgoleak.target.gobinary import find_libc, read_binary
 from cgoleak.target.procfs import parse_maps
 from support.elfbytes import an_elf
 from support.proctree import a_process
@@ -144,22 +144,3 @@ def test_other_libraries_are_not_taken_for_a_libc(name):
     line = f"1000-2000 r-xp 0 fe:00 12 /lib/{name}\n".encode()
 
     assert find_libc(1, parse_maps(line)) is None
-
-
-@pytest.mark.parametrize(
-    ("file", "allocator"),
-    [
-        ("/usr/lib/libjemalloc.so.2", "jemalloc"),
-        ("/usr/lib/libtcmalloc_minimal.so.4", "tcmalloc"),
-        ("/opt/libmimalloc-secure.so.2.1", "mimalloc"),
-        ("/usr/lib/libz.so.1", "glibc"),
-    ],
-)
-def test_a_preloaded_allocator_hides_the_one_of_libc(file, allocator):
-    regions = tuple(parse_maps(f"1000-2000 r-xp 0 fe:00 12 {file}\n".encode()))
-
-    assert find_allocator(regions, Libc("glibc", "2.36", "/lib/libc.so.6")) == allocator
-
-
-def test_without_libc_and_allocator_there_is_no_name():
-    assert find_allocator((), None) is None

@@ -170,6 +170,25 @@ def test_what_came_and_went_within_the_window_is_named_with_what_has_come_back()
     assert report.summary.endswith("of it has come back.")
 
 
+def test_a_burst_that_has_come_back_outweighs_a_start_that_stays():
+    report = analyse(
+        draw_sheets(
+            """
+            before  1
+            files   2 8*29
+            in-use  8*5 200*3 8*22
+            free    0*8 192*2 120 60 30 4*17
+            marked  6
+            gc      1*7 2*23
+            alloc   10..300/10
+            """
+        )
+    )
+
+    assert report.cause is Cause.GO_RETAINED, report.summary
+    assert report.summary.endswith("188 MiB of it has come back.")
+
+
 def test_a_peak_of_live_heap_that_is_gone_is_no_growing_heap():
     report = analyse(
         draw_sheets(
