@@ -40,7 +40,7 @@ def main() -> int:
         load = ["-url", url, "-rate", "50", "-duration", f"{options.seconds + 30}s"]
         stack.enter_context(started([HERE / "bin" / "load", *load]))
         say(f"$ load -rate 50    (50 pictures a second)\n$ cgoleak attach {worker.pid}\n")
-        return subprocess.run(
+        status = subprocess.run(
             [
                 Path(sys.executable).with_name("cgoleak"),
                 "attach",
@@ -55,6 +55,12 @@ def main() -> int:
             ],
             check=False,
         ).returncode
+    # Its own words go to the terminal as well: a stranger should know what lies where.
+    say(
+        "\nLeft in out/demo: report.json, and capture.cgoleak with all that was measured:"
+        "\n  .venv/bin/cgoleak report out/demo/capture.cgoleak"
+    )
+    return status
 
 
 def say(text: str) -> None:
