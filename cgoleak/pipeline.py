@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.capture import Capture, Cost, Module
     from cgoleak.model.report import Report
+    from cgoleak.probe.closing import Closing
     from cgoleak.probe.recorder import Counting, Recorded
     from cgoleak.probe.session import ProbeSession
     from cgoleak.probe.spawn import HeldProcess
@@ -173,6 +174,7 @@ def run(
         TargetError: it cannot be started or measured; it is ended then.
         ProbeError, CaptureError, OutputError: as for ``attach``.
     """
+    from cgoleak.probe.closing import Closing  # noqa: PLC0415
     from cgoleak.probe.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
     from cgoleak.probe.spawn import HeldProcess  # noqa: PLC0415
@@ -185,15 +187,23 @@ def run(
             facts = preflight.require(held.pid, held=True)
             session = opened.enter_context(closing(ProbeSession(facts)))
             show.phase("attaching")
+            last = None
+            if plan.closing and plan.duration_s is None:
+                last = Closing(held, session, facts)
+                last.arm()
             started = time.time_ns()
             session.attach(injector, held=True)
             sink = opened.enter_context(_sink(capture, session))
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
+            if last is not None:
+                last.seize()
         except BaseException:
             held.kill()
             raise
         asked = _AskedToEnd(held, stop)
-        _record(session, sink, held.pid, plan, show, asked.is_overdue, started)
+        if last is not None:
+            opened.callback(last.let_go)
+        _record(session, sink, held.pid, plan, show, asked.is_overdue, started, ending=last)
         status = held.wait(asked.is_overdue)
         if status is None:
             sink.add_notice(
@@ -270,8 +280,14 @@ def _record(
     show: _Shown,
     should_stop: Callable[[], bool],
     started_unix_ns: int,
+    *,
+    ending: Closing | None = None,
 ) -> None:
-    recorded = _measure(session, sink, pid, plan, show, should_stop, started_unix_ns)
+    recorded = _measure(session, sink, pid, plan, show, should_stop, started_unix_ns, ending=ending)
+    if ending is not None:
+        sink.put_holdings(ending.holdings)
+        for notice in ending.notices:
+            sink.add_notice(notice)
     sink.finish(recorded.window, recorded.cost)
 
 
@@ -285,6 +301,7 @@ def _measure(
     started_unix_ns: int,
     *,
     origin_ns: int = 0,
+    ending: Closing | None = None,
 ) -> Recorded:
     """Record, and put names to what was recorded."""
     from cgoleak.probe.recorder import record  # noqa: PLC0415
@@ -292,7 +309,6 @@ def _measure(
     recorded = record(
         session,
         sink,
-        pid=pid,
         seconds=plan.duration_s,
         interval_s=plan.interval_s,
         should_stop=should_stop,
@@ -300,6 +316,8 @@ def _measure(
         on_count=show.counting,
         on_detach=lambda: show.phase("detaching"),
         origin_ns=origin_ns,
+        ending=ending,
+        settle_s=plan.settle_s,
     )
     show.phase("reading symbols")
     notices = [*session.summary_notices(), *recorded.farewell.notices]

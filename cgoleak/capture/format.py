@@ -206,6 +206,14 @@ _GO_STACK: Final = """CREATE TABLE go_stack (
   PRIMARY KEY (id, depth)
 ) WITHOUT ROWID"""
 
+_HOLDING: Final = """CREATE TABLE holding (  -- of a command that was held at its exit; else empty
+  stack INTEGER PRIMARY KEY,
+  lost_blocks INTEGER NOT NULL,   -- nothing in the process pointed to them
+  lost_bytes INTEGER NOT NULL,
+  owned_blocks INTEGER NOT NULL,  -- a Go object with a finalizer or cleanup did
+  known_blocks INTEGER NOT NULL   -- something else did
+)"""
+
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
   code TEXT NOT NULL,
@@ -228,6 +236,7 @@ TABLES: Final[dict[str, str]] = {
     "go_profile": _GO_PROFILE,
     "go_use": _GO_USE,
     "go_stack": _GO_STACK,
+    "holding": _HOLDING,
     "notice": _NOTICE,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""

@@ -22,6 +22,7 @@ from cgoleak.model.capture import (
 )
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.goprofile import GoProfile, GoUse
+from cgoleak.model.holding import Holding
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import (
@@ -71,6 +72,7 @@ class Rows:
             processes=self._processes(),
             hooked=self._hooked(),
             go_profiles=self._go_profiles(),
+            holdings=self._holdings() or None,
         )
 
     def _target(self) -> Target:
@@ -314,6 +316,15 @@ class Rows:
                 "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
             )
         )
+
+    def _holdings(self) -> dict[StackId, Holding]:
+        return {
+            StackId(self._integer(stack)): Holding(*map(self._count, counts))
+            for stack, *counts in self._db.execute(
+                "SELECT stack, lost_blocks, lost_bytes, owned_blocks, known_blocks FROM holding"
+                " ORDER BY stack"
+            )
+        }
 
     def _notices(self) -> tuple[Notice, ...]:
         return tuple(

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from cgoleak.model.frames import Frame
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.holding import Holding
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot, StackCounts
@@ -268,6 +269,24 @@ class CaptureWriter:
             self._db.executemany("INSERT INTO go_stack VALUES (?,?,?)", stacks)
             self._db.executemany("INSERT INTO go_use VALUES (?,?,?,?)", uses)
         self._go_stacks, self._go_profiles = known, number
+
+    def put_holdings(self, holdings: Mapping[StackId, Holding] | None) -> None:
+        """Say who knew the blocks of a command at its exit; stored with what is stored next."""
+        with self._writing():
+            self._db.execute("DELETE FROM holding")
+            self._db.executemany(
+                "INSERT INTO holding VALUES (?,?,?,?,?)",
+                [
+                    (
+                        stack,
+                        _integer(one.lost_blocks),
+                        _integer(one.lost_bytes),
+                        _integer(one.owned_blocks),
+                        _integer(one.known_blocks),
+                    )
+                    for stack, one in sorted((holdings or {}).items())
+                ],
+            )
 
     def add_notice(self, notice: Notice) -> None:
         """Add a notice; stored with the next snapshot."""

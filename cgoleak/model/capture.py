@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.frames import Frame
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.holding import Holding
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
@@ -128,6 +129,7 @@ class Capture:
         processes: of a watch, the processes one after the other; otherwise empty: there is one.
         hooked: of a watch, the part that was measured with hooks: stacks count from its start.
         go_profiles: Go's own heap profile, at the begin and at the end, in order of time.
+        holdings: of a command that was held at its exit, who still knew its blocks; else None.
     """
 
     target: Target
@@ -141,3 +143,4 @@ class Capture:
     processes: tuple[WatchedProcess, ...] = ()
     hooked: Span | None = None
     go_profiles: tuple[GoProfile, ...] = ()
+    holdings: Mapping[StackId, Holding] | None = None

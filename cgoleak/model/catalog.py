@@ -152,6 +152,19 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "stored is shown.",
             action="End a measurement with Ctrl-C or --duration, not with SIGKILL.",
         ),
+        "closing.no-go-heap": Entry(
+            label="closing.no-go-heap",
+            meaning="When the command ended, Go's heap could not be read object by object, so that "
+            "what dead Go objects still mention counts as in use: leaks may be missed.",
+            action="Keep the symbols: go test -ldflags='-s=false -w=false'. Known are Go 1.21 to "
+            "1.27 on amd64.",
+        ),
+        "closing.not-looked": Entry(
+            label="closing.not-looked",
+            meaning="Who still had pointers to the outstanding blocks when the command ended could "
+            "not be found out. Sites are judged by growth alone.",
+            action="SIGKILL leaves no time to look; a very large process takes too long.",
+        ),
         "go.assumed-profile-rate": Entry(
             label="go.assumed-profile-rate",
             meaning="How often Go samples its heap (runtime.MemProfileRate) could not be read, so "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.capture import Cost, Window
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from cgoleak.model.goprofile import GoProfile
     from cgoleak.probe.session import Farewell, ProbeSession
 
-__all__ = ["Counting", "Recorded", "record"]
+__all__ = ["Counting", "Ending", "Recorded", "record"]
 
 _BEAT_S: Final = 0.1
 """How often the loop looks at the target, the clock and the stop event."""
+_ENDING_BEAT_S: Final = 0.02
+"""The same where the target waits for it at its exit."""
+_SETTLING_CYCLES: Final = 2
 _VERIFY_AT_S: Final = (0.3, 1.0, 3.0)
 """When slots are looked at again that the lazy binder may have overwritten."""
 _SNAPSHOTS: Final = 30
@@ -49,6 +52,19 @@ class Counting:
     outstanding_blocks: int
 
 
+class Ending(Protocol):
+    """What holds the target at its exit."""
+
+    def is_here(self) -> bool:
+        """Whether the target stands at its exit."""
+
+    def look(self) -> None:
+        """Look at what will be gone."""
+
+    def let_go(self) -> None:
+        """Let it end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """How it ended."""
@@ -62,7 +78,6 @@ def record(
     session: ProbeSession,
     sink: CaptureWriter,
     *,
-    pid: int,
     seconds: float | None,
     interval_s: float | None,
     should_stop: Callable[[], bool],
@@ -71,13 +86,17 @@ def record(
     on_detach: Callable[[], None],
     origin_ns: int = 0,
     clock: Callable[[], float] = time.monotonic,
+    ending: Ending | None = None,
+    settle_s: float = 0.0,
 ) -> Recorded:
     """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach.
 
     ``origin_ns`` is when this begins in a window that began before; snapshots are given its times.
-    ``clock`` gives seconds since whenever.
+    ``clock`` gives seconds since whenever. ``ending`` holds the target at its exit. ``settle_s`` is
+    how long after ``seconds`` two GC cycles are waited for.
     """
-    recorder = _Recorder(session, sink, pid, on_count, origin_ns, clock)
+    recorder = _Recorder(session, sink, on_count, origin_ns, clock)
+    recorder.ending, recorder.settle_s = ending, settle_s
     try:
         ended = recorder.measure(seconds, interval_s, should_stop)
     finally:
@@ -86,8 +105,9 @@ def record(
         finally:  # a display that fails keeps no hook in
             over_ns = recorder.elapsed_ns
             farewell = session.detach()
-    # The hooks are out: these numbers are final.
-    recorder.snapshot(over_ns, thorough=True)
+    if not recorder.looked_last:
+        # The hooks are out: these numbers are final.
+        recorder.snapshot(over_ns, thorough=True)
     recorder.last_profile(over_ns)
     window = Window(started_unix_ns, over_ns / 1e9, "exact", ended)
     cost = Cost(session.pause_seconds, recorder.table_bytes)
@@ -99,14 +119,12 @@ class _Recorder:
         self,
         session: ProbeSession,
         sink: CaptureWriter,
-        pid: int,
         on_count: Callable[[Counting], None],
         origin_ns: int,
         clock: Callable[[], float],
     ) -> None:
         self._session = session
         self._sink = sink
-        self._pid = pid
         self._on_count = on_count
         self._origin_ns = origin_ns
         self._clock = clock
@@ -116,6 +134,10 @@ class _Recorder:
         self._library_until = 0.0
         self._verify_at = list(_VERIFY_AT_S)
         self.table_bytes = 0
+        self.ending: Ending | None = None
+        self.settle_s = 0.0
+        self.looked_last = False
+        self._settled_at: int | None = None
         self._profile: GoProfile | None = None
         self._profile_at = -_PROFILE_S
 
@@ -138,13 +160,16 @@ class _Recorder:
         next_at = next(due)
         while not should_stop():
             until = next_at if seconds is None else min(next_at, seconds)
-            self._wait(until - self.elapsed)
+            self._wait(max(until - self.elapsed, 0.0 if self._settled_at is None else _BEAT_S))
+            if self.ending is not None and self.ending.is_here():
+                self._look_last(self.ending)
+                return "target-exited"
             if not self._session.is_alive():
                 return "target-exited"
             self._count()
             try:
                 self._look_at_slots()
-                if seconds is not None and self.elapsed >= seconds:
+                if seconds is not None and self.elapsed >= seconds and self._is_settled(seconds):
                     return "detached"
                 if self.elapsed >= next_at:
                     self._session.rescan()
@@ -156,6 +181,29 @@ class _Recorder:
                     raise
                 return "target-exited"
         return "interrupted"
+
+    def _look_last(self, ending: Ending) -> None:
+        """Take the final numbers with everything still there, and let the target end."""
+        try:
+            self.snapshot(self.elapsed_ns, thorough=True)
+            self.looked_last = True
+            ending.look()
+        finally:
+            ending.let_go()
+
+    def _is_settled(self, seconds: float) -> bool:
+        """Wait until two GC cycles have ended since the time was over, or no longer.
+
+        The first finds Go objects dead, whose finalizers free C memory before the second ends.
+        """
+        if self.elapsed >= seconds + self.settle_s:
+            return True
+        go = self._session.observe().go
+        if go is None:
+            return True
+        if self._settled_at is None:
+            self._settled_at = go.gc_cycles + _SETTLING_CYCLES
+        return go.gc_cycles >= self._settled_at
 
     def _keep_profile(self) -> None:
         """Read Go's heap profile now and then: of a process that has ended none can be read."""
@@ -175,6 +223,8 @@ class _Recorder:
     def _wait(self, at_most: float) -> None:
         """Sleep a beat, or shorter while a library is on its way in."""
         beat = 0.01 if self.elapsed < self._library_until else _BEAT_S
+        if self.ending is not None:
+            beat = min(beat, _ENDING_BEAT_S)
         if self._session.wait_for_event(max(0.0, min(beat, at_most))):
             self._library_until = self.elapsed + _WATCH_LIBRARY_S
 

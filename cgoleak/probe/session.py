@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.injector import Injector
     from cgoleak.probe.modules import LoadedModule
     from cgoleak.probe.wire import Header
+    from cgoleak.target.goheap import GoHeap
     from cgoleak.target.observer import Observation
     from cgoleak.target.preflight import TargetFacts
 
@@ -85,17 +86,20 @@ class ProbeSession:
         self._pid_inside = facts.status.ns_pids[-1] if facts.status.ns_pids else facts.pid
         self._root = root
         self._artifact = load_artifact()
-        self._memory = Memory(self._pid, root)
         self._resident: Resident | None = None
         self._tables: Tables | None = None
         self._command_fd = -1
         self._event_fd = -1
-        self._start = self._idle_start()
-        regions = procfs.maps(self._pid, root)
-        self._survey = survey_target(facts, regions, self._memory, root)
-        self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=self._survey.heap)
-        self.libraries = Libraries(self._pid, self._memory, self._survey, root)
-        self._code = proof.code_sums(self._pid, self._memory, root)
+        with contextlib.ExitStack() as opened:
+            self._memory = opened.enter_context(Memory(self._pid, root))
+            self._start = self._idle_start()
+            regions = procfs.maps(self._pid, root)
+            self._survey = survey_target(facts, regions, self._memory, root)
+            self._code = proof.code_sums(self._pid, self._memory, root)
+            self.libraries = Libraries(self._pid, self._memory, self._survey, root)
+            heap = self._survey.heap
+            self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=heap)
+            opened.pop_all()
         self.notices: list[Notice] = []
         self.pause_seconds = 0.0
         self.attempts = 0
@@ -106,6 +110,11 @@ class ProbeSession:
         if self._tables is None:
             raise ProbeError("the probe is not attached")
         return self._tables
+
+    @property
+    def heap(self) -> GoHeap | None:
+        """What reads Go's numbers, if Go's variables were found."""
+        return self._survey.heap
 
     @property
     def modules(self) -> tuple[LoadedModule, ...]:

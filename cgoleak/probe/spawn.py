@@ -58,7 +58,9 @@ class HeldProcess:
             AttachFailed: it ended before its entry point, or is not traceable.
         """
         self.pid = _spawn(command, tracer)
+        self.entry = 0
         self._status: int | None = None
+        self._waiter: object | None = None
         try:
             self._run_to_entry(command[0])
         except BaseException:
@@ -69,7 +71,7 @@ class HeldProcess:
         """Stop at the entry point by a breakpoint, take it out, and leave the child stopped."""
         if self._wait_for_stop(name) != signal.SIGTRAP:
             raise AttachFailed(f"cannot hold {name}", cause="it did not stop after exec")
-        entry = self._entry(name)
+        entry = self.entry = self._entry(name)
         word = self._peek(entry)
         trap = _TRAPS[os.uname().machine]
         self._ptrace(_POKETEXT, entry, word & ~trap.mask | trap.code)
@@ -138,8 +140,18 @@ class HeldProcess:
         if self._status is None:
             os.kill(self.pid, signal.SIGCONT)
 
+    def waited_for_by(self, waiter: object) -> None:
+        """Leave waiting to somebody who traces the command, and calls ``ended``."""
+        self._waiter = waiter
+
+    def ended(self, status: int) -> None:
+        """Take what ``waitpid`` gave."""
+        self._status = status
+
     def poll(self) -> int | None:
         """Return its exit status (128 and the signal if it was killed), None while it runs."""
+        if self._status is None and self._waiter is not None:
+            return None
         if self._status is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)

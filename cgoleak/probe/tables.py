@@ -50,6 +50,11 @@ __all__ = ["Tables"]
 
 _ROW: Final = struct.Struct("<8Q")
 _AGES: Final = struct.Struct("<4Q")
+_PAIR: Final = struct.Struct("<2Q")
+_REGION: Final = struct.Struct("<4Q")
+# CG_STACK_BITS and CG_TICK_BITS of layout.h
+_STACK_BITS: Final = 20
+_TICK_BITS: Final = 28
 _F_OFD_SETLK: Final = 37
 _BLOCK_BYTES: Final = 16
 _REGION_BYTES: Final = 32
@@ -241,6 +246,37 @@ class Tables:
             truncated_stacks=0,
             table_bytes=os.fstat(self._fd).st_blocks * 512,
         )
+
+    def outstanding(self) -> Iterator[tuple[int, int, StackId]]:
+        """Yield address, size and stack of every block, for a process that stands still.
+
+        A microsecond a block: for a last look, not for every snapshot.
+        """
+        for level in range(min(self.shared.levels_used, len(self.shared.levels_at))):
+            at = self.shared.levels_at[level]
+            for raw in self._data(at, at + (_BLOCK_BYTES << LEVEL0_BITS + level)):
+                for who, what in _PAIR.iter_unpack(raw):
+                    if who and what:
+                        stack = StackId(who & (1 << _STACK_BITS) - 1)
+                        yield who >> _STACK_BITS << 3, what >> _TICK_BITS, stack
+        at = self.shared.regions_at
+        for raw in self._data(at, at + REGIONS * _REGION_BYTES):
+            for start, size, stack_id, _ in _REGION.iter_unpack(raw):
+                if start > 1:
+                    yield start, size, StackId(stack_id)
+
+    def _data(self, at: int, end: int) -> Iterator[bytes]:
+        """Yield the parts of the sparse file that were ever written."""
+        while at < end:
+            try:
+                begin = os.lseek(self._fd, at, os.SEEK_DATA)
+            except OSError:  # ENXIO: none from here on
+                return
+            if begin >= end:
+                return
+            begin = max(begin, at)
+            at = min(os.lseek(self._fd, begin, os.SEEK_HOLE), end)
+            yield self._map[begin:at]
 
     def walks(self) -> tuple[int, int]:
         """Return how many stacks were walked and how many unwind rules looked up."""

@@ -24,13 +24,14 @@ __all__ = ["evidence_of"]
 def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]:
     """Give the evidence, strongest first; what cannot be known comes last."""
     lines = [_survival(facts)]
-    if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT):
+    lost = facts.holding is not None and facts.holding.lost_blocks > 0
+    if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not lost:
         lines += [_growth(facts)]
     lines += ruling.reasons
     idle = facts.series.seconds - facts.looked.seconds
     if idle:
         lines.append(f"the process was idle for the last {format_seconds(idle)}: judged up to then")
-    if ruling.verdict is Verdict.NATIVE_LEAK:
+    if ruling.verdict is Verdict.NATIVE_LEAK and not lost:
         lines += _limits(facts, policy)
     return tuple(lines)
 

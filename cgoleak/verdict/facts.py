@@ -6,10 +6,14 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from cgoleak.model.holding import Holding
 from cgoleak.verdict.shape import Shape, shape_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cgoleak.ledger import Ledger, Series
+    from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
 
 __all__ = ["Facts", "Surroundings", "facts_of"]
@@ -29,17 +33,20 @@ class Surroundings:
         gc_cycles: in this window; None if Go's runtime was not read.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
+        holdings: of a command that was held at its exit, who still knew its blocks; else None.
     """
 
     ledger: Ledger
     gc_cycles: int | None
     cleans: bool
     active: int
+    holdings: Mapping[StackId, Holding] | None = None
 
     @classmethod
-    def of(cls, ledger: Ledger) -> Self:
+    def of(cls, ledger: Ledger, holdings: Mapping[StackId, Holding] | None = None) -> Self:
         """Look at the whole process once."""
         return cls(
+            holdings=holdings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
             cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
@@ -58,6 +65,7 @@ class Facts:
         late_unmatched: frees of blocks from before the attach in the last third.
         looked: the part of ``series`` while the process worked; what did not happen while it
             stood idle is no evidence of anything.
+        holding: who knew its blocks when the command ended, or None where nobody looked.
     """
 
     site: Site
@@ -68,6 +76,7 @@ class Facts:
     gc_since_oldest: int | None
     late_unmatched: int
     looked: Series
+    holding: Holding | None = None
 
 
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
@@ -87,6 +96,19 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         gc_since_oldest=_gc_since_oldest(series, around.ledger),
         late_unmatched=_late_unmatched(around.ledger, shape),
         looked=looked,
+        holding=_holding(site, around),
+    )
+
+
+def _holding(site: Site, around: Surroundings) -> Holding | None:
+    if around.holdings is None:
+        return None
+    found = [around.holdings[one] for one in site.stack_ids if one in around.holdings]
+    return Holding(
+        lost_blocks=sum(one.lost_blocks for one in found),
+        lost_bytes=sum(one.lost_bytes for one in found),
+        owned_blocks=sum(one.owned_blocks for one in found),
+        known_blocks=sum(one.known_blocks for one in found),
     )
 
 

@@ -13,10 +13,12 @@ from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cgoleak.ledger import Ledger, Series
     from cgoleak.model.frames import Frame
+    from cgoleak.model.holding import Holding
+    from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
     from cgoleak.verdict.policy import Policy
 
@@ -32,9 +34,18 @@ ORDER: Final = (
 """Worst first."""
 
 
-def judge(ledger: Ledger, sites: Iterable[Site], policy: Policy) -> tuple[Finding, ...]:
-    """Judge every site with outstanding blocks; worst verdict first, then most bytes."""
-    around = Surroundings.of(ledger)
+def judge(
+    ledger: Ledger,
+    sites: Iterable[Site],
+    policy: Policy,
+    *,
+    holdings: Mapping[StackId, Holding] | None = None,
+) -> tuple[Finding, ...]:
+    """Judge every site with outstanding blocks; worst verdict first, then most bytes.
+
+    ``holdings`` is who still knew the blocks of a command at its exit.
+    """
+    around = Surroundings.of(ledger, holdings)
     findings = [
         _finding(site, series, around, policy)
         for site in sites

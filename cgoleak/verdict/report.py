@@ -49,7 +49,7 @@ def report_of(
     ``hooked`` is the part with stacks, where that is not all of it.
     """
     measured = ledger if hooked is None else hooked
-    findings = judge(measured, find_sites(capture), policy) if measured.times_ns else ()
+    findings = _judged(capture, measured, policy) if measured.times_ns else ()
     processes = by_process(capture)
     balance = balance_of(ledger)
     cause, summary, _ = conclude(ledger, findings, balance)
@@ -130,6 +130,10 @@ def _modules_of(capture: Capture, findings: Sequence[Finding]) -> tuple[Module, 
     """Give the ELF files that the findings' frames lie in, by address."""
     used = {frame.module for finding in findings for frame in finding.stack}
     return tuple(one for one in capture.modules if one.path.rpartition("/")[2] in used)
+
+
+def _judged(capture: Capture, ledger: Ledger, policy: Policy) -> tuple[Finding, ...]:
+    return judge(ledger, find_sites(capture), policy, holdings=capture.holdings)
 
 
 def _folded(snapshots: Iterable[Snapshot]) -> Ledger:

@@ -51,6 +51,46 @@ def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     return Ruling(Verdict.BOUNDED, (f"its oldest block is {format_seconds(oldest)} old",))
 
 
+def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG001
+    """The command was held at its exit, and nothing in it pointed to some of the blocks.
+
+    No code could have freed them. Cannot know: pointers that are hidden (xor, offsets, files).
+    Threads that were being started at that moment hold theirs in registers.
+    """
+    holding = facts.holding
+    if holding is None or not holding.lost_blocks or facts.site.infrastructure is not None:
+        return None
+    lost = plural(holding.lost_blocks, "block")
+    return Ruling(
+        Verdict.NATIVE_LEAK,
+        (f"when the command ended, nothing in it pointed to {lost} any more",),
+    )
+
+
+def known_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:
+    """The command was held at its exit, and something in it still knew all the blocks.
+
+    Owned by a Go object with a finalizer or cleanup, they wait for the GC. Known to a variable,
+    they are a pool, a cache, or a list that nobody empties: growth tells, which takes a window that
+    is long enough to be judged like that of a running process.
+    """
+    holding = facts.holding
+    if holding is None:
+        return None
+    if holding.owned_blocks:
+        owned = plural(holding.owned_blocks, "block")
+        return Ruling(
+            Verdict.GO_HELD,
+            (f"when the command ended, Go objects with a finalizer or cleanup owned {owned}",),
+        )
+    if not holding.known_blocks or facts.series.seconds >= policy.min_seconds:
+        return None
+    return Ruling(
+        Verdict.BOUNDED,
+        ("when the command ended, it still had pointers to all of them: a pool, a cache, in use",),
+    )
+
+
 def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
     """Of the blocks that nobody frees explicitly, Go's finalizers and cleanups free some.
 
@@ -166,6 +206,8 @@ def at_rest(facts: Facts, policy: Policy) -> Ruling:  # noqa: ARG001  # all rule
 
 
 RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
+    lost_at_the_end,
+    known_at_the_end,
     in_flight,
     owned_by_go,
     keeps_growing,

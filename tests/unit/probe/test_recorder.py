@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import pytest
 
@@ -40,7 +39,6 @@ class Recording:
             self.result = record(
                 self.session,
                 self.sink or writer,
-                pid=os.getpid(),
                 seconds=seconds,
                 interval_s=interval,
                 should_stop=self.stop,

@@ -1,0 +1,209 @@
+"""Holds a command of ours at its exit, with all its memory still there.
+
+Go leaves by a raw ``exit_group``, which no hook in the process sees. The kernel stops a traced
+thread that ends its process before it takes the memory away (PTRACE_EVENT_EXIT, ptrace(2)), however
+it ends: ``os.Exit``, return from main, a panic, a signal that kills.
+
+A thread of ours is the tracer, since ptrace belongs to threads. It hands every signal on and does
+nothing else until the end. Should cgoleak die, the kernel lets the command run on untraced.
+
+Between the injection and the seizure nobody traces the command, and it must not run away: its first
+instruction is a jump to itself meanwhile (some 30 ms).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.errors import AttachFailed
+
+if TYPE_CHECKING:
+    from cgoleak.probe.spawn import HeldProcess
+
+__all__ = ["ExitHold"]
+
+# linux/ptrace.h, linux/wait.h
+_CONT: Final = 7
+_SEIZE: Final = 0x4206
+_INTERRUPT: Final = 0x4207
+_LISTEN: Final = 0x4208
+_GETEVENTMSG: Final = 0x4201
+_GETREGSET: Final = 0x4204
+_NT_PRSTATUS: Final = 1
+_TRACE_CLONE: Final = 8
+_TRACE_EXIT: Final = 0x40
+_EVENT_EXIT: Final = 6
+_EVENT_STOP: Final = 128
+_WALL: Final = 0x40000000
+_WNOTHREAD: Final = 0x20000000
+_GROUP_STOPS: Final = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+_SPIN: Final = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
+# Place of the number of the system call and of the stack pointer in PTRACE_GETREGSET's words, and
+# the number of exit_group.
+_REGISTERS: Final = {"x86_64": (15, 19, 231), "aarch64": (8, 31, 94)}
+_SEIZED_S: Final = 5.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.restype = ctypes.c_long
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class ExitHold:
+    """``arm`` while the command is held at its start, ``seize`` when the probe is in.
+
+    Attributes:
+        thread: the one that ends the process, once ``is_here``: ``/proc/THREAD`` has the memory
+            still, the leader may be gone.
+        stack_pointer: of that thread.
+    """
+
+    def __init__(self, held: HeldProcess) -> None:
+        self._held = held
+        self._entry = held.entry
+        self._machine = os.uname().machine
+        self._words = b""
+        self._ready = threading.Event()
+        self._here = threading.Event()
+        self._go_on = threading.Event()
+        self._failed: str | None = None
+        self.stack_pointer = 0
+        self.thread = 0
+
+    def arm(self) -> None:
+        """Let the command's first instruction be a jump to itself.
+
+        Raises:
+            AttachFailed: its memory cannot be written.
+        """
+        spin = _SPIN[self._machine]
+        with self._memory() as fd:
+            self._words = os.pread(fd, len(spin), self._entry)
+            self._write(fd, spin)
+
+    def seize(self) -> None:
+        """Trace the command, and let it begin.
+
+        Raises:
+            AttachFailed: the kernel refuses; the caller ends the command.
+        """
+        thread = threading.Thread(target=self._trace, name="exit hold", daemon=True)
+        self._held.waited_for_by(self)
+        thread.start()
+        if not self._ready.wait(_SEIZED_S) or self._failed:
+            raise AttachFailed(
+                f"cannot hold pid {self._held.pid} at its exit",
+                cause=self._failed or "it did not stop",
+                fix="check that ptrace is allowed: cgoleak doctor",
+            )
+
+    def is_here(self) -> bool:
+        """Whether the command has come to its exit, and stands there."""
+        return self._here.is_set() and not self._go_on.is_set()
+
+    def let_go(self) -> None:
+        """Let it end."""
+        self._go_on.set()
+
+    # --- the tracer's thread -------------------------------------------------------------------
+
+    def _trace(self) -> None:
+        pid = self._held.pid
+        try:
+            self._ptrace(_SEIZE, pid, 0, _TRACE_CLONE | _TRACE_EXIT)
+            self._ptrace(_INTERRUPT, pid, 0, 0)
+            while True:
+                who, status = os.waitpid(-1, _WALL | _WNOTHREAD)
+                if who == pid and not os.WIFSTOPPED(status):
+                    self._held.ended(status)
+                elif os.WIFSTOPPED(status):
+                    self._answer(who, status)
+        except ChildProcessError:
+            pass  # all have ended
+        except OSError as exc:
+            self._failed = os.strerror(exc.errno or 0)
+            self._held.waited_for_by(None)
+        finally:
+            self._ready.set()
+
+    def _answer(self, who: int, status: int) -> None:
+        number, event = os.WSTOPSIG(status), status >> 16
+        if event == _EVENT_EXIT:
+            if self._ends_all(who):
+                self._here.set()
+                self._go_on.wait()
+            self._resume(who, 0)
+        elif event == _EVENT_STOP:
+            if not self._ready.is_set() and who == self._held.pid:
+                with self._memory() as fd:
+                    self._write(fd, self._words)
+                self._ready.set()
+            if number in _GROUP_STOPS:
+                self._resume(who, 0, _LISTEN)
+            else:
+                self._resume(who, 0)
+        else:
+            self._resume(who, 0 if event else number)
+
+    def _ends_all(self, who: int) -> bool:
+        """Tell the end of the process from the end of one thread."""
+        if self._here.is_set():
+            return False
+        message = ctypes.c_ulong()
+        self._ptrace(_GETEVENTMSG, who, 0, ctypes.addressof(message))
+        number_at, pointer_at, exit_group = _REGISTERS[self._machine]
+        registers = ctypes.create_string_buffer(512)
+        vector = _Iovec(ctypes.addressof(registers), len(registers))
+        self._ptrace(_GETREGSET, who, _NT_PRSTATUS, ctypes.addressof(vector))
+        words = struct.unpack_from("<40Q", registers)
+        last = len(list(Path(f"/proc/{self._held.pid}/task").iterdir())) == 1
+        if message.value & 0x7F or words[number_at] == exit_group or last:
+            self.stack_pointer, self.thread = words[pointer_at], who
+            return True
+        return False
+
+    def _resume(self, who: int, number: int, request: int = _CONT) -> None:
+        # A thread may be killed between its stop and this.
+        _libc.ptrace(request, who, 0, number)
+
+    def _ptrace(self, request: int, who: int, address: int, data: int) -> None:
+        if _libc.ptrace(request, who, address, data) == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def _memory(self) -> _Opened:
+        return _Opened(self._held.pid)
+
+    def _write(self, fd: int, code: bytes) -> None:
+        if os.pwrite(fd, code, self._entry) != len(code):
+            raise AttachFailed(f"cannot hold pid {self._held.pid} at its start")
+
+
+class _Opened:
+    """``/proc/PID/mem``: writes go through page protections, for whoever may trace."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        try:
+            self._fd = os.open(f"/proc/{self._pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as exc:
+            raise AttachFailed(
+                f"cannot write the memory of pid {self._pid}", cause=exc.strerror
+            ) from exc
+        return self._fd
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._fd)
