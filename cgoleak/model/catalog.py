@@ -110,7 +110,8 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
             label="RESTART",
             meaning="The process ended and another took its place: memory did not recover.",
             decided="Pid or start time changed while the executable stayed.",
-            action="Find out why it ended (the kernel's log tells of the OOM killer).",
+            action="Find out why it ended (the kernel's log tells of the OOM killer), and measure "
+            "the process while it grows: cgoleak attach PID.",
         ),
         Cause.OTHER: Entry(
             label="OTHER MEMORY",

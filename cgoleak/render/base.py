@@ -63,6 +63,14 @@ RENDERERS: Final[tuple[Format, ...]] = (
         renderer="TerminalRenderer",
     ),
     Format(
+        name="html",
+        suffix=".html",
+        media_type="text/html; charset=utf-8",
+        help="one page for a browser, needs no network",
+        module="html",
+        renderer="HtmlRenderer",
+    ),
+    Format(
         name="json",
         suffix=".json",
         media_type="application/json",

@@ -1,0 +1,290 @@
+"""The page: template, styles and scripts of this package in one file.
+
+The policy in its head lets run only what was written here, by hash, and forbids every request, so
+that a report from somebody else is as harmless as a picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import jinja2
+
+import cgoleak
+from cgoleak.model.catalog import CAUSES, NOTICES, VERDICTS
+from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.words import words_in
+from cgoleak.render.answers import answers_to, within
+from cgoleak.render.html.payload import payload_of, safe_json
+from cgoleak.render.html.sheet import sheet_of
+from cgoleak.render.html.sites import view_of
+from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
+from cgoleak.render.visible import visible
+from cgoleak.units import (
+    format_bytes,
+    format_bytes_change,
+    format_count,
+    format_seconds,
+    plural,
+)
+
+if TYPE_CHECKING:
+    from cgoleak.model.report import Report
+    from cgoleak.model.words import Words
+
+__all__ = ["HtmlRenderer"]
+
+_STYLES: Final = ("base.css", "sheet.css", "chart.css", "sites.css", "flame.css")
+_SCRIPTS: Final = ("units.js", "report.js", "chart.js", "sites.js", "flame.js", "main.js")
+_SCRIPT_WORDS: Final = re.compile(r'\bT\("([^"\\]+)"')
+_MOST_STATIC: Final = 100
+_OPEN: Final = frozenset({Verdict.NATIVE_LEAK, Verdict.SUSPECT, Verdict.GO_HELD})
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlRenderer:
+    """Writes one self-contained page.
+
+    Attributes:
+        top: how many findings can be read without scripts; the page has all of them.
+        full_stacks: show cgo and runtime frames in these.
+        lang: language of the words, a key of ``cgoleak.model.words.LANGUAGES``.
+    """
+
+    top: int = 10
+    full_stacks: bool = False
+    lang: str = "en"
+
+    def render(self, report: Report, out: BinaryIO) -> None:
+        """Write the page."""
+        words = words_in(self.lang)
+        shown = report.findings[: min(self.top, _MOST_STATIC)]
+        style, script, head_script = _text(_STYLES), _script(), _text(("theme.js",))
+        page = _template("report.html.j2").render(
+            t=words,
+            lang=words.lang,
+            report=report,
+            cause=CAUSES[report.cause],
+            title=_title(report, words),
+            policy=_policy(style, script, head_script),
+            style=style,
+            script=script,
+            head_script=head_script,
+            payload=safe_json(payload_of(report, words, _script_words())),
+            answers=answers_to(report, words),
+            facts=_facts(report, words),
+            sheet=sheet_of(report.balance, words),
+            chart=chart_of(report, words),
+            chart_box=(WIDTH, HEIGHT),
+            sites=[view_of(one, words, full_stacks=self.full_stacks) for one in shown],
+            open_site=shown[0].site if shown and shown[0].verdict in _OPEN else None,
+            verdicts=_verdict_counts(report, words),
+            go_sites=_go_sites(report, words),
+            go_return=_go_return(report, words),
+            restarts=_restarts(report, words),
+            notices=_notices(report, words),
+            run=_run(report, words),
+            cost=_cost(report, words),
+            method=_method(report, words),
+        )
+        out.write(page.encode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=4)
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["visible"] = visible
+    return environment.from_string(_asset(name))
+
+
+@lru_cache(maxsize=32)
+def _asset(name: str) -> str:
+    return files("cgoleak.render.html").joinpath("assets", name).read_text("utf-8")
+
+
+@lru_cache(maxsize=4)
+def _text(names: tuple[str, ...]) -> str:
+    return "\n".join(_asset(name).strip() for name in names) + "\n"
+
+
+def _script() -> str:
+    """Put the scripts into one scope, which the page's own names stay in."""
+    return f'(() => {{\n"use strict";\n{_text(_SCRIPTS)}}})();\n'
+
+
+@lru_cache(maxsize=1)
+def _script_words() -> tuple[str, ...]:
+    """Find the texts that scripts show; they are marked there by ``T("…")``."""
+    return tuple(dict.fromkeys(_SCRIPT_WORDS.findall(_script())))
+
+
+def _policy(style: str, *scripts: str) -> str:
+    """Allow these styles and scripts, and nothing else (CSP 3, hash sources)."""
+    allowed = " ".join(map(_hash, scripts))
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _name(report: Report) -> str:
+    return visible(report.target.exe.rpartition("/")[2] or "process")
+
+
+def _title(report: Report, words: Words) -> str:
+    return f"{words(CAUSES[report.cause].label)} · {_name(report)} {report.target.pid} · cgoleak"
+
+
+def _facts(report: Report, words: Words) -> tuple[str, ...]:
+    """Give the line under the sentence."""
+    target, window = report.target, report.window
+    since = words("watched") if window.mode == "watch" else words("since attach")
+    cycles = (
+        words("GC cycles unknown")
+        if window.gc_cycles is None
+        else words("{count} GC cycles", count=format_count(window.gc_cycles))
+    )
+    return (
+        f"{_name(report)}, pid {target.pid}",
+        visible(target.go_version or words("Go of unknown version")),
+        f"{format_seconds(window.seconds)} {since}",
+        words("{count} snapshots", count=format_count(window.snapshots)),
+        cycles,
+    )
+
+
+def _verdict_counts(report: Report, words: Words) -> list[tuple[str, str, int]]:
+    counts = [(one, sum(found.verdict is one for found in report.findings)) for one in Verdict]
+    return [(one.value, words(VERDICTS[one].label), count) for one, count in counts if count]
+
+
+def _go_sites(report: Report, words: Words) -> list[tuple[str, str, str, str]]:
+    if report.cause is not Cause.GO_HEAP:
+        return []
+    return [
+        (
+            format_bytes_change(one.change_bytes),
+            visible(one.function),
+            visible(f"{one.file}:{one.line}") if one.file else "",
+            words("now {size}", size=format_bytes(one.in_use_bytes)),
+        )
+        for one in report.go_sites[:5]
+    ]
+
+
+def _go_return(report: Report, words: Words) -> str:
+    back = report.go_return
+    if back is None or not back.held_bytes:
+        return ""
+    held, buffer = format_bytes(back.held_bytes), format_bytes(back.buffer_bytes)
+    why = visible(words(back.why))
+    if not back.returning_bytes:
+        return words("Nothing for now: {held} stay with Go for reuse.", held=held) + f" {why}"
+    when = within(back, words)
+    said = words(
+        "Of {held} that Go holds free, it hands back {returning}{when}; {buffer} stay for reuse.",
+        held=held,
+        returning=format_bytes(back.returning_bytes),
+        when=f" {when}" if when else "",
+        buffer=buffer,
+    )
+    return f"{said} {why}"
+
+
+def _restarts(report: Report, words: Words) -> list[str]:
+    return [
+        words(
+            "at {time}: pid {old} → {new}, {reason}; RSS {before} → {after}",
+            time=format_seconds(one.at),
+            old=one.old_pid,
+            new=one.new_pid,
+            reason=visible(words(one.reason)),
+            before=format_bytes(one.rss_before_bytes),
+            after=format_bytes(one.rss_after_bytes),
+        )
+        for one in report.restarts
+    ]
+
+
+def _notices(report: Report, words: Words) -> list[tuple[str, str, str, str]]:
+    """Give code, text, fix, and what the code means in general."""
+    return [
+        (
+            visible(one.code),
+            visible(words(one.text)),
+            visible(words(one.fix)) if one.fix else "",
+            words(NOTICES[one.code].meaning) if one.code in NOTICES else "",
+        )
+        for one in report.notices
+    ]
+
+
+def _run(report: Report, words: Words) -> list[tuple[str, str]]:
+    """Give the facts of the run. Neither environment nor arguments are among them."""
+    target, window = report.target, report.window
+    began = ""
+    if window.started_unix_seconds is not None:
+        began = f"{datetime.fromtimestamp(window.started_unix_seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    unknown = words("unknown")
+    rows = [
+        (words("program"), visible(target.exe)),
+        ("pid", str(target.pid)),
+        ("Go", visible(target.go_version or unknown)),
+        (words("C library"), visible(target.libc or unknown)),
+        (words("C allocator"), visible(target.allocator or unknown)),
+        (words("machine"), f"linux/{visible(target.arch)}"),
+        (words("symbols"), words("stripped") if target.stripped else words("not stripped")),
+        (words("begun"), began),
+        (words("measured for"), format_seconds(window.seconds)),
+        (words("ended"), words(window.ended or "")),
+        (words("mode"), words(window.mode)),
+        (words("snapshots"), format_count(window.snapshots)),
+        (words("sites"), format_count(len(report.findings))),
+        ("cgoleak", cgoleak.__version__),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _cost(report: Report, words: Words) -> list[tuple[str, str]]:
+    cost = report.cost
+    if report.window.mode == "watch" and not cost.target_bytes:
+        return [(words("put into the process"), words("nothing: watched from outside"))]
+    rows = [
+        (words("stood still for"), format_seconds(cost.pause_seconds)),
+        (words("memory in the process"), format_bytes(cost.target_bytes)),
+        (words("allocations and frees seen"), format_count(cost.events)),
+        (words("lost"), words("nothing") if not cost.dropped else plural(cost.dropped, "record")),
+        (words("frees of older blocks"), format_count(cost.unmatched_frees)),
+    ]
+    if cost.ns_per_event is not None:
+        rows.append((words("time added to each"), f"{cost.ns_per_event:.0f} ns"))
+    return rows
+
+
+def _method(report: Report, words: Words) -> list[tuple[str, str, str]]:
+    """Explain the words that this report uses: label, meaning, how it is decided."""
+    entries = [CAUSES[report.cause]]
+    entries += [VERDICTS[one] for one in Verdict if any(f.verdict is one for f in report.findings)]
+    seen = {entry.label: entry for entry in entries}
+    return [
+        (words(entry.label), words(entry.meaning), words(entry.decided or ""))
+        for entry in seen.values()
+    ]

@@ -1,0 +1,142 @@
+"""What the page's scripts read: all findings and the timeline, in columns with shared strings.
+
+Report → JSON for ``<script type="application/json">``. Five thousand sites share most of their
+frames; each name and each frame stands there once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from cgoleak.model.catalog import VERDICTS
+from cgoleak.model.frames import Language
+from cgoleak.model.report import Verdict
+from cgoleak.render.html.sites import LANGUAGE_CLASSES, name_of
+from cgoleak.render.html.timechart import chart_of
+from cgoleak.render.stacklines import GUTTER, place_of, stack_lines
+from cgoleak.render.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from cgoleak.model.frames import Frame
+    from cgoleak.model.report import Finding, Report
+    from cgoleak.model.words import Words
+
+__all__ = ["payload_of", "safe_json"]
+
+_LANGUAGES: Final = tuple(Language)
+_ESCAPES: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+
+
+def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dict[str, Any]:
+    """Return the document; ``script_words`` are the texts that scripts show."""
+    tables = _Tables()
+    sites = [_site(one, tables, words) for one in report.findings]
+    names = ("key", "verdict", "bytes", "blocks", "growth", "oldest", "name", "stack", "lines")
+    more = ("evidence", "advice", "mute", "history")
+    columns = list(zip(*sites, strict=True)) or [()] * len(names + more)
+    chart = chart_of(report, words)
+    line = report.timeline
+    return {
+        "lang": words.lang,
+        "words": {text: words(text) for text in script_words if words(text) != text},
+        "languages": [[LANGUAGE_CLASSES[one], GUTTER[one], one.value] for one in _LANGUAGES],
+        "verdicts": {one.value: words(VERDICTS[one].label) for one in Verdict},
+        "strings": tables.strings.rows,
+        "frames": _columns(tables.frames.rows, 4),
+        "lines": _columns(tables.lines.rows, 3),
+        "sites": dict(zip(names + more, columns, strict=True)),
+        "chart": None
+        if chart is None or line is None
+        else {
+            "end": chart.end,
+            "top": chart.top,
+            "seconds": line.seconds,
+            "curves": [
+                {"name": one.name, "label": one.label, "values": getattr(line, one.name)}
+                for one in chart.curves
+            ],
+            "gc": line.gc_cycles,
+        },
+    }
+
+
+def safe_json(document: object) -> str:
+    """Write JSON that no HTML parser takes for the end of its element, or for a comment."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+class _Table:
+    """Rows, each kept once; gives their places."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self._places: dict[Hashable, int] = {}
+
+    def place(self, row: Hashable) -> int:
+        found = self._places.get(row)
+        if found is None:
+            found = self._places[row] = len(self.rows)
+            self.rows.append(row)
+        return found
+
+
+class _Tables:
+    def __init__(self) -> None:
+        self.strings = _Table()
+        self.frames = _Table()
+        self.lines = _Table()
+        self._known: dict[Frame, int] = {}
+
+    def text(self, foreign: str) -> int:
+        return self.strings.place(visible(foreign))
+
+    def frame(self, frame: Frame) -> int:
+        found = self._known.get(frame)
+        if found is None:
+            place = place_of(frame, parts=3) or (visible(frame.module) if frame.module else "")
+            row = (
+                _LANGUAGES.index(frame.lang),
+                self.text(frame.function),
+                self.text(place),
+                int(frame.inlined),
+            )
+            found = self._known[frame] = self.frames.place(row)
+        return found
+
+
+def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
+    lines = [
+        tables.lines.place(
+            (_LANGUAGES.index(line.lang), tables.text(line.text), tables.text(line.place))
+        )
+        for line in stack_lines(one.stack)
+    ]
+    return (
+        tables.text(one.site),
+        one.verdict.value,
+        one.outstanding_bytes,
+        one.outstanding_blocks,
+        _number(one.growth_bytes_per_second),
+        _number(one.oldest_seconds),
+        tables.text(name_of(one)),
+        [tables.frame(frame) for frame in one.stack],
+        lines,
+        [tables.text(words(text)) for text in one.evidence],
+        tables.text(words(one.advice)),
+        tables.text(one.suppression),
+        one.history_bytes,
+    )
+
+
+def _number(value: float) -> float:
+    """Give what JSON can say, with as many digits as anybody reads."""
+    return float(f"{value:.6g}") if math.isfinite(value) else 0.0
+
+
+def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
+    return [[row[place] for row in rows] for place in range(count)]

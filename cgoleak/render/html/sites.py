@@ -1,0 +1,99 @@
+"""The findings as the page shows them, every name made visible."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.catalog import VERDICTS
+from cgoleak.model.frames import Language
+from cgoleak.render.html.timechart import sparkline
+from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
+from cgoleak.render.visible import shorten_middle, visible
+from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
+
+if TYPE_CHECKING:
+    from cgoleak.model.report import Finding
+    from cgoleak.model.words import Words
+
+__all__ = ["LANGUAGE_CLASSES", "Line", "SiteView", "growth_text", "name_of", "view_of"]
+
+LANGUAGE_CLASSES: Final = {
+    Language.C: "c",
+    Language.CPP: "cpp",
+    Language.GO: "go",
+    Language.BRIDGE: "bridge",
+    Language.RUNTIME: "runtime",
+    Language.UNKNOWN: "unknown",
+}
+_LONGEST_NAME: Final = 200
+_PER_HOUR: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a stack: class and letter of the language, its name, and its place."""
+
+    lang: str
+    letter: str
+    language: str
+    text: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """One finding, in words."""
+
+    key: str
+    verdict: str
+    label: str
+    name: str
+    size: str
+    blocks: str
+    growth: str
+    oldest: str
+    spark: str
+    lines: tuple[Line, ...]
+    evidence: tuple[str, ...]
+    advice: str
+    suppression: str
+
+
+def view_of(finding: Finding, words: Words, *, full_stacks: bool = False) -> SiteView:
+    """Put a finding into words."""
+    return SiteView(
+        key=visible(finding.site),
+        verdict=finding.verdict.value,
+        label=words(VERDICTS[finding.verdict].label),
+        name=name_of(finding),
+        size=format_bytes(finding.outstanding_bytes),
+        blocks=format_count(finding.outstanding_blocks),
+        growth=growth_text(finding.growth_bytes_per_second, words),
+        oldest=_age(finding.oldest_seconds),
+        spark=sparkline(finding.history_bytes),
+        lines=tuple(
+            Line(LANGUAGE_CLASSES[one.lang], GUTTER[one.lang], one.lang.value, one.text, one.place)
+            for one in stack_lines(finding.stack, full=full_stacks)
+        ),
+        evidence=tuple(visible(words(one)) for one in finding.evidence),
+        advice=visible(words(finding.advice)),
+        suppression=visible(finding.suppression),
+    )
+
+
+def name_of(finding: Finding) -> str:
+    """Name a site in one line that is not too long for a page."""
+    return shorten_middle(site_words(finding.stack), _LONGEST_NAME)
+
+
+def growth_text(rate: float, words: Words) -> str:
+    """Give the rate; below one byte in an hour it is the noise of the fit."""
+    if not math.isfinite(rate):
+        return "-"
+    return format_rate(rate) if abs(rate) * _PER_HOUR >= 1 else words("flat")
+
+
+def _age(seconds: float) -> str:
+    return format_seconds(seconds) if math.isfinite(seconds) else "-"
