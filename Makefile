@@ -16,7 +16,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full scenarios stress matrix bench realworld format clean
+.PHONY: help install demo test check lint types imports cwarn live-full scenarios handback stress matrix bench realworld format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ live-full: $(SAMPLE) ## every scenario, 30 s each
 
 scenarios: $(SAMPLE) ## every scenario beside its truth; precision and recall (some five minutes)
 	PYTHONPATH=tests $(BIN)/python -m scenarios_table $(SCENARIOS)
+
+handback: $(SAMPLE) ## a burst on Go's heap, until it has come back: the table of the README (six minutes)
+	PYTHONPATH=tests $(BIN)/python -m handback_table $(HANDBACK)
 
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)

@@ -7,18 +7,14 @@ status 1 if anything differs. The captures stay in the folder named: ``--from`` 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cgoleak.capture import open_capture
-from cgoleak.pipeline import analyse
-from cgoleak.render.jsondoc import report_document
 from support.sample import ROOT, scenarios
 from support.scenario_runs import AT_A_TIME, measure, watch
-from support.scenario_truth import Compared, compared
+from support.scenario_truth import Compared, compared, judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +61,6 @@ def record(chosen: Sequence[Scenario], folder: Path) -> None:
 
 def capture_in(folder: Path, scenario: Scenario) -> Path:
     return folder / scenario.name / "capture.cgoleak"
-
-
-def judged(path: Path) -> dict[str, Any]:
-    """Give the JSON report of a capture."""
-    report: dict[str, Any] = json.loads(json.dumps(report_document(analyse(open_capture(path)))))
-    return report
 
 
 def table(rows: Sequence[Compared]) -> list[str]:

@@ -1,11 +1,13 @@
 """Re-seals captures for ``tests/data``: small, and without the directories of their machine.
 
-``python -m support.neutral FOLDER``, in ``tests/``, takes what ``make scenarios`` has left in it.
-Without a folder it brings the captures that are there to the tables of today.
+``python -m support.neutral FOLDER``, in ``tests/``, takes what ``make scenarios`` and ``make
+handback`` have left in it. Without a folder it brings the captures that are there to the tables of
+today.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
 import sqlite3
 import sys
@@ -17,17 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.capture import CaptureWriter, open_capture
 from cgoleak.capture.format import APPLICATION_ID, SCHEMA_VERSION, TABLES
-from support.sample import ROOT, scenarios
+from support.sample import ROOT
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Capture
 
-__all__ = ["CAPTURES", "LARGEST_BYTES", "machine_paths", "neutral", "reseal"]
+__all__ = ["CAPTURES", "LARGEST_BYTES", "machine_paths", "neutral", "reseal", "unpacked"]
 
 CAPTURES: Final = ROOT.parent / "tests" / "data" / "captures"
-LARGEST_BYTES: Final = 150_000
-_PAGE_BYTES: Final = 512
-"""Of the database; 4096 leave a third of so small a file empty."""
+LARGEST_BYTES: Final = 60_000
+_SUFFIX: Final = ".cgoleak.gz"
 _KEPT: Final = ("/src/", "/go/", "/lib", "/usr/lib", "/usr/include/", "/_/", "/build/")
 """Directories that are the same everywhere, and those that stand for others here."""
 
@@ -44,17 +45,24 @@ def neutral(path: str) -> str:
     return "/build/" + path.rpartition("/")[2]
 
 
+def unpacked(name: str, folder: Path, captures: Path = CAPTURES) -> Path:
+    """Unpack the capture of this name into a folder; give the file that cgoleak reads."""
+    to = folder / f"{name}.cgoleak"
+    to.write_bytes(gzip.decompress((captures / f"{name}{_SUFFIX}").read_bytes()))
+    return to
+
+
 def reseal(source: Path, to: Path) -> int:
-    """Write a capture anew with neutral paths, as small as it gets; give its size in bytes."""
+    """Write a capture anew with neutral paths, packed; give its size in bytes."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         today, written = Path(folder) / "today.cgoleak", Path(folder) / "capture.cgoleak"
         _bring_to_today(source, today)
         _write(open_capture(today), written)
-        to.unlink(missing_ok=True)
         with closing(sqlite3.connect(written, isolation_level=None)) as db:
-            db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-            db.execute("VACUUM INTO ?", (str(to),))
+            db.execute("VACUUM")
+        # Without a time, so that the same capture gives the same bytes.
+        to.write_bytes(gzip.compress(written.read_bytes(), 9, mtime=0))
     return to.stat().st_size
 
 
@@ -88,6 +96,7 @@ def _bring_to_today(source: Path, to: Path) -> None:
 
 def _write(capture: Capture, to: Path) -> None:
     used = {address for stack in capture.stacks.values() for address in stack.addresses}
+    used |= {at for profile in capture.go_profiles for use in profile.uses for at in use.addresses}
     with CaptureWriter(to) as sink:
         sink.write_target(
             replace(capture.target, exe=neutral(capture.target.exe)),
@@ -104,6 +113,10 @@ def _write(capture: Capture, to: Path) -> None:
             sink.put_process(number, replace(process, exe=neutral(process.exe)))
         if capture.hooked is not None:
             sink.put_hooked(capture.hooked)
+        for profile in capture.go_profiles:
+            sink.add_go_profile(profile)
+        if capture.holdings is not None:
+            sink.put_holdings(capture.holdings)
         for notice in capture.notices:
             sink.add_notice(notice)
         sink.seal_frames(
@@ -121,15 +134,18 @@ def _write(capture: Capture, to: Path) -> None:
 
 def main(folder: Path | None = None) -> None:
     """Re-seal what is small enough, and say what is not."""
-    for scenario in scenarios():
-        to = CAPTURES / f"{scenario.name}.cgoleak"
-        source = to if folder is None else folder / scenario.name / "capture.cgoleak"
-        if not source.exists():
-            continue
-        size = reseal(source, to)
+    found = sorted(
+        CAPTURES.glob(f"*{_SUFFIX}") if folder is None else folder.glob("*/capture.cgoleak")
+    )
+    for source in found:
+        with TemporaryDirectory() as scratch:
+            name = source.parent.name if folder else source.name.removesuffix(_SUFFIX)
+            capture = source if folder else unpacked(name, Path(scratch))
+            to = CAPTURES / f"{name}{_SUFFIX}"
+            size = reseal(capture, to)
         if size > LARGEST_BYTES:
             to.unlink()
-        sys.stdout.write(f"{scenario.name}: {size:,}{' too large' * (size > LARGEST_BYTES)}\n")
+        sys.stdout.write(f"{name}: {size:,}{' too large' * (size > LARGEST_BYTES)}\n")
 
 
 if __name__ == "__main__":

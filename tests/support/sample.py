@@ -38,6 +38,7 @@ class Scenario:
     supervised: bool
     min_go_minor: int
     short: bool
+    go_functions: tuple[str, ...]
     sites: tuple[Expected, ...]
 
     @property
@@ -64,6 +65,7 @@ def _scenario(entry: dict[str, Any]) -> Scenario:
         supervised=entry.get("supervisor", False),
         min_go_minor=int(entry["min_go"].split(".")[1]),
         short=entry["ci"],
+        go_functions=tuple(entry.get("go_functions", ())),
         sites=tuple(
             Expected(
                 site["counter"],

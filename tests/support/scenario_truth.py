@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cgoleak.capture import open_capture
+from cgoleak.pipeline import analyse
+from cgoleak.render.jsondoc import report_document
 from support.findings import findings_at, leaks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.sample import Expected, Scenario
 
-__all__ = ["LOOK_ALIKES", "Compared", "compared"]
+__all__ = ["Compared", "compared", "judged"]
 
-LOOK_ALIKES: Final = frozenset({"bounded", "go-held"})
 _UNEXPLAINED_SHARE: Final = 0.05
 _UNEXPLAINED_BYTES: Final = 4 << 20
 
@@ -63,6 +68,12 @@ class Compared:
         elif self.unexplained > max(_UNEXPLAINED_BYTES, _UNEXPLAINED_SHARE * self.rss):
             wrong.append(f"{self.unexplained:,} bytes unexplained of {self.rss:,}")
         return tuple(wrong)
+
+
+def judged(path: Path) -> dict[str, Any]:
+    """Give the JSON report of a capture."""
+    report: dict[str, Any] = json.loads(json.dumps(report_document(analyse(open_capture(path)))))
+    return report
 
 
 def compared(scenario: Scenario, report: dict[str, Any]) -> Compared:

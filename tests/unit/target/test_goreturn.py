@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,8 +69,32 @@ def test_an_idle_process_without_a_goal_gives_back_all_but_a_tenth_after_its_nex
     found = forecast(memory(goal=None), 26, now_unix_ns=NOW)
 
     assert shares(found) == (60, 50, 10)
-    assert found.within_seconds is not None
-    assert found.within_seconds[0] == 90
+    # The next collection in 90 s, or 60 s late; one more 120 + 60 s later; then the scavenger.
+    assert found.within_seconds == (90, 90 + 60 + 120 + 60 + 60 + 5 + 50 / 25)
+
+
+def test_up_to_1_20_an_idle_process_waits_for_one_collection_only() -> None:
+    found = forecast(memory(goal=None), 20, now_unix_ns=NOW)
+
+    assert found.within_seconds == (90, 90 + 60 + 60 + 5 + 50 / 25)
+
+
+def test_what_was_allocated_since_the_last_collection_may_come_on_top() -> None:
+    idle = replace(memory(in_use=100 * MIB), heap_live=90 * MIB, heap_marked=40 * MIB)
+    nothing_free = replace(idle, heap_free=0)
+
+    on_top = "On top comes what of the 100 MiB in use is garbage: the next collection tells."
+    assert on_top in forecast(idle, 26, now_unix_ns=NOW).why
+    assert on_top in forecast(nothing_free, 26, now_unix_ns=NOW).why
+    assert "On top" not in forecast(idle, 26, now_unix_ns=NOW, gc_interval_s=2.0).why
+    assert "On top" not in forecast(replace(idle, heap_live=45 * MIB), 26, now_unix_ns=NOW).why
+
+
+def test_what_freeosmemory_would_release_is_said_unless_the_kernel_takes_its_time() -> None:
+    said = "debug.FreeOSMemory() would hand back 60.0 MiB at once, garbage besides."
+
+    assert said in forecast(memory(), 26, now_unix_ns=NOW).why
+    assert said not in forecast(memory(), 26, now_unix_ns=NOW, godebug="madvdontneed=0").why
 
 
 def test_a_busy_process_without_a_goal_keeps_everything_for_its_next_cycle() -> None:
