@@ -6,8 +6,12 @@ the peak and after, what cgoleak foretold, and what came of it.
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.units import format_bytes, format_seconds
@@ -15,8 +19,6 @@ from cgoleak.verdict.handback import go_return_of
 from support.live import Cgoleak, Load, Worker, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cgoleak.model.capture import Capture
     from cgoleak.model.report import GoReturn
     from cgoleak.model.snapshot import GoMemory, Snapshot
@@ -25,8 +27,10 @@ __all__ = ["HandBack", "Moment", "hand_back_of", "story", "watched"]
 
 BURST_S: Final = 5
 CLIENTS: Final = 100
-NATURAL_S: Final = 330
-"""Two forced collections two minutes apart, each noticed a minute late, and the scavenger's."""
+NATURAL_S: Final = 450
+"""Two forced collections two minutes apart, each noticed a minute late, the scavenger's minute."""
+_WARM: Final = 20 << 20
+"""What a worker is larger by after its first requests."""
 _GONE: Final = 0.95
 """Of what went in the end; with it gone the hand-back is taken to be done."""
 
@@ -74,30 +78,33 @@ class HandBack:
         return self.done.at_s - self.found.at_s
 
 
-def watched(
-    programs: Path, folder: Path, *, seconds: float = NATURAL_S, trickle: float = 0
-) -> Cgoleak:
-    """Watch a worker through a burst of ``/bar`` and what follows.
+def watched(programs: Path, folder: Path, *, trickle: float = 0) -> Cgoleak:
+    """Watch a worker through a burst of ``/bar`` until its memory has come back.
 
-    ``trickle`` is how many pictures a second it goes on to make; 0 leaves it idle.
+    ``trickle`` is how many pictures a second it goes on to make, so that its next collections come
+    soon; 0 leaves it idle.
     """
     with (
         Worker(programs, "-scenario", "clean") as worker,
-        Cgoleak(
-            folder, "watch", worker.pid, "--interval", "500ms", "--duration", f"{seconds}s"
-        ) as running,
+        Cgoleak(folder, "watch", worker.pid, "--interval", "500ms") as running,
     ):
         wait_until(lambda: "RSS" in running.stderr, "the watch to begin")
+        enough = 2 * _rss(worker.pid) + _WARM
         with Load(
             programs, worker.address, seconds=BURST_S, rate=0, concurrency=CLIENTS, path="/bar"
         ) as load:
             assert load.answered()["errors"] == 0
-        if trickle:
-            with Load(programs, worker.address, seconds=seconds, rate=trickle):
-                status = running.finish(seconds + 30)
-        else:
-            status = running.finish(seconds + 30)
-        assert status == 0, running.stderr
+        assert _rss(worker.pid) > 2 * enough, "the burst was none"
+        with ExitStack() as stack:
+            if trickle:
+                after = Load(programs, worker.address, seconds=NATURAL_S, rate=trickle)
+                stack.enter_context(after)
+            wait_until(lambda: _rss(worker.pid) < enough, "memory to come back", NATURAL_S)
+        # A few readings more, for what goes last.
+        end = time.monotonic() + 3
+        wait_until(lambda: time.monotonic() >= end, "the last readings", 5)
+        running.interrupt()
+        assert running.finish() == 0, running.stderr
         assert worker.answers()
     return running
 
@@ -161,6 +168,10 @@ def story(found: HandBack) -> list[str]:
         for what, one, said in rows
     ]
     return lines
+
+
+def _rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _said(one: Moment) -> str:
