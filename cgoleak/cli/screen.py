@@ -61,11 +61,12 @@ def print_bytes(content: bytes, stream: TextIO) -> None:
         stream.flush()
         stream.buffer.write(content)
         stream.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # What is left in the buffer must not raise again when Python closes the stream.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return
         raise OutputError(f"cannot write to {stream.name}", cause=error.strerror) from error
 
 
