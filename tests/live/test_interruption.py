@@ -73,7 +73,10 @@ def test_an_interrupted_measurement_detaches_and_reports(busy, tmp_path, after, 
             codes = {notice["code"] for notice in watching.report()["notices"]}
             assert not codes & NOT_CLEAN
         else:
-            assert status in {130, -number, 128 + number}, watching.stderr
+            expected = {130, -number, 128 + number}
+            if "Fatal Python error: init" in watching.stderr:
+                expected.add(1)  # hit while it imports site, before any code of ours
+            assert status in expected, watching.stderr
     assert is_left_alone(busy)
 
 
