@@ -34,6 +34,10 @@ _MAX_DEPTH: Final = 1024  # GODEBUG=profstackdepth goes no further
 _MAX_BUCKETS: Final = 200_000
 _MAX_COUNT: Final = 1 << 48
 _USER_END: Final = 1 << 47
+_NOT_SAMPLED: Final = (
+    "Go does not sample its heap, as the program does not import runtime/pprof or has set "
+    "runtime.MemProfileRate to 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,7 @@ def go_sites(
         return _none("its variable runtime.mbuckets was not found")
     address = int.from_bytes(first, "little")
     if address == 0:
-        return _none(
-            "the program does not import runtime/pprof, so that Go does not sample its heap"
-        )
+        return _none(_NOT_SAMPLED)
     sites = []
     seen: set[int] = set()
     while address:
@@ -102,6 +104,9 @@ def go_profile(
     known = int.from_bytes(raw, "little", signed=True) if raw and len(raw) == 8 else None
     if known is not None and not 0 <= known <= _MAX_COUNT:
         known = None
+    if known == 0:
+        # A few objects of the runtime's own start may have been sampled before it was turned off.
+        return GoProfile(at_ns, known, missing=_NOT_SAMPLED)
     if known and mbuckets is not None and read(mbuckets, 8) == bytes(8):
         return GoProfile(at_ns, known)  # sampled, and nothing was met so far
     found = go_sites(read, mbuckets)

@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.model.notice import Notice
-from cgoleak.target.gosites import GoSite, go_sites
+from cgoleak.target.gosites import GoSite, go_profile, go_sites
 from support.go_images import Memory
 
 HEAD = 0x650000
+RATE = 0x651000
 SMALL, LARGE = 0x700000, 0x710000
 
 
@@ -83,3 +84,24 @@ def test_a_wrong_word_gives_sites_or_a_notice(base: int, index: int, word: int, 
 
     if not isinstance(found, Notice):
         assert all(site.estimated_bytes >= site.bytes >= 0 for site in found)
+
+
+def test_where_sampling_is_off_there_is_no_profile_whatever_the_list_holds() -> None:
+    memory = a_profile()
+    memory.put(RATE, "<q", 0)
+
+    found = go_profile(memory.read, HEAD, RATE, at_ns=7)
+
+    assert (found.at_ns, found.rate, found.uses) == (7, 0, ())
+    assert found.missing is not None
+    assert "MemProfileRate" in found.missing
+
+
+def test_where_sampling_is_on_and_met_nothing_the_profile_is_empty() -> None:
+    memory = Memory()
+    memory.put(HEAD, "<Q", 0)
+    memory.put(RATE, "<q", 4096)
+
+    found = go_profile(memory.read, HEAD, RATE, at_ns=7)
+
+    assert (found.rate, found.uses, found.missing) == (4096, (), None)
