@@ -16,10 +16,10 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full scenarios handback stress matrix bench realworld format clean
+.PHONY: help install demo test check lint types imports cwarn live-full scenarios handback stress matrix bench realworld browser format clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed ## everything into .venv; .venv/bin/cgoleak runs from there
 
@@ -80,6 +80,15 @@ scenarios: $(SAMPLE) ## every scenario beside its truth; precision and recall (s
 handback: $(SAMPLE) ## a burst on Go's heap, until it has come back: the table of the README (six minutes)
 	PYTHONPATH=tests $(BIN)/python -m handback_table $(HANDBACK)
 
+regression: $(SAMPLE) ## the gate on the sample: leaking fails at the right line, fixed passes
+	cd sample_go_cgo && GO="$$(cat ../$(VENV)/go-path)" ../$(BIN)/python regression.py $(RUNS)
+
+regression-50: ## the same fifty times each
+	$(MAKE) regression RUNS=50
+
+corpus: $(SAMPLE) ## small cgo leaks and clean twins: cgoleak, -asan and valgrind side by side
+	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m corpus $(CORPUS)
+
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)
 
@@ -93,6 +102,15 @@ matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe a
 
 bench: $(SAMPLE) ## what it costs, beside what else is installed
 	$(BIN)/python -m tests.bench
+
+# The only target that installs outside this directory: a browser is part of the system.
+browser: ## a Chromium (Debian's), for the tests that open reports in one
+	@for name in "$${CGOLEAK_CHROMIUM:-chromium}" chromium-browser google-chrome; do \
+	  if command -v "$$name" >/dev/null; then echo "there is one: $$(command -v "$$name")"; exit 0; fi; done; \
+	if ! command -v apt-get >/dev/null; then echo "install a Chromium, or name one: CGOLEAK_CHROMIUM=PATH"; exit 1; fi; \
+	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
+	$$as_root apt-get install -y --no-install-recommends chromium fonts-dejavu-core || \
+	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends chromium fonts-dejavu-core; }
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .cache out build dist sample_go_cgo/bin cgoleak/_probes .hypothesis .pytest_cache .mypy_cache .ruff_cache

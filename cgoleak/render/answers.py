@@ -166,6 +166,8 @@ def _which_line(report: Report, blamed: Finding | None, words: Words) -> Answer:
         frame = Frame(Language.GO, site.function, site.file, site.line)
         place = place_of(frame, parts=2)
         return Answer("line", question, visible(site.function), place)
+    if report.cause is Cause.GO_HEAP and blamed is None:
+        return Answer("line", question, words("In Go code: its heap profile names it."))
     if blamed is None:
         watched = report.window.mode == "watch" and not report.findings
         text = (

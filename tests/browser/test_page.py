@@ -1,0 +1,167 @@
+"""The HTML report in a real browser: every scenario, every width, no request, no complaint."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+from support.scenario_reports import (
+    SCENARIOS,
+    a_timed_report,
+    hostile_report,
+    many_sites,
+    rendered,
+    scenario_report,
+)
+
+pytestmark = pytest.mark.browser
+expect = pytest.importorskip("playwright.sync_api").expect
+
+WIDTHS = (360, 768, 1280, 2000)
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_shown_without_a_complaint_and_without_a_request(open_page, name):
+    report = scenario_report(name)
+
+    with open_page(rendered(report)) as opened:
+        page = opened.page
+        assert page.locator("h1").inner_text() == report.summary
+        assert page.locator(".answers dd").count() == 5
+        assert page.locator("#site-list > .site").count() == len(report.findings)
+        assert opened.said == []
+        assert opened.asked == [page.url]
+
+
+@pytest.mark.parametrize("name", ["c-leak", "held-and-leak", "restart", "go-heap-leak", "go-burst"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(open_page, name, width):
+    with open_page(rendered(scenario_report(name)), width=width) as opened:
+        wide = opened.page.evaluate("document.documentElement.scrollWidth")
+
+    assert wide <= width
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_first_screen_answers_the_five_questions(open_page, name):
+    with open_page(rendered(scenario_report(name)), width=1280, height=720) as opened:
+        box = opened.page.locator(".answers").bounding_box()
+
+    assert box["y"] + box["height"] < 720
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("name", ["cache-and-leak", "restart", "many"])
+def test_axe_finds_nothing_serious(open_page, name, width, theme):
+    report = many_sites(60) if name == "many" else scenario_report(name)
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+    with open_page(rendered(report), width=width, theme=theme) as opened:
+        opened.page.evaluate(axe)
+        found = opened.page.evaluate("async () => (await axe.run()).violations")
+
+    worst = [
+        f"{one['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for one in found
+        if one["impact"] in SERIOUS
+        for node in one["nodes"][:3]
+    ]
+    assert worst == []
+
+
+def test_the_policy_forbids_requests_and_foreign_scripts(open_page):
+    with open_page(rendered(a_timed_report())) as opened:
+        page = opened.page
+        refused = page.evaluate("fetch('http://127.0.0.1:9/x').then(() => 'sent', () => 'refused')")
+        page.evaluate(
+            """() => {
+              const made = document.createElement('script');
+              made.textContent = 'window.hacked = 1';
+              document.body.append(made);
+              document.body.insertAdjacentHTML('beforeend', '<img src="http://127.0.0.1:9/y.png">');
+            }"""
+        )
+        page.wait_for_timeout(100)
+
+        assert refused == "refused"
+        assert page.evaluate("window.hacked") is None
+        assert any("Content Security Policy" in line for line in opened.said)
+
+
+def test_without_scripts_the_top_findings_can_be_read(open_page):
+    report = scenario_report("cache-and-leak")
+
+    with open_page(rendered(report), java_script_enabled=False) as opened:
+        page = opened.page
+        assert page.locator("h1").inner_text() == report.summary
+        assert page.locator("#site-list .frames").first.is_visible()
+        assert "histogram_new" in page.locator("#site-list .frames").first.inner_text()
+        assert page.locator("#site-list .do").first.is_visible()
+        assert page.locator(".plot .curve").first.is_visible()
+        controls = "button:visible:not(.key), input:visible, select:visible"
+        assert page.locator(controls).count() == 0
+
+
+def test_without_scripts_the_page_says_how_many_sites_are_not_shown(open_page):
+    with open_page(rendered(many_sites(40), top=10), java_script_enabled=False) as opened:
+        assert opened.page.get_by_text("30 more sites are in this file").is_visible()
+
+
+def test_five_thousand_sites_are_painted_within_a_second(open_page):
+    with open_page(rendered(many_sites(5000))) as opened:
+        painted = opened.page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        )
+        assert opened.page.locator("#site-list > .site").count() == 50
+        assert opened.page.locator("#found").inner_text().startswith("5 000 of 5 000")
+        assert opened.said == []
+
+    assert painted < 1000
+
+
+def test_twenty_thousand_sites_can_be_looked_through(open_page):
+    with open_page(rendered(many_sites(20_000))) as opened:
+        page = opened.page
+        page.fill("#find", "004e1f")
+        expect(page.locator("#site-list > .site")).to_have_count(1)
+        assert page.locator("#site-list > .site").get_attribute("data-site") == "004e1f"
+        assert opened.said == []
+
+
+def test_hostile_names_are_text_and_nothing_else(open_page):
+    with open_page(rendered(hostile_report(), top=3)) as opened:
+        page = opened.page
+        closed = page.locator("#site-list > .site:not([open]) > summary")
+        while closed.count():
+            closed.first.click()
+        page.fill("#find", "<script>")
+        page.fill("#flame-find", "<img")
+        page.wait_for_timeout(300)
+
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("#site-list img, #flame img, main script").count() == 0
+        assert "\u202e" not in page.content()
+        assert "</script><script>window.hacked=1" in page.locator("h1").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        assert opened.said == []
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_sites_are_shown_too(open_page, count):
+    with open_page(rendered(many_sites(count))) as opened:
+        assert opened.page.locator("#site-list > .site").count() == count
+        assert opened.said == []
+
+
+def test_a_printed_page_has_the_findings_and_no_controls(open_page):
+    with open_page(rendered(scenario_report("cpp-leak"))) as opened:
+        page = opened.page
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+        assert page.locator("#site-list .site[open] .frames:visible").count() == 2
+        controls = "button:visible:not(.key), input:visible, select:visible"
+        assert page.locator(controls).count() == 0

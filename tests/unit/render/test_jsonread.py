@@ -1,0 +1,81 @@
+"""JSON reports are read back, and nothing but a report is."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
+from cgoleak.render.jsonread import read_report
+from support.reports import a_report
+from support.scenario_reports import SCENARIOS, many_sites, rendered, scenario_report
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_report_of_a_scenario_survives_the_round_trip(name):
+    report = scenario_report(name)
+
+    assert read_report(rendered(report, "json"), "x") == report
+
+
+@pytest.mark.parametrize("report", [a_report(), many_sites(20)], ids=["made", "many"])
+def test_a_made_report_survives_the_round_trip(report):
+    assert read_report(rendered(report, "json"), "x") == report
+
+
+def test_what_a_later_version_adds_is_passed_over():
+    document = json.loads(rendered(a_report(), "json"))
+    document["later"] = {"a": 1}
+    document["findings"][0]["later"] = [1]
+
+    assert read_report(json.dumps(document).encode(), "x") == a_report()
+
+
+def test_what_an_older_version_did_not_have_is_left_empty():
+    document = json.loads(rendered(a_report(), "json"))
+    for name in ("timeline", "history_seconds", "modules", "go_sites"):
+        del document[name]
+
+    assert read_report(json.dumps(document).encode(), "x").timeline is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"1", b"{}", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000]
+)
+def test_anything_else_is_no_report(content):
+    with pytest.raises(NotACapture):
+        read_report(content, "x.json")
+
+
+def test_a_later_major_version_is_told_as_such():
+    with pytest.raises(NewerCapture):
+        read_report(b'{"schema": "cgoleak.report/2"}', "x.json")
+
+
+def paths_in(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from paths_in(item, (*path, key))
+
+
+DOCUMENT = json.loads(rendered(a_report(), "json"))
+PATHS = sorted(paths_in(DOCUMENT), key=str)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PATHS), st.sampled_from([None, -1, "x", [], {}, True, 1.5, 10**400]))
+def test_a_report_with_something_else_in_it_is_read_or_refused(path, value):
+    document = json.loads(json.dumps(DOCUMENT))
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+
+    with suppress(CgoleakError):
+        read_report(json.dumps(document).encode(), "x.json")
