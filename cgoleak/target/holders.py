@@ -13,6 +13,7 @@ are not roots. A program that hides its pointers (xor, offsets, files) makes blo
 
 from __future__ import annotations
 
+import re
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -36,6 +37,7 @@ _ZEROS: Final = bytes(4096)
 _ARENA: Final = 64 << 20  # HEAP_MAX_SIZE of glibc's arena.c, on 64-bit machines
 _OWN: Final = "/memfd:cgoleak-"
 _KERNEL: Final = ("[vdso]", "[vvar", "[vsyscall]", "[uprobes]")
+_LIBC: Final = re.compile(r"/(?:libc|ld)[-.][^/]*$")
 _LARGEST_BLOCK: Final = 64 << 20
 _OWNER_STEPS: Final = 2
 """Go objects between one with a finalizer and the one that has the C pointer."""
@@ -136,9 +138,13 @@ class _Search:
         """Find the blocks that anything else leads to."""
         found: set[int] = set()
         objects: list[int] = []
+        libc = [one for one in regions if one.is_file and _LIBC.search(one.path)]
         for start, end in self._roots(regions, arenas, early):
+            # The arena's pointers to free chunks and to the top lie in libc's data. They point to a
+            # chunk's head, which overlaps the last word of the block before (malloc.c).
+            exact = any(one.start <= start < one.end for one in libc)
             for words in self._words(start, end):
-                found |= self._hits(words)
+                found |= self._hits(words, exact=exact)
                 objects += self._go_words(words)
         seen: set[int] = set()
         while objects:
@@ -225,14 +231,14 @@ class _Search:
                         yield memoryview(part).cast("Q")
             start += size
 
-    def _hits(self, words: memoryview) -> set[int]:
-        """Find the blocks that words point to or into."""
+    def _hits(self, words: memoryview, *, exact: bool = False) -> set[int]:
+        """Find the blocks that words point to, or into unless ``exact``."""
         low, high, pages = self._low, self._high, self._pages
         found = set()
         for word in [w for w in words if low <= w < high and w >> 12 in pages]:
             place = bisect_right(self._starts, word) - 1
             block = self.blocks[place]
-            if word < block.address + max(1, block.size):
+            if word < block.address + (1 if exact else max(1, block.size)):
                 found.add(place)
         return found
 
