@@ -13,12 +13,12 @@ import click
 
 from cgoleak import pipeline
 from cgoleak.capture.reader import open_capture
-from cgoleak.cli.checkout import announce, in_folder
+from cgoleak.cli.checkout import in_folder, make_folder, step_summary_for, told_briefly
 from cgoleak.cli.options import ReportOptions, report_options, seconds, some_seconds
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.policy import Rules, program_name, read_rules, update_baseline
 from cgoleak.cli.progress import show_progress
-from cgoleak.cli.screen import deliver
+from cgoleak.cli.screen import deliver, write_reports
 from cgoleak.cli.stopping import stop_on_signals
 from cgoleak.errors import NoCgo
 from cgoleak.verdict.gate import decide, guarded
@@ -134,6 +134,8 @@ def command(
     if (cmd is not None) + (pid is not None) + (capture is not None) != 1 or cmd == ():
         raise click.UsageError(f"one thing is checked at a time: {_HINT}", ctx)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=capture is None)
+    if output_dir is not None:
+        make_folder(output_dir)
     rules = read_rules(
         policy=policy,
         suppressions=suppressions,
@@ -163,8 +165,7 @@ def command(
     if output_dir is not None:
         outputs = in_folder(outputs, output_dir, program)
         options = replace(options, force=True)
-    screen = sys.stdout if cmd is None else sys.stderr
-    deliver(told, announce(told, options), outputs, screen=screen)
+    _show(told, options, outputs, to_stderr=cmd is not None)
     assert told.gate is not None
     return status or (0 if told.gate.passed else _OVER_POLICY)
 
@@ -204,6 +205,17 @@ def _unmeasured(cmd: tuple[str, ...], program: str) -> int:
     click.echo(f"cgoleak: {program}: no C code in it, nothing to check", err=True)
     done = subprocess.run(cmd, check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _show(report: Report, options: ReportOptions, outputs: Outputs, *, to_stderr: bool) -> None:
+    step_summary_for(report, options)
+    brief = told_briefly(report, options)
+    if brief is None:
+        deliver(report, options, outputs, screen=sys.stderr if to_stderr else sys.stdout)
+        return
+    write_reports(report, options, outputs)
+    if not options.quiet:
+        click.echo(brief, nl=False, err=to_stderr)
 
 
 def _decided(capture: Capture, rules: Rules, program: str, *, updating: bool) -> Report:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.cli.outputs import Outputs
     from cgoleak.model.report import Report
 
-__all__ = ["deliver", "print_bytes", "wants_color"]
+__all__ = ["deliver", "print_bytes", "wants_color", "write_reports"]
 
 
 def deliver(
@@ -35,10 +35,7 @@ def deliver(
     Raises:
         OutputError: a file or the screen refuses.
     """
-    chosen: dict[str, object] = {"top": options.top, "full_stacks": options.full_stacks}
-    chosen["tree"] = source_tree(Path.cwd())
-    for path, known in outputs.reports:
-        write_file(path, partial(known.make(**chosen).render, report), force=options.force)
+    write_reports(report, options, outputs)
     if options.quiet and (outputs.reports or outputs.capture):
         return
     stream = screen or sys.stdout
@@ -46,9 +43,28 @@ def deliver(
     assert printed is not None, "click.Choice lets no other name through"
     document = BytesIO()
     printed.make(
-        **chosen, width=_width(stream), color=wants_color(stream, off=options.no_color)
+        **_chosen(options), width=_width(stream), color=wants_color(stream, off=options.no_color)
     ).render(report, document)
     print_bytes(document.getvalue(), stream)
+
+
+def write_reports(report: Report, options: ReportOptions, outputs: Outputs) -> None:
+    """Write the files that were asked for.
+
+    Raises:
+        OutputError: a file is refused.
+    """
+    for path, known in outputs.reports:
+        renderer = known.make(**_chosen(options))
+        write_file(path, partial(renderer.render, report), force=options.force)
+
+
+def _chosen(options: ReportOptions) -> dict[str, object]:
+    return {
+        "top": options.top,
+        "full_stacks": options.full_stacks,
+        "tree": source_tree(Path.cwd()),
+    }
 
 
 def print_bytes(content: bytes, stream: TextIO) -> None:
