@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
+    from cgoleak.render.stacklines import StackLine
 
 __all__ = ["payload_of", "safe_json"]
 
 _LANGUAGES: Final = tuple(Language)
-_ESCAPES: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
 def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dic
 def safe_json(document: object) -> str:
     """Write JSON that no HTML parser takes for the end of its element, or for a comment."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_ESCAPES)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 class _Table:
@@ -90,10 +90,22 @@ class _Tables:
         self.strings = _Table()
         self.frames = _Table()
         self.lines = _Table()
+        self._texts: dict[str, int] = {}
         self._known: dict[Frame, int] = {}
+        self._drawn: dict[StackLine, int] = {}
 
     def text(self, foreign: str) -> int:
-        return self.strings.place(visible(foreign))
+        found = self._texts.get(foreign)
+        if found is None:
+            found = self._texts[foreign] = self.strings.place(visible(foreign))
+        return found
+
+    def line(self, line: StackLine) -> int:
+        found = self._drawn.get(line)
+        if found is None:
+            row = (_LANGUAGES.index(line.lang), self.text(line.text), self.text(line.place))
+            found = self._drawn[line] = self.lines.place(row)
+        return found
 
     def frame(self, frame: Frame) -> int:
         found = self._known.get(frame)
@@ -110,12 +122,7 @@ class _Tables:
 
 
 def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
-    lines = [
-        tables.lines.place(
-            (_LANGUAGES.index(line.lang), tables.text(line.text), tables.text(line.place))
-        )
-        for line in stack_lines(one.stack)
-    ]
+    lines = [tables.line(line) for line in stack_lines(one.stack)]
     return (
         tables.text(one.site),
         one.verdict.value,
