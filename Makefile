@@ -100,6 +100,9 @@ matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe a
 	CGOLEAK_GO_ROOTS="$$(echo $(GO_MATRIX:%=$(CURDIR)/.cache/go-%/go/bin/go) | tr ' ' ':')" \
 	  CGOLEAK_LIVE=full $(PYTEST) -m 'live or native' tests/live tests/unit/symbols
 
+realworld: $(SAMPLE) ## misuses of real cgo modules, from the Go module proxy; minutes
+	CGOLEAK_REALWORLD=1 $(PYTEST) tests/realworld
+
 bench: $(SAMPLE) ## what it costs, beside what else is installed
 	$(BIN)/python -m tests.bench
 

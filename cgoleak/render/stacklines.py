@@ -11,13 +11,13 @@ from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
-from cgoleak.model.golibrary import go_package, is_go_library
+from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["GUTTER", "StackLine", "place_of", "site_words", "stack_lines"]
+__all__ = ["GUTTER", "StackLine", "place_of", "short_name", "site_words", "stack_lines"]
 
 GUTTER: Final = {
     Language.C: "C",
@@ -35,6 +35,7 @@ _LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new")
 _STUB: Final = re.compile(r"_Cfunc_(\w+)$")
 _MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
 _LIBRARY_RUN: Final = 3
+_LONG_NAME: Final = 60
 _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
@@ -62,7 +63,10 @@ def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLin
 
 
 def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
-    """Name a stack in one line: the allocating function and the Go function that called into C."""
+    """Name a stack in one line: the allocating function and the Go function that called into C.
+
+    Where that is in a module that the program requires, the program's own caller follows.
+    """
     own = [frame for frame in stack if frame.lang not in _PLUMBING]
     if not own:
         return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
@@ -75,7 +79,11 @@ def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
     if caller is None:
         # A thread that C made: its outermost function says more than the leaf's caller.
         caller = own[-1]
-    return words if caller is leaf else f"{words} ← {_with_place(caller, full_paths=full_paths)}"
+    if caller is not leaf:
+        words = f"{words} ← {_with_place(caller, full_paths=full_paths)}"
+    # Who calls a library looks for the line of his own.
+    owner = own_go_frame(stack) if is_dependency(caller) else None
+    return words if owner is None else f"{words} ← {_with_place(owner, full_paths=full_paths)}"
 
 
 def place_of(frame: Frame, *, parts: int | None = None) -> str:
@@ -88,8 +96,26 @@ def place_of(frame: Frame, *, parts: int | None = None) -> str:
 
 def _with_place(frame: Frame, *, full_paths: bool) -> str:
     place = place_of(frame, parts=None if full_paths else 1)
-    name = visible(frame.function)
+    name = visible(frame.function if full_paths else short_name(frame))
     return f"{name} ({place})" if place else name
+
+
+def short_name(frame: Frame) -> str:
+    """Return a function's name; of a long one in C++ neither parameters nor template arguments."""
+    name = frame.function
+    if frame.lang is Language.GO or len(name) <= _LONG_NAME or "::" not in name:
+        return name
+    kept: list[str] = []
+    depth = 0
+    for sign in name.replace("(anonymous namespace)", "{anonymous}").replace("operator()", "call"):
+        if sign in ")>":
+            depth -= 1
+        if depth <= 0:
+            kept.append(sign)
+        if sign in "(<":
+            kept += "…" if depth == 0 else ""
+            depth += 1
+    return "".join(kept)
 
 
 def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:

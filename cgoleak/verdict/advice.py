@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
+from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
 from cgoleak.model.report import Verdict
 from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_cpp_library
 
@@ -66,6 +67,9 @@ def _fix(frames: Sequence[Frame]) -> str:
             f"The caller owns what {call} returns: call C.free(unsafe.Pointer(p)) in {_go(frames)} "
             "once C no longer needs it (defer, if it is done by the return)."
         )
+    required = _by_way_of_module(frames)
+    if required is not None:
+        return required
     leaf = allocating_frame(frames)
     inner = [frame.function for frame in frames[: frames.index(leaf)]] if leaf else []
     where = _place(leaf) if leaf else "the allocating function"
@@ -75,6 +79,18 @@ def _fix(frames: Sequence[Frame]) -> str:
             f"({_go(frames)}), so decide which side owns the memory."
         )
     return _fix_c(inner, where, f" from {_go(frames)}" if innermost_go(frames) else "")
+
+
+def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
+    """Say where to look if a module that the program requires made the call into C."""
+    frame = innermost_go(frames)
+    owner = own_go_frame(frames)
+    if frame is None or owner is None or not is_dependency(frame):
+        return None
+    return (
+        f"Close what {_place(owner)} gets from {go_package(frame)} (Close, Free, Destroy; with "
+        "defer) once it is done with; if that is done already, the leak is in that module."
+    )
 
 
 def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:

@@ -5,9 +5,11 @@ The rules, with what they cannot know, are in ``docs/verdicts.md``.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cgoleak.model.golibrary import own_go_frame
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
 from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cgoleak.ledger import Ledger
+    from cgoleak.model.frames import Frame
     from cgoleak.model.report import BalanceLine, Finding
     from cgoleak.verdict.growth import Growth, Parts
 
@@ -30,6 +33,7 @@ _CAME_AND_WENT: Final = {
     Cause.ALLOCATOR_RETAINED: "memory that C freed and malloc kept",
     Cause.OTHER: "stacks, mappings or files",
 }
+_NEARLY_ALL: Final = 0.9
 _GO_SWINGS: Final = 8 << 20
 """Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
@@ -262,7 +266,34 @@ def _leak_sentence(leaks: Sequence[Finding], suspects: Sequence[Finding]) -> str
     rate = format_rate(sum(one.growth_bytes_per_second for one in leaks))
     verb = "is" if len(leaks) == 1 else "are"
     more = f"; {len(suspects)} more {_are(suspects)} suspect" if suspects else ""
-    return f"{plural(len(leaks), 'site')} {verb} losing C memory at {rate}{more}."
+    return (
+        f"{plural(len(leaks), 'site')} {verb} losing C memory at {rate}{_called_from(leaks)}{more}."
+    )
+
+
+def _called_from(leaks: Sequence[Finding]) -> str:
+    """Name the program's own function that nearly all of many leaks, or a library's, come from.
+
+    One misuse of a library leaves as many sites as the library allocates in.
+    """
+    callers: dict[str, list[Frame]] = {}
+    size: Counter[str] = Counter()
+    for one in leaks:
+        owner = own_go_frame(one.stack)
+        if owner is not None:
+            callers.setdefault(owner.function, []).append(owner)
+            size[owner.function] += one.outstanding_bytes
+    if not size:
+        return ""
+    function, its_bytes = size.most_common(1)[0]
+    total = sum(one.outstanding_bytes for one in leaks)
+    if len(leaks) == 1 or its_bytes < _NEARLY_ALL * total:
+        return ""
+    lines = {(frame.file, frame.line) for frame in callers[function]}
+    file, line = lines.pop() if len(lines) == 1 else (None, None)
+    place = f" ({file.rpartition('/')[2]}:{line})" if file and line else ""
+    whole = "all" if its_bytes == total else "nearly all"
+    return f", {whole} of it for {function}{place}"
 
 
 def _held_sentence(held: Sequence[Finding]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cgoleak.render.stacklines import site_words, stack_lines
+from dataclasses import replace
+
+from cgoleak.render.stacklines import short_name, site_words, stack_lines
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
-from support.builders import frames
+from support.builders import a_frame, frames
 from support.reports import LEAK_STACK
 
 
@@ -131,3 +133,31 @@ def test_shortening_keeps_the_telling_end():
     assert shorten_middle("abcdefghij", 5) == "ab…ij"
     assert shorten_left("/very/long/path/file.c:12", 10) == "…file.c:12"
     assert shorten_middle("abc", 3) == shorten_left("abc", 3) == "abc"
+
+
+def test_behind_a_required_module_the_program_s_own_caller_is_named():
+    stack = frames(
+        "C sqlite3MemMalloc sqlite3.c:1",
+        "runtime runtime.cgocall",
+        "Go github.com/mattn/go-sqlite3.(*SQLiteConn).prepare /go-sqlite3@v1.14.24/sqlite3.go:9",
+        "Go database/sql.(*DB).Prepare /usr/go/src/database/sql/sql.go:7",
+        "Go main.userByID /src/app/main.go:76",
+    )
+
+    assert site_words(stack) == (
+        "sqlite3MemMalloc (sqlite3.c:1)"
+        " ← github.com/mattn/go-sqlite3.(*SQLiteConn).prepare (sqlite3.go:9)"
+        " ← main.userByID (main.go:76)"
+    )
+
+
+def test_a_long_name_in_cpp_loses_its_parameters_and_template_arguments():
+    made = (
+        "std::unique_ptr<duckdb::Plan> duckdb::make_uniq<duckdb::Plan, duckdb::Vector&>(int, char)"
+    )
+    kept = "duckdb::Vector::Resize(unsigned long)"
+
+    assert [short_name(replace(a_frame("C++ f"), function=name)) for name in (made, kept)] == [
+        "std::unique_ptr<…> duckdb::make_uniq<…>(…)",
+        kept,
+    ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.verdict import analyse
-from support.builders import a_capture
+from support.builders import a_capture, a_snapshot, counts, frames
 from support.sheets import draw_sheets, sheets_of
+
+if TYPE_CHECKING:
+    from cgoleak.model.frames import Frame
 
 CAUSES = {
     "nothing grows": (
@@ -293,3 +298,25 @@ def test_the_lines_add_up_to_rss_and_none_is_negative(rows):
 
     assert all(line.now_bytes >= 0 and (line.start_bytes or 0) >= 0 for line in balance)
     assert balance[0].now_bytes == sum(line.now_bytes for line in balance[1:])
+
+
+def a_leak_of(module_file: str, line: int) -> tuple[Frame, ...]:
+    return frames(
+        f"C sqlite3_make_{line} sqlite3.c:{line}",
+        "runtime runtime.cgocall",
+        f"Go github.com/mattn/go-sqlite3.open {module_file}:{line}",
+        "Go main.lookup /src/app/main.go:48",
+    )
+
+
+def test_many_leaks_for_one_function_of_the_program_are_told_in_one_sentence():
+    stacks = {n: a_leak_of("/go-sqlite3@v1.14.24/sqlite3.go", n) for n in range(1, 6)}
+    snapshots = [
+        a_snapshot(at, {n: counts(born=10 * at, block_bytes=4096, oldest_s=at) for n in stacks})
+        for at in range(1, 31)
+    ]
+
+    report = analyse(a_capture(snapshots, stacks))
+
+    assert report.cause is Cause.NATIVE_LEAK
+    assert "all of it for main.lookup (main.go:48)" in report.summary

@@ -1,0 +1,84 @@
+"""Modules that people use: the report names the line of the program that misuses them.
+
+Run by ``make realworld``: the modules come from the Go proxy and take minutes to build.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.go_programs import go_commands, missing_tools
+from support.live import attach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
+    pytest.mark.skipif("CGOLEAK_REALWORLD" not in os.environ, reason="run by: make realworld"),
+]
+
+HERE = Path(__file__).resolve().parent
+MISUSES = [
+    ("sqlite", "rows", "main.firstUser"),
+    ("sqlite", "statements", "main.userByID"),
+    ("zstd", "writer", "main.archive"),
+    ("kafka", "events", "main.publish"),
+    ("duckdb", "rows", "main.highest"),
+]
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("realworld")
+    environment = os.environ | {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    command = [str(go_commands()[0]), "build", "-buildvcs=false", "-o", f"{folder}/", "./cmd/..."]
+    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=1800)
+    return folder
+
+
+@contextmanager
+def running(program: Path, misuse: str) -> Iterator[int]:
+    process = subprocess.Popen([program, "-misuse", misuse, "-life", "90s"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"running ")
+        yield process.pid
+        assert process.poll() is None, "the measurement has ended it"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def measure(pid: int, folder: Path) -> dict:
+    with attach(folder, pid, seconds=20) as watching:
+        assert watching.finish(90) == 0, watching.stderr
+        return watching.report()
+
+
+@pytest.mark.parametrize(("name", "misuse", "line"), MISUSES)
+def test_a_misuse_is_a_native_leak_with_the_line_of_the_program(
+    programs, tmp_path, name, misuse, line
+):
+    with running(programs / name, misuse) as pid:
+        report = measure(pid, tmp_path)
+
+    leaks = [one for one in report["findings"] if one["verdict"] == "native-leak"]
+    assert report["cause"] == "native-leak"
+    assert line in {frame["function"] for one in leaks for frame in one["stack"]}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in MISUSES}))
+def test_the_module_used_as_it_should_be_is_no_leak(programs, tmp_path, name):
+    with running(programs / name, "") as pid:
+        report = measure(pid, tmp_path)
+
+    assert report["cause"] != "native-leak", report["summary"]
