@@ -201,8 +201,6 @@ def run(
             held.kill()
             raise
         asked = _AskedToEnd(held, stop)
-        if last is not None:
-            opened.callback(last.let_go)
         _record(session, sink, held.pid, plan, show, asked.is_overdue, started, ending=last)
         status = held.wait(asked.is_overdue)
         if status is None:

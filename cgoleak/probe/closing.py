@@ -43,7 +43,7 @@ class Closing:
         self._exe = facts.binary.path
         self._early = _used_heap(held.pid)
         self.holdings: Mapping[StackId, Holding] | None = None
-        self.notices: list[Notice] = []
+        self.notices = [_not_looked("it was killed, or became another program")]
 
     def arm(self) -> None:
         """See that the command does not run away while the probe comes in."""
@@ -63,6 +63,7 @@ class Closing:
 
     def look(self) -> None:
         """Find out who knows which block; fills ``holdings``."""
+        self.notices.clear()
         blocks = [Block(*block) for block in self._session.tables.outstanding()]
         heap = self._session.heap
         try:

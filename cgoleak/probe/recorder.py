@@ -101,6 +101,8 @@ def record(
         ended = recorder.measure(seconds, interval_s, should_stop)
     finally:
         try:
+            if ending is not None:
+                ending.let_go()  # who stands at an exit cannot answer the detach
             on_detach()
         finally:  # a display that fails keeps no hook in
             over_ns = recorder.elapsed_ns
@@ -177,7 +179,9 @@ class _Recorder:
                     self._keep_profile()
                     next_at = next(t for t in due if t > self.elapsed)
             except CgoleakError:
-                if self._session.is_alive():
+                if self.ending is not None and self.ending.is_here():
+                    self._look_last(self.ending)
+                elif self._session.is_alive():
                     raise
                 return "target-exited"
         return "interrupted"

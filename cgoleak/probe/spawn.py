@@ -224,6 +224,13 @@ def _spawn(command: Sequence[str], tracer: int) -> int:
     if told:
         os.waitpid(pid, 0)
         code = int(told)
+        if code < 0:
+            raise AttachFailed(
+                f"cannot trace {name}, which we started",
+                cause=f"ptrace: {os.strerror(-code)}",
+                fix="let ptrace through the container's seccomp profile: "
+                "docker run --cap-add=SYS_PTRACE, or --security-opt seccomp=PROFILE",
+            )
         fix = "give a path, or check PATH" if code == errno.ENOENT else None
         raise NoSuchProcess(f"cannot start {name}", cause=os.strerror(code), fix=fix)
     return pid
@@ -242,7 +249,9 @@ def _become(command: Sequence[str], tracer: int, write_end: int) -> None:
         ):
             if signal.getsignal(number) is not signal.SIG_IGN or number in _PYTHON_IGNORES:
                 signal.signal(number, signal.SIG_DFL)
-        _libc.ptrace(_TRACEME, 0, None, None)
+        if _libc.ptrace(_TRACEME, 0, None, None) == -1:
+            os.write(write_end, str(-ctypes.get_errno()).encode())
+            return  # by way of finally: the command must not run unmeasured
         os.execvp(command[0], list(command))  # noqa: S606  (the user named it)
     except OSError as exc:
         os.write(write_end, str(exc.errno).encode())

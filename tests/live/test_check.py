@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,3 +248,32 @@ def test_a_running_worker_is_checked(sample, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert json.loads(report.read_text())["gate"]["program"] == "worker"
+
+
+NO_PTRACE: Final = """
+import ctypes, os, struct, sys
+# BPF: load the number of the system call; ptrace (101 on x86-64) gives EPERM, all else passes.
+code = ((0x20, 0, 0, 0), (0x15, 0, 1, 101), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000))
+filters = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *one) for one in code))
+program = struct.pack("<HxxxxxxQ", len(code), ctypes.addressof(filters))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.create_string_buffer(program), 0, 0) == 0  # PR_SET_SECCOMP
+os.execv(sys.executable, [sys.executable, "-m", "cgoleak", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter is for x86-64")
+def test_where_ptrace_is_filtered_it_says_so_and_the_command_does_not_run(ends):
+    done = subprocess.run(
+        [sys.executable, "-c", NO_PTRACE, "check", "--", ends, "wait"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cause: ptrace: Operation not permitted" in done.stderr
+    assert "--cap-add=SYS_PTRACE" in done.stderr
