@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["EARLY", "EXEC", "PLUGGING", "build_library", "build_program"]
+__all__ = ["EARLY", "EXEC", "LOSING", "PLUGGING", "build_library", "build_program"]
 
 _BLOCKS_C: Final = r"""
 #define _GNU_SOURCE
@@ -170,7 +170,54 @@ func main() {
 """Leaves a block behind for every line; becomes itself anew when the line says so."""
 
 
-def build_program(folder: Path, go: str, sources: Mapping[str, str], *flags: str) -> Path:
+LOSING: Final[Mapping[str, str]] = {
+    "losing.c": r"""
+#include <stdlib.h>
+#include <string.h>
+
+__attribute__((noinline)) void *make_record(unsigned size) {
+	char *record = malloc(size);
+	if (record) memset(record, 1, size);
+	return record;
+}
+
+void lose(void) { static void *volatile last; last = make_record(1000); }
+void use(void) { free(make_record(700)); }
+""",
+    "main.go": r"""
+package main
+
+// void lose(void);
+// void use(void);
+import "C"
+
+import (
+	"fmt"
+	"time"
+)
+
+func main() {
+	fmt.Println("running")
+	for i := 0; i < 12000; i++ {
+		for j := 0; j < 20; j++ {
+			C.use()
+		}
+		C.lose()
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+""",
+}
+"""Loses a block of 1,000 bytes every 5 ms; a minute long."""
+
+
+def build_program(
+    folder: Path,
+    go: str,
+    sources: Mapping[str, str],
+    *flags: str,
+    compiler: str | None = None,
+) -> Path:
     """Build a program with cgo; it is called ``prog``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
@@ -178,6 +225,8 @@ def build_program(folder: Path, go: str, sources: Mapping[str, str], *flags: str
     (folder / "go.mod").write_text("module example.org/prog\n\ngo 1.19\n", encoding="utf-8")
     kept = {k: v for k, v in os.environ.items() if k not in {"GOROOT", "GOFLAGS"}}
     settings = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOWORK": "off"}
+    if compiler is not None:
+        settings["CC"] = compiler
     done = subprocess.run(
         [go, "build", "-buildvcs=false", "-o", "prog", *flags, "."],
         cwd=folder,
