@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "check": "Fail when C memory leaks: a command, a running process, or a capture.",
     "watch": "Watch where memory goes, and restarts, from outside; no hooks.",
     "report": "Render a capture again, in any format.",
+    "diff": "Compare two measurements: sites gained, grown, shrunk, gone.",
     "ps": "List the Go processes of this machine.",
     "doctor": "Check what measuring needs, each with its fix; changes nothing.",
     "explain": "Say what a verdict, a cause, a notice or a term means.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from cgoleak.model.words import LANGUAGES
 from cgoleak.render.base import RENDERERS
 from cgoleak.units import parse_rate, parse_seconds
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ReportOptions",
     "format_option",
+    "language_option",
     "rate",
     "recording_options",
     "report_options",
@@ -65,6 +68,7 @@ class ReportOptions:
     quiet: bool
     no_color: bool
     min_age: float | None = None
+    lang: str = "en"
 
 
 def format_option(command: _Command) -> _Command:
@@ -77,6 +81,23 @@ def format_option(command: _Command) -> _Command:
         show_default=True,
         help="Format of what is printed.",
     )(command)
+
+
+def language_option(command: _Command) -> _Command:
+    """Add ``--lang``; without it the locale tells the language of people's formats."""
+    return click.option(
+        "--lang",
+        type=click.Choice(list(LANGUAGES)),
+        default=_language_of_locale,
+        help="Language of what people read (from the locale); scripts' formats stay as they are.",
+    )(command)
+
+
+def _language_of_locale() -> str:
+    """Take the first variable that is set, as setlocale(3) does."""
+    chosen = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    code = chosen[:2].lower()
+    return code if code in LANGUAGES else "en"
 
 
 def report_options(command: _Command) -> _Command:
@@ -114,6 +135,7 @@ def report_options(command: _Command) -> _Command:
             "--quiet", "-q", is_flag=True, help="No progress; with -o, print no report either."
         ),
         click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1)."),
+        language_option,
     )
     return _decorate(command, decorators)
 

@@ -32,7 +32,13 @@ class Outputs:
     capture: Path | None = None
 
 
-def plan_outputs(paths: Sequence[Path], *, force: bool, capture_allowed: bool = True) -> Outputs:
+def plan_outputs(
+    paths: Sequence[Path],
+    *,
+    force: bool,
+    capture_allowed: bool = True,
+    formats: Sequence[Format] = RENDERERS,
+) -> Outputs:
     """Find each file's format and see that it can be written; nothing is created.
 
     Raises:
@@ -48,10 +54,10 @@ def plan_outputs(paths: Sequence[Path], *, force: bool, capture_allowed: bool = 
         seen.add(real)
         if path.name.endswith(CAPTURE_SUFFIX):
             captures.append(path)
-        elif (known := format_by_suffix(path)) is not None:
+        elif (known := format_by_suffix(path, formats)) is not None:
             reports.append((path, known))
         else:
-            raise _unknown_format(path)
+            raise _unknown_format(path, formats)
         _check_writable(path, force=force)
     if captures and not capture_allowed:
         raise OutputError(
@@ -134,10 +140,12 @@ def _exists(path: Path) -> OutputError:
     )
 
 
-def _unknown_format(path: Path) -> OutputError:
-    known = [f"{entry.suffix} ({entry.name})" for entry in RENDERERS if entry.suffix]
+def _unknown_format(path: Path, formats: Sequence[Format]) -> OutputError:
+    known = [f"{entry.suffix} ({entry.name})" for entry in formats if entry.suffix]
+    if formats is RENDERERS:
+        known.append(f"{CAPTURE_SUFFIX} (the capture)")
     return OutputError(
         f"{path}: the suffix names no format",
-        cause=f"known are {', '.join(known)} and {CAPTURE_SUFFIX} (the capture)",
+        cause=f"known are {', '.join(known[:-1])} and {known[-1]}",
         fix=f"for example: -o {path.stem or 'leak'}.json",
     )

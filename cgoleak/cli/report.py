@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from cgoleak import pipeline
-from cgoleak.capture.reader import open_capture
+from cgoleak.cli.inputs import open_report
 from cgoleak.cli.options import ReportOptions, report_options
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.screen import deliver
@@ -23,7 +22,8 @@ __all__ = ["command"]
 def command(capture: Path, **report: Any) -> int:
     r"""Render a capture again, in any format.
 
-    The capture holds all names and lines: neither the process nor its files are needed.
+    The capture holds all names and lines: neither the process nor its files are needed. A JSON
+    report is taken as well, and is told as it was judged then.
 
     \b
     Examples:
@@ -34,5 +34,5 @@ def command(capture: Path, **report: Any) -> int:
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
     raise_on_interrupt()
-    deliver(pipeline.analyse(open_capture(capture), min_age_s=options.min_age), options, outputs)
+    deliver(open_report(capture, min_age_s=options.min_age), options, outputs)
     return 0

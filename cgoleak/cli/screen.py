@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from cgoleak.cli.outputs import write_file
 from cgoleak.cli.sourcetree import source_tree
 from cgoleak.errors import OutputError
-from cgoleak.render.base import format_by_name
+from cgoleak.render.base import DIFFERENCES, format_by_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from cgoleak.cli.options import ReportOptions
     from cgoleak.cli.outputs import Outputs
+    from cgoleak.model.difference import Difference
     from cgoleak.model.report import Report
 
-__all__ = ["deliver", "print_bytes", "wants_color", "write_reports"]
+__all__ = ["deliver", "deliver_difference", "print_bytes", "wants_color", "write_reports"]
 
 
 def deliver(
@@ -59,10 +61,39 @@ def write_reports(report: Report, options: ReportOptions, outputs: Outputs) -> N
         write_file(path, partial(renderer.render, report), force=options.force)
 
 
+def deliver_difference(
+    difference: Difference,
+    outputs: Outputs,
+    *,
+    format: str,  # noqa: A002 - the option's name
+    force: bool,
+    quiet: bool,
+    no_color: bool,
+    options: Mapping[str, object],
+) -> None:
+    """Write and print a difference as ``deliver`` does a report; ``options`` are renderers'.
+
+    Raises:
+        OutputError: a file or the screen refuses.
+    """
+    for path, known in outputs.reports:
+        write_file(path, partial(known.make(**options).render, difference), force=force)
+    if quiet and outputs.reports:
+        return
+    printed = format_by_name(format, DIFFERENCES)
+    assert printed is not None, "click.Choice lets no other name through"
+    document = BytesIO()
+    stream = sys.stdout
+    look = {"width": _width(stream), "color": wants_color(stream, off=no_color)}
+    printed.make(**options, **look).render(difference, document)
+    print_bytes(document.getvalue(), stream)
+
+
 def _chosen(options: ReportOptions) -> dict[str, object]:
     return {
         "top": options.top,
         "full_stacks": options.full_stacks,
+        "lang": options.lang,
         "tree": source_tree(Path.cwd()),
     }
 

@@ -11,17 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import PurePath
 
-    from cgoleak.model.report import Report
-
-__all__ = ["RENDERERS", "Format", "Renderer", "format_by_name", "format_by_suffix"]
+__all__ = ["DIFFERENCES", "RENDERERS", "Format", "Renderer", "format_by_name", "format_by_suffix"]
 
 
 class Renderer(Protocol):
-    """Writes one report in one format; its options are its fields."""
+    """Writes one report, or one difference, in one format; its options are its fields."""
 
-    def render(self, report: Report, out: BinaryIO) -> None:
+    def render(self, report: Any, out: BinaryIO, /) -> None:
         """Write the whole document; the same report gives the same bytes."""
         ...
 
@@ -137,16 +136,45 @@ RENDERERS: Final[tuple[Format, ...]] = (
 )
 
 
-def format_by_name(name: str) -> Format | None:
+DIFFERENCES: Final[tuple[Format, ...]] = (
+    Format(
+        name="terminal",
+        suffix=".txt",
+        media_type="text/plain; charset=utf-8",
+        help="text for people",
+        module="difftext",
+        renderer="DiffTextRenderer",
+    ),
+    Format(
+        name="html",
+        suffix=".html",
+        media_type="text/html; charset=utf-8",
+        help="one page for a browser, needs no network",
+        module="html.diffpage",
+        renderer="DiffHtmlRenderer",
+    ),
+    Format(
+        name="json",
+        suffix=".json",
+        media_type="application/json",
+        help="for scripts; a JSON Schema ships with cgoleak",
+        module="diffjson",
+        renderer="DiffJsonRenderer",
+    ),
+)
+"""What a difference can be written as; their renderers take a ``Difference``."""
+
+
+def format_by_name(name: str, formats: Sequence[Format] = RENDERERS) -> Format | None:
     """Find the format that ``--format`` names."""
-    return next((known for known in RENDERERS if known.name == name), None)
+    return next((known for known in formats if known.name == name), None)
 
 
-def format_by_suffix(path: PurePath) -> Format | None:
+def format_by_suffix(path: PurePath, formats: Sequence[Format] = RENDERERS) -> Format | None:
     """Find the format of a file by its name; the longest suffix that fits counts."""
     fitting = [
         known
-        for known in RENDERERS
+        for known in formats
         if known.suffix and path.name.endswith(known.suffix) and path.name != known.suffix
     ]
     return max(fitting, key=lambda known: len(known.suffix or ""), default=None)

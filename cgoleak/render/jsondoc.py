@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
 
-__all__ = ["SCHEMA", "JsonRenderer", "report_document", "schema_text"]
+__all__ = ["SCHEMA", "JsonRenderer", "plain", "report_document", "schema_text"]
 
 SCHEMA: Final = "cgoleak.report/1"
 
@@ -53,7 +53,7 @@ def report_document(report: Report) -> dict[str, object]:
     """Return the report as what ``json`` can write."""
     names = [field.name for field in fields(report)]
     ordered = [*_ORDER, *(name for name in names if name not in _ORDER)]
-    return {"schema": SCHEMA} | {name: _plain(getattr(report, name)) for name in ordered}
+    return {"schema": SCHEMA} | {name: plain(getattr(report, name)) for name in ordered}
 
 
 def schema_text() -> str:
@@ -66,7 +66,7 @@ def _on_one_line(column: re.Match[str]) -> str:
     return f"[{', '.join(column[1].replace(',', ' ').split())}]"
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn values of the model into JSON's; numbers that are not finite become null."""
     match value:
         case StrEnum():
@@ -77,8 +77,8 @@ def _plain(value: object) -> object:
         case float():
             return value if math.isfinite(value) else None
         case tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _ if is_dataclass(value):
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+            return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         case _:
             return value

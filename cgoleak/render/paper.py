@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from cgoleak.render.visible import shorten_left, shorten_middle
@@ -12,7 +16,14 @@ from cgoleak.render.visible import shorten_left, shorten_middle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Paper"]
+__all__ = ["Paper", "left_in", "printed", "right_in"]
+
+_CHINESE: Final = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
+_STICKS: Final = "\u3001\u3002\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
+"""Chinese punctuation that begins no line."""
+_PIECE: Final = re.compile(
+    rf"(\s*)([{_CHINESE}][{_STICKS}]*|[^\s{_CHINESE}]+)",
+)
 
 
 @dataclass(slots=True)
@@ -39,23 +50,31 @@ class Paper:
         self.lines.append(Text())
 
     def paragraph(self, text: str, *, label: str, label_style: str, hang: int) -> None:
-        """Fold prose at blanks; the first line stands behind the label, others at ``hang``."""
+        """Fold prose; the first line stands behind the label, others at ``hang``."""
         # As a part, not as the style of the whole line, which the text would inherit.
         current = Text().append(label, style=label_style)
         empty = True
-        for word in self._words(text, self.width - hang):
-            if not empty and current.cell_len + 1 + Text(word).cell_len > self.width:
+        for blank, word in self._words(text, self.width - hang):
+            gap = " " if blank and not empty else ""
+            if not empty and current.cell_len + len(gap) + cell_len(word) > self.width:
                 self.line(current)
-                current, empty = Text(" " * hang), True
-            current.append(word if empty else f" {word}")
+                current, empty, gap = Text(" " * hang), True, ""
+            current.append(f"{gap}{word}")
             empty = False
         self.line(current)
 
-    def _words(self, text: str, room: int) -> Iterator[str]:
-        """Split prose at blanks; on a terminal, a word that fits on no line is broken."""
-        for word in text.split():
+    def _words(self, text: str, room: int) -> Iterator[tuple[bool, str]]:
+        """Part prose where a line may end: at blanks, and between Chinese characters.
+
+        Gives each piece and whether a blank stands before it. On a terminal, a piece that fits on
+        no line is broken.
+        """
+        for match in _PIECE.finditer(text):
+            blank, word = bool(match[1]), match[2]
             pieces = [word[at : at + room] for at in range(0, len(word), room)]
-            yield from pieces if self.cut else [word]
+            for piece in pieces if self.cut else [word]:
+                yield blank, piece
+                blank = True
 
     def joined(self, parts: Sequence[str], glue: str, *, style: str, hang: int = 2) -> None:
         """Write parts on one line, folded only between them."""
@@ -79,3 +98,34 @@ class Paper:
     def end(self, text: str, width: int) -> str:
         """Shorten prose to a width, unless nothing is to be cut."""
         return text if not self.cut or len(text) <= width else f"{text[: width - 1]}…"
+
+
+def printed(paper: Paper, *, color: bool) -> bytes:
+    """Turn styled lines into bytes; rich adds colour and must not fold, crop or read markup."""
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=paper.width,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    for line in paper.lines:
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def left_in(text: str, width: int) -> str:
+    """Fill up with blanks behind; Chinese characters take two columns."""
+    return text + " " * max(0, width - cell_len(text))
+
+
+def right_in(text: str, width: int) -> str:
+    """Fill up with blanks before."""
+    return " " * max(0, width - cell_len(text)) + text

@@ -10,18 +10,27 @@ from rich.text import Text
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
+from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, plural
+from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding
+    from cgoleak.model.words import Words
     from cgoleak.render.paper import Paper
-    from cgoleak.render.stacklines import StackLine
 
-__all__ = ["write_details", "write_table"]
+__all__ = [
+    "write_advice",
+    "write_details",
+    "write_numbers",
+    "write_one",
+    "write_stack",
+    "write_table",
+]
 
 _WIDE: Final = 110
 """From this width on the site stands in the row of its numbers, below it under them."""
@@ -44,80 +53,100 @@ _LANGUAGE_STYLES: Final = {
 _DETAILED: Final = frozenset({Verdict.NATIVE_LEAK, Verdict.SUSPECT, Verdict.GO_HELD})
 
 
-def write_table(paper: Paper, findings: Sequence[Finding], shown: Sequence[Finding]) -> None:
+def write_table(
+    paper: Paper, findings: Sequence[Finding], shown: Sequence[Finding], words: Words
+) -> None:
     """Write one row for each finding shown, and say how many are not."""
     if not findings:
         return
     wide = paper.width >= _WIDE
     paper.blank()
-    head = f" {'verdict':<11}{'outstanding':>13}{'blocks':>12}{'growth':>12}{'oldest':>13}"
-    paper.line(Text(f"{head}   site" if wide else head, style="bold"))
+    columns = (("outstanding", 13), ("blocks", 12), ("growth", 12), ("oldest", 13))
+    head = left_in(f" {words('verdict')}", 12)
+    head += "".join(right_in(words(name), width) for name, width in columns)
+    paper.line(Text(f"{head}   {words('site')}" if wide else head, style="bold"))
     for finding in shown:
-        row = _numbers(finding)
-        words = site_words(finding.stack)
+        row = write_numbers(finding, words)
+        name = site_words(finding.stack)
         if wide:
-            row.append(f"   {paper.middle(words, paper.width - row.cell_len - 3)}")
+            row.append(f"   {paper.middle(name, paper.width - row.cell_len - 3)}")
             paper.line(row)
         else:
             paper.line(row)
-            paper.line(Text(f"   {paper.middle(words, paper.width - 3)}"))
+            paper.line(Text(f"   {paper.middle(name, paper.width - 3)}"))
     left = findings[len(shown) :]
     if left:
-        paper.line(Text(f" … {_tally(left)} more: --top {len(findings)}", style="dim"))
+        more = words("{tally} more", tally=_tally(left, words))
+        paper.line(Text(f" … {more}: --top {len(findings)}", style="dim"))
 
 
-def _numbers(finding: Finding) -> Text:
+def write_numbers(finding: Finding, words: Words) -> Text:
+    """Give the row of a finding up to its site."""
     rate = finding.growth_bytes_per_second
     # A rate below one byte in an hour is the noise of the fit, not growth.
-    growth = format_rate(rate) if abs(rate) * 3600 >= 1 else "flat"
+    growth = format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
     row = Text(" ")
-    row.append(f"{VERDICTS[finding.verdict].label:<11}", style=_STYLES[finding.verdict])
+    label = words(VERDICTS[finding.verdict].label)
+    row.append(left_in(label, 11), style=_STYLES[finding.verdict])
     row.append(f"{format_bytes(finding.outstanding_bytes):>13}")
-    row.append(f"{format_count(finding.outstanding_blocks):>12}{growth:>12}")
+    row.append(f"{format_count(finding.outstanding_blocks):>12}{right_in(growth, 12)}")
     row.append(f"{format_seconds(finding.oldest_seconds):>13}")
     return row
 
 
-def _tally(findings: Sequence[Finding]) -> str:
+def _tally(findings: Sequence[Finding], words: Words) -> str:
     """Count findings by verdict: ``3 bounded, 1 suppressed``."""
     counts = Counter(finding.verdict for finding in findings)
-    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+    return ", ".join(
+        f"{counts[verdict]} {words(verdict.value)}" for verdict in Verdict if counts[verdict]
+    )
 
 
-def write_details(paper: Paper, shown: Sequence[Finding], *, full_stacks: bool) -> None:
+def write_details(
+    paper: Paper, shown: Sequence[Finding], words: Words, *, full_stacks: bool
+) -> None:
     """Write stack, evidence, advice and suppression of each site that somebody should look at."""
     for finding in shown:
         if finding.verdict in _DETAILED:
-            _write_one(paper, finding, full_stacks=full_stacks)
+            write_one(paper, finding, words, full_stacks=full_stacks)
 
 
-def _write_one(paper: Paper, finding: Finding, *, full_stacks: bool) -> None:
+def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool) -> None:
+    """Write everything that is known of one site."""
     paper.blank()
     head = Text(" ")
-    head.append(VERDICTS[finding.verdict].label, style=_STYLES[finding.verdict])
-    head.append(
-        f"  {format_bytes(finding.outstanding_bytes)} in "
-        f"{plural(finding.outstanding_blocks, 'block')} allocated from"
+    head.append(words(VERDICTS[finding.verdict].label), style=_STYLES[finding.verdict])
+    said = words(
+        "{size} in {blocks} allocated from",
+        size=format_bytes(finding.outstanding_bytes),
+        blocks=words.count(finding.outstanding_blocks, "block"),
     )
-    head.append(f"   site {visible(finding.site)}", style="dim")
+    head.append(f"  {said}")
+    head.append(f"   {words('site')} {visible(finding.site)}", style="dim")
     paper.line(head)
-    _write_stack(paper, stack_lines(finding.stack, full=full_stacks))
+    write_stack(paper, finding.stack, full_stacks=full_stacks)
     for index, reason in enumerate(finding.evidence):
-        _write_labelled(paper, "why" if index == 0 else "", reason)
+        _write_labelled(paper, words("why") if index == 0 else "", words(reason))
+    write_advice(paper, finding, words)
+
+
+def write_advice(paper: Paper, finding: Finding, words: Words) -> None:
+    """Write what to do, and the line that mutes the site."""
     if finding.advice:
-        _write_labelled(paper, "do", finding.advice)
+        _write_labelled(paper, words("do"), words(finding.advice))
     if finding.suppression:
         # Not folded: it is there to be copied.
-        label = Text().append(f"   {'mute':<6}", style="bold")
+        label = Text().append(f"   {left_in(words('mute'), 6)}", style="bold")
         paper.lines.append(label.append(visible(finding.suppression)))
 
 
 def _write_labelled(paper: Paper, label: str, text: str) -> None:
-    paper.paragraph(visible(text), label=f"   {label:<6}", label_style="bold", hang=9)
+    paper.paragraph(visible(text), label=f"   {left_in(label, 6)}", label_style="bold", hang=9)
 
 
-def _write_stack(paper: Paper, lines: Sequence[StackLine]) -> None:
+def write_stack(paper: Paper, stack: Sequence[Frame], *, full_stacks: bool) -> None:
     """Write function and place side by side where both fit, else the place below."""
+    lines = stack_lines(stack, full=full_stacks)
     room = paper.width - 6
     placed = [line for line in lines if line.place]
     beside = [len(line.text) for line in placed if len(line.text) + 2 + len(line.place) <= room]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from io import BytesIO
 
 import pytest
 
+from cgoleak.render.base import DIFFERENCES, format_by_name
+from cgoleak.verdict.compare import compare
 from support.scenario_reports import (
     SCENARIOS,
     a_timed_report,
@@ -165,3 +168,26 @@ def test_a_printed_page_has_the_findings_and_no_controls(open_page):
         assert page.locator("#site-list .site[open] .frames:visible").count() == 2
         controls = "button:visible:not(.key), input:visible, select:visible"
         assert page.locator(controls).count() == 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_difference_is_shown_filtered_and_linked(open_page, width):
+    difference = compare(scenario_report("finalizer-held"), scenario_report("held-and-leak"))
+    known, out = format_by_name("html", DIFFERENCES), BytesIO()
+    known.make().render(difference, out)
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+    with open_page(out.getvalue(), width=width) as opened:
+        page = opened.page
+        assert page.locator("h1").inner_text() == difference.summary
+        assert page.locator("#site-list > .site:visible").count() == 1
+        page.fill("#find", "no such function")
+        expect(page.locator("#site-list > .site:visible")).to_have_count(0)
+        page.fill("#find", "histogram")
+        expect(page.locator("#site-list > .site:visible")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run()).violations")
+        assert [one["id"] for one in found if one["impact"] in SERIOUS] == []
+        assert opened.said == []
+        assert opened.asked == [page.url]

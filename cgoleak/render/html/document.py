@@ -1,27 +1,17 @@
-"""The page: template, styles and scripts of this package in one file.
-
-The policy in its head lets run only what was written here, by hash, and forbids every request, so
-that a report from somebody else is as harmless as a picture.
-"""
+"""The report's page: what its template is given."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, BinaryIO, Final
-
-import jinja2
 
 import cgoleak
 from cgoleak.model.catalog import CAUSES, NOTICES, VERDICTS
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import words_in
 from cgoleak.render.answers import answers_to, within
+from cgoleak.render.html.page import Page
 from cgoleak.render.html.payload import payload_of, safe_json
 from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import view_of
@@ -42,8 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["HtmlRenderer"]
 
 _STYLES: Final = ("base.css", "sheet.css", "chart.css", "sites.css", "flame.css")
-_SCRIPTS: Final = ("units.js", "report.js", "chart.js", "sites.js", "flame.js", "main.js")
-_SCRIPT_WORDS: Final = re.compile(r'\bT\("([^"\\]+)"')
+_SCRIPTS: Final = (
+    "page.js",
+    "units.js",
+    "report.js",
+    "button.js",
+    "chart.js",
+    "sites.js",
+    "flame.js",
+    "main.js",
+)
 _MOST_STATIC: Final = 100
 _OPEN: Final = frozenset({Verdict.NATIVE_LEAK, Verdict.SUSPECT, Verdict.GO_HELD})
 
@@ -66,18 +64,13 @@ class HtmlRenderer:
         """Write the page."""
         words = words_in(self.lang)
         shown = report.findings[: min(self.top, _MOST_STATIC)]
-        style, script, head_script = _text(_STYLES), _script(), _text(("theme.js",))
-        page = _template("report.html.j2").render(
-            t=words,
-            lang=words.lang,
+        page = Page("report.html.j2", _STYLES, _SCRIPTS)
+        content = page.render(
+            words,
+            title=_title(report, words),
+            payload=safe_json(payload_of(report, words, page.script_words)),
             report=report,
             cause=CAUSES[report.cause],
-            title=_title(report, words),
-            policy=_policy(style, script, head_script),
-            style=style,
-            script=script,
-            head_script=head_script,
-            payload=safe_json(payload_of(report, words, _script_words())),
             answers=answers_to(report, words),
             facts=_facts(report, words),
             sheet=sheet_of(report.balance, words),
@@ -94,55 +87,7 @@ class HtmlRenderer:
             cost=_cost(report, words),
             method=_method(report, words),
         )
-        out.write(page.encode("utf-8", "replace"))
-
-
-@lru_cache(maxsize=4)
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["visible"] = visible
-    return environment.from_string(_asset(name))
-
-
-@lru_cache(maxsize=32)
-def _asset(name: str) -> str:
-    return files("cgoleak.render.html").joinpath("assets", name).read_text("utf-8")
-
-
-@lru_cache(maxsize=4)
-def _text(names: tuple[str, ...]) -> str:
-    return "\n".join(_asset(name).strip() for name in names) + "\n"
-
-
-def _script() -> str:
-    """Put the scripts into one scope, which the page's own names stay in."""
-    return f'(() => {{\n"use strict";\n{_text(_SCRIPTS)}}})();\n'
-
-
-@lru_cache(maxsize=1)
-def _script_words() -> tuple[str, ...]:
-    """Find the texts that scripts show; they are marked there by ``T("…")``."""
-    return tuple(dict.fromkeys(_SCRIPT_WORDS.findall(_script())))
-
-
-def _policy(style: str, *scripts: str) -> str:
-    """Allow these styles and scripts, and nothing else (CSP 3, hash sources)."""
-    allowed = " ".join(map(_hash, scripts))
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
+        out.write(content)
 
 
 def _name(report: Report) -> str:

@@ -79,16 +79,27 @@ class Sheet:
     rows: tuple[Row, ...]
 
 
-def sheet_of(balance: Sequence[BalanceLine], words: Words) -> Sheet:
-    """Lay out the sheet."""
+def sheet_of(
+    balance: Sequence[BalanceLine],
+    words: Words,
+    *,
+    start: str | None = None,
+    now: str | None = None,
+) -> Sheet:
+    """Lay out the sheet; ``start`` and ``now`` name the two bars, if not by these words."""
+    labels = (start or words("at start"), now or words("now"))
     parts = [line for line in balance if line.part != _TOTAL]
-    start = _sizes([line.start_bytes for line in parts])
-    now = _sizes([line.now_bytes for line in parts])
-    scale = max(sum(start), sum(now))
+    columns = (
+        _sizes([line.start_bytes for line in parts]),
+        _sizes([line.now_bytes for line in parts]),
+    )
+    scale = max(map(sum, columns))
     bars = []
     if scale:
-        columns = ((words("at start"), start), (words("now"), now))
-        bars = [_bar(label, parts, sizes, scale, words) for label, sizes in columns]
+        bars = [
+            _bar(label, parts, sizes, scale, words)
+            for label, sizes in zip(labels, columns, strict=True)
+        ]
     return Sheet(tuple(bars), tuple(_row(line, words) for line in balance))
 
 

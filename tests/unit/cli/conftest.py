@@ -10,7 +10,7 @@ import cgoleak
 from cgoleak import watching
 from support.fake_pipeline import FakePipeline
 
-USERS = ("attach", "run", "watch", "report", "check")
+USERS = ("attach", "run", "watch", "report", "check", "inputs", "diff")
 
 
 def _forget():

@@ -136,8 +136,9 @@ def test_there_are_examples():
 def test_the_examples_in_the_help_are_understood(pipeline, line, tmp_path, monkeypatch, capsys):
     """Each is run for real, against a pipeline that attaches to nothing."""
     monkeypatch.chdir(tmp_path)
-    import_module("cgoleak.cli.report").open_capture = lambda path: None
-    import_module("cgoleak.cli.check").open_capture = lambda path: a_capture()
+    for name, made in (("inputs", None), ("check", a_capture())):
+        module = import_module(f"cgoleak.cli.{name}")
+        monkeypatch.setattr(module, "open_capture", lambda path, made=made: made)
 
     status = run_command_line(shlex.split(line)[1:])
 

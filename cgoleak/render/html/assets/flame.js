@@ -12,7 +12,8 @@ const flame = {
     $("flame-find").addEventListener("input", later(() => this.draw()));
     $("flame-reset").addEventListener("click", () => this.zoom(this.root));
     this.view.addEventListener("click", (event) => { const node = this.nodeOf(event.target); if (node) { this.select(node, false); this.zoom(node); } });
-    this.view.addEventListener("pointerover", (event) => { const node = this.nodeOf(event.target); if (node) this.tell(node); });
+    // A page that scrolls under a pointer at rest is no pointing.
+    this.view.addEventListener("pointermove", (event) => { const node = this.nodeOf(event.target); if (node && (event.movementX || event.movementY)) this.tell(node); });
     this.view.addEventListener("focusin", (event) => { const node = this.nodeOf(event.target); if (node) { this.current = node; this.tell(node); } });
     this.view.addEventListener("keydown", (event) => this.key(event));
     addEventListener("resize", later(() => this.draw()));

@@ -1,34 +1,9 @@
-// The data block, and small ways to make elements. Foreign text goes in as text, never as HTML.
+// The columns of the data block, by name.
 
-const DATA = JSON.parse(document.getElementById("report-data").textContent);
 const SITES = DATA.sites;
 const COUNT = SITES.key.length;
 
-function T(english, values = {}) {
-  const text = DATA.words[english] ?? english;
-  return text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
-}
-
-const $ = (id) => document.getElementById(id);
 const string = (place) => DATA.strings[place];
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) made.setAttribute(key, value);
-  }
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-function svg(name, attributes = {}) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-// A name from outside, kept apart so that its writing direction stays its own.
-const foreign = (text) => element("bdi", {}, text);
 
 const frameAt = (place) => ({
   lang: DATA.languages[DATA.frames[0][place]],
@@ -45,49 +20,3 @@ const lineAt = (place) => ({
 
 const siteKeys = SITES.key.map(string);
 const siteOf = new Map(siteKeys.map((key, site) => [key, site]));
-
-// What the address holds: #site=KEY&metric=blocks; plain anchors are left to the browser.
-const state = {
-  read() {
-    const text = location.hash.slice(1);
-    return text.includes("=") ? new URLSearchParams(text) : new URLSearchParams();
-  },
-  write(changes) {
-    const all = this.read();
-    for (const [key, value] of Object.entries(changes)) {
-      if (value) all.set(key, value);
-      else all.delete(key);
-    }
-    const text = all.toString();
-    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
-  },
-};
-
-function later(work, milliseconds = 120) {
-  let timer = 0;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => work(...values), milliseconds);
-  };
-}
-
-async function copy(text, button) {
-  let done = false;
-  try {
-    await navigator.clipboard.writeText(text);
-    done = true;
-  } catch {
-    // No clipboard for files from disk in some browsers: the old way still works there.
-    const area = element("textarea", { "aria-hidden": "true", readonly: "" });
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    done = document.execCommand("copy");
-    area.remove();
-    button.focus();
-  }
-  const before = button.dataset.label ?? button.textContent;
-  button.dataset.label = before;
-  button.textContent = done ? T("Copied") : T("Not copied");
-  setTimeout(() => { button.textContent = before; }, 1500);
-}

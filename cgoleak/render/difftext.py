@@ -1,0 +1,148 @@
+"""A difference as text: the sentence, the sheet of both, what became of each site, and details."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from rich.text import Text
+
+from cgoleak.model.catalog import VERDICTS
+from cgoleak.model.difference import Change
+from cgoleak.model.words import words_in
+from cgoleak.render.balances import balance_changes
+from cgoleak.render.paper import Paper, printed
+from cgoleak.render.stacklines import site_words
+from cgoleak.render.termfindings import write_advice, write_stack
+from cgoleak.render.visible import visible
+from cgoleak.units import format_bytes, format_bytes_change, format_rate, format_seconds
+
+if TYPE_CHECKING:
+    from cgoleak.model.difference import Difference, SiteChange
+    from cgoleak.model.report import Finding, Report
+    from cgoleak.model.words import Words
+
+__all__ = ["DiffTextRenderer"]
+
+_PIPE_WIDTH: Final = 100
+_NARROWEST: Final = 60
+_WIDE: Final = 110
+_STYLES: Final = {
+    Change.GAINED: "bold red",
+    Change.GROWN: "bold red",
+    Change.SHRUNK: "green",
+    Change.GONE: "green",
+    Change.SAME: "dim",
+}
+_DETAILED: Final = frozenset({Change.GAINED, Change.GROWN})
+
+
+@dataclass(frozen=True, slots=True)
+class DiffTextRenderer:
+    """Writes UTF-8 text; the fields are those of ``TerminalRenderer``."""
+
+    top: int = 10
+    full_stacks: bool = False
+    width: int | None = None
+    color: bool = False
+    lang: str = "en"
+
+    def render(self, difference: Difference, out: BinaryIO) -> None:
+        """Write the whole text."""
+        words = words_in(self.lang)
+        paper = Paper(width=max(self.width or _PIPE_WIDTH, _NARROWEST), cut=self.width is not None)
+        for label, report in (("base", difference.base), ("new", difference.new)):
+            paper.joined(
+                [f"{label:<5}{_facts(report)[0]}", *_facts(report)[1:]], " · ", style="dim"
+            )
+        paper.blank()
+        paper.paragraph(visible(words(difference.summary)), label="", label_style="bold", hang=2)
+        _write_sheet(paper, difference, words)
+        changed = [one for one in difference.sites if one.change is not Change.SAME]
+        _write_table(paper, changed, self.top, words)
+        for one in changed[: self.top]:
+            if one.change in _DETAILED:
+                _write_one(paper, one, words, full_stacks=self.full_stacks)
+        same = len(difference.sites) - len(changed)
+        if same:
+            paper.blank()
+            paper.line(Text(f" {words.count(same, 'site')} {words('unchanged')}", style="dim"))
+        out.write(printed(paper, color=self.color))
+
+
+def _facts(report: Report) -> list[str]:
+    return [
+        f"{visible(report.target.exe.rpartition('/')[2])} pid {report.target.pid}",
+        visible(report.target.go_version or "Go of unknown version"),
+        format_seconds(report.window.seconds),
+        report.cause.value,
+    ]
+
+
+def _write_sheet(paper: Paper, difference: Difference, words: Words) -> None:
+    lines = [line for line in balance_changes(difference) if line.start_bytes or line.now_bytes]
+    if not lines:
+        return
+    paper.blank()
+    title = words("where RSS went")
+    width = max(len(title), *(len(visible(words(line.part))) for line in lines)) + 1
+    head = f" {title:<{width}}{'base':>11}{'new':>11}{'change':>12}"
+    paper.line(Text(head, style="bold"))
+    for line in lines:
+        change = line.change_bytes or 0
+        text = Text(f"  {visible(words(line.part)):<{width - 1}}")
+        text.append(f"{format_bytes(line.start_bytes or 0):>11}{format_bytes(line.now_bytes):>11}")
+        text.append(f"{format_bytes_change(change):>12}", style="bold" if change > 0 else "")
+        paper.line(text)
+
+
+def _write_table(paper: Paper, changed: list[SiteChange], top: int, words: Words) -> None:
+    if not changed:
+        return
+    paper.blank()
+    head = f" {'change':<9}{'base':>11}{'new':>11}{'growth base':>14}{'new':>12}"
+    wide = paper.width >= _WIDE
+    paper.line(Text(f"{head}   site" if wide else head, style="bold"))
+    for one in changed[:top]:
+        row = Text(" ")
+        row.append(f"{words(one.change.value):<9}", style=_STYLES[one.change])
+        row.append(f"{_size(one.base):>11}{_size(one.new):>11}{_rate(one.base):>14}")
+        row.append(f"{_rate(one.new):>12}")
+        name = site_words(one.shown.stack)
+        if wide:
+            row.append(f"   {paper.middle(name, paper.width - row.cell_len - 3)}")
+            paper.line(row)
+        else:
+            paper.line(row)
+            paper.line(Text(f"   {paper.middle(name, paper.width - 3)}"))
+    left = Counter(one.change.value for one in changed[top:])
+    if left:
+        tally = ", ".join(f"{count} {words(name)}" for name, count in left.items())
+        paper.line(Text(f" … {tally} more: --top {len(changed)}", style="dim"))
+
+
+def _size(finding: Finding | None) -> str:
+    return "-" if finding is None else format_bytes(finding.outstanding_bytes)
+
+
+def _rate(finding: Finding | None) -> str:
+    if finding is None:
+        return "-"
+    rate = finding.growth_bytes_per_second
+    return format_rate(rate) if abs(rate) * 3600 >= 1 else "flat"
+
+
+def _write_one(paper: Paper, one: SiteChange, words: Words, *, full_stacks: bool) -> None:
+    paper.blank()
+    shown = one.shown
+    head = Text(" ")
+    head.append(words(one.change.value).upper(), style=_STYLES[one.change])
+    now = words(VERDICTS[shown.verdict].label)
+    was = words(VERDICTS[one.base.verdict].label) if one.base else ""
+    verdict = f"{was} → {now}" if was and was != now else now
+    head.append(f"  {format_bytes_change(one.change_bytes)}  {verdict}")
+    head.append(f"   {words('site')} {visible(one.site)}", style="dim")
+    paper.line(head)
+    write_stack(paper, shown.stack, full_stacks=full_stacks)
+    write_advice(paper, shown, words)
