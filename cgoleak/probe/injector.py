@@ -130,7 +130,21 @@ def _silent(cause: str) -> AttachFailed:
     return AttachFailed("the injector gave no answer", cause=cause, fix=_FIX)
 
 
+_KNOWN: Final = {
+    "trying to allocate memory": (
+        "the kernel refuses memory that is writable and executable in it"
+        " (MemoryDenyWriteExecute of systemd, PR_SET_MDWE, SELinux's execmem)",
+        "lift that for the measurement, or look from outside with: cgoleak watch",
+    ),
+}
+"""A part of what Frida says → what it means, and what to do."""
+
+
 def _error(pid: int, result: dict[str, Any]) -> CgoleakError:
+    said = str(result.get("cause"))
+    for words, (cause, fix) in _KNOWN.items():
+        if words in said:
+            result = result | {"cause": f"{cause}; Frida says: {said}", "fix": fix}
     found = getattr(errors, str(result["error"]), None)
     kind: type[CgoleakError] = AttachFailed
     if isinstance(found, type) and issubclass(found, CgoleakError):

@@ -112,6 +112,7 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
     _has_c(pid, binary, libc)
     _dynamic(pid, binary)
     libc = _with_libc(pid, binary, libc)
+    _has_proc(pid, root)
     return TargetFacts(
         pid=pid,
         start_ticks=procfs.stat(pid, root).start_ticks,
@@ -166,6 +167,7 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     yield _asked("dynamic", f"loaded by {binary.interpreter}", lambda: _dynamic(pid, binary))
     text = f"{libc}, malloc from {find_allocator(pid, regions, libc, root)}"
     yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
+    yield _asked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
     yield _symbols(binary)
 
 
@@ -298,6 +300,22 @@ def _with_libc(pid: int, binary: GoBinary, libc: Libc | None) -> Libc:
             fix=f"see what is mapped in: /proc/{pid}/maps",
         )
     return libc
+
+
+def _has_proc(pid: int, root: Path) -> None:
+    """Frida's bootstrapper reads /proc/self/auxv in the target (frida-core, bootstrapper.c)."""
+    inside = root / str(pid) / "root"
+    try:
+        can_tell = inside.is_dir()
+    except OSError:
+        return
+    if can_tell and not os.path.lexists(inside / "proc" / "self"):
+        raise UnsupportedTarget(
+            f"process {pid} has no /proc in its root",
+            cause="what brings the probe in reads /proc/self/auxv inside the process",
+            fix=f"mount it there: nsenter -t {pid} -m -r mount -t proc proc /proc; or use: "
+            "cgoleak watch",
+        )
 
 
 def _seccomp(status: ProcessStatus) -> Check:

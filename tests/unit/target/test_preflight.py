@@ -174,6 +174,16 @@ def test_a_program_for_another_machine_is_refused(proc):
         require(42, proc)
 
 
+def test_a_root_without_proc_is_refused_and_how_to_mount_it_is_said(proc):
+    a_worker(proc)
+    (proc / "42" / "root" / "etc").mkdir(parents=True)
+
+    with pytest.raises(UnsupportedTarget, match="no /proc in its root") as refused:
+        require(42, proc)
+
+    assert "nsenter -t 42" in str(refused.value.fix)
+
+
 def test_a_32_bit_go_program_is_refused_for_its_machine_not_for_being_no_go(proc):
     a_worker(proc, elf=an_elf(machine=3, bits=32))
 
@@ -192,6 +202,7 @@ def test_doctor_lists_every_precondition_of_a_good_process(proc):
         "tracer": True,
         "permission": True,
         "seccomp": True,
+        "/proc": True,
         "architecture": True,
         "Go": True,
         "C code": True,
