@@ -176,7 +176,8 @@ def test_a_program_for_another_machine_is_refused(proc):
 
 def test_a_root_without_proc_is_refused_and_how_to_mount_it_is_said(proc):
     a_worker(proc)
-    (proc / "42" / "root" / "etc").mkdir(parents=True)
+    (proc / "42" / "root").unlink()
+    (proc / "42" / "root").mkdir()
 
     with pytest.raises(UnsupportedTarget, match="no /proc in its root") as refused:
         require(42, proc)

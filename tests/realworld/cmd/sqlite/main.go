@@ -29,11 +29,14 @@ func main() {
 	}
 	db.SetMaxIdleConns(2)
 	fmt.Printf("running pid=%d\n", os.Getpid())
-	// Ten a second: each connection that is not given back holds three files open.
+	// Slowly: each connection that is not given back holds files open.
 	for end := time.Now().Add(*life); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		listUsers(db)
 		countUsers(db)
 		if *misuse == "rows" {
+			// The first takes the idle connection away; who then opens a new one is whoever comes next.
+			firstUser(db)
+			firstUser(db)
 			firstUser(db)
 		}
 		if *misuse == "statements" {
