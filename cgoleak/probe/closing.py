@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Closing"]
 
-_SECONDS: Final = 20.0
+_SECONDS: Final = 30.0
 _MOST_HEAP: Final = 64 << 20
 _ZEROS: Final = bytes(4096)
 

@@ -78,11 +78,12 @@ def world_layout(layout: GoLayout) -> WorldLayout | None:
 
 @dataclass(frozen=True, slots=True)
 class GoSpan:
-    """A run of pages with objects of one size."""
+    """A run of pages with objects of one size; ``without_pointers`` is Go's ``noscan``."""
 
     start: int
     end: int
     size: int
+    without_pointers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _spans(
         length = npages * _PAGE
         if start % _PAGE or not 0 < length < 1 << 46 or not 0 < size <= length:
             return None
-        spans.append(GoSpan(start, start + length, size))
+        spans.append(GoSpan(start, start + length, size, bool(raw[offsets.spanclass] & 1)))
         owners += (start + offset for offset in _owners(read, offsets, special))
     spans.sort(key=lambda span: span.start)
     return tuple(spans), tuple(owners)

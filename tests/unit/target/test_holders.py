@@ -175,3 +175,14 @@ def test_each_block_is_counted_once_whatever_the_words(words):
 
     total = sum(one.lost_blocks + one.owned_blocks + one.known_blocks for one in found.values())
     assert total == len(blocks)
+
+
+def test_a_large_buffer_of_go_is_not_searched_and_a_small_number_is():
+    def held_by(size: int) -> Holding:
+        spans = (GoSpan(GO, GO + 16384, size, without_pointers=True),)
+        world = GoWorld(spans, (), (), (), (GO,))
+        drawn = Drawn(go={GO + 8: BLOCK.address}, data={DATA: GO})
+        return drawn.holders(BLOCK, world=world)[ONE]
+
+    assert held_by(64).known_blocks == 1
+    assert held_by(16384).lost_blocks == 1
