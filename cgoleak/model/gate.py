@@ -48,6 +48,7 @@ class Gate:
         tolerated: sites that the limits or the baseline allow.
         unused_suppressions: lines that match no site of this run.
         stale_baseline: sites of the baseline that were not found.
+        compared: there was a baseline to compare with.
     """
 
     passed: bool
@@ -59,3 +60,4 @@ class Gate:
     tolerated: tuple[SiteKey, ...] = ()
     unused_suppressions: tuple[str, ...] = ()
     stale_baseline: tuple[SiteKey, ...] = ()
+    compared: bool = False

@@ -24,7 +24,10 @@ _GUARDED: Final = {Verdict.NATIVE_LEAK: "error", Verdict.SUSPECT: "warning"}
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A finding as pipelines see it; ``level`` is ``error``, ``warning`` or ``note``."""
+    """A finding as pipelines see it.
+
+    ``level`` is ``error``, ``warning`` or ``note``; ``known``: it keeps to a baseline.
+    """
 
     finding: Finding
     level: str
@@ -46,7 +49,7 @@ def told(report: Report) -> tuple[Told, ...]:
         elif violation is not None:
             found.append(Told(one, violation.level.value, violation))
         else:
-            found.append(Told(one, "note", known=True))
+            found.append(Told(one, "note", known=gate.compared))
     return tuple(sorted(found, key=lambda one: ("error", "warning", "note").index(one.level)))
 
 

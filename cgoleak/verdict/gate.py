@@ -70,6 +70,7 @@ def decide(
         tolerated=tuple(tolerated),
         unused_suppressions=_unused(suppressions, report.findings),
         stale_baseline=tuple(sorted(known.keys() - seen)),
+        compared=baseline is not None,
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cgoleak.model.report import Finding, Report
+    from cgoleak.verdict.baseline import Baseline
 
 __all__ = ["HOSTILE", "checked", "hostile_report"]
 
@@ -35,11 +36,15 @@ HOSTILE = (
 
 
 def checked(
-    findings: Iterable[Finding] | None = None, *, limits: Limits | None = None, **more: object
+    findings: Iterable[Finding] | None = None,
+    *,
+    limits: Limits | None = None,
+    baseline: Baseline | None = None,
 ) -> Report:
     """A report with the gate's decision."""
-    report = a_report(findings=None if findings is None else tuple(findings), **more)
-    return replace(report, gate=decide(report, limits or Limits(), program="thumbs/thumbs.test"))
+    report = a_report(findings=None if findings is None else tuple(findings))
+    gate = decide(report, limits or Limits(), program="thumbs/thumbs.test", baseline=baseline)
+    return replace(report, gate=gate)
 
 
 def hostile_report() -> Report:

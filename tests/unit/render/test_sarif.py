@@ -17,6 +17,7 @@ import pytest
 
 from cgoleak.render.sarif import SarifRenderer
 from cgoleak.render.sources import SourceTree
+from cgoleak.verdict.baseline import Baseline
 from cgoleak.verdict.limits import Limits
 from support.builders import frames
 from support.gates import checked, hostile_report
@@ -195,7 +196,17 @@ def test_a_site_outside_the_repository_has_a_message_and_no_place():
 def test_a_suspect_is_a_warning_and_a_tolerated_leak_a_note():
     assert [one["level"] for one in results(checked())] == ["error", "warning"]
     tolerated = checked([a_finding()], limits=Limits(max_bytes=1 << 40))
-    assert [one["level"] for one in results(tolerated)] == ["note"]
+    (note,) = results(tolerated)
+    assert note["level"] == "note"
+    assert "baselineState" not in note
+
+
+def test_a_baseline_says_what_is_new_and_what_is_not():
+    known = a_finding()
+    baseline = Baseline().with_program("thumbs/thumbs.test", (known,), None)
+    both = checked([known, a_finding(site="bbbbbb")], baseline=baseline)
+
+    assert [one["baselineState"] for one in results(both)] == ["new", "unchanged"]
 
 
 def test_a_clean_run_has_rules_and_no_results():
