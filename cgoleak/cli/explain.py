@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cgoleak.cli.options import language_option
 from cgoleak.model.catalog import CAUSES, NOTICES, TERMS, VERDICTS, explain, similar_words
+from cgoleak.model.words import words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cgoleak.model.catalog import Entry
+    from cgoleak.model.words import Words
 
 __all__ = ["command"]
 
 
 @click.command("explain")
 @click.argument("word", nargs=-1)
-def command(word: tuple[str, ...]) -> int:
+@language_option
+def command(word: tuple[str, ...], *, lang: str) -> int:
     r"""Say what a verdict, a cause, a notice or a term means.
 
     Without a word, all of them are listed.
@@ -39,7 +43,8 @@ def command(word: tuple[str, ...]) -> int:
         similar = similar_words(asked)
         hint = f"; did you mean {', '.join(similar)}?" if similar else ""
         raise click.UsageError(f"no explanation for {asked!r}{hint}", click.get_current_context())
-    click.echo("\n\n".join("\n".join(_lines(entry)) for entry in entries))
+    words = words_in(lang)
+    click.echo("\n\n".join("\n".join(_lines(entry, words)) for entry in entries))
     return 0
 
 
@@ -55,9 +60,22 @@ def _index() -> Iterator[str]:
         yield textwrap.fill(listed, 80, initial_indent=f"{title:<10}", subsequent_indent=" " * 10)
 
 
-def _lines(entry: Entry) -> Iterator[str]:
-    yield entry.label
-    parts = (("", entry.meaning), ("decided: ", entry.decided), ("do: ", entry.action))
+def _lines(entry: Entry, words: Words) -> Iterator[str]:
+    yield words(entry.label)
+    parts = (("", entry.meaning), ("decided", entry.decided), ("do", entry.action))
     for label, text in parts:
         if text:
-            yield textwrap.fill(f"{label}{text}", 80, initial_indent="  ", subsequent_indent="  ")
+            said = f"{words(label)}: {words(text)}" if label else words(text)
+            yield from _folded(said)
+
+
+def _folded(text: str) -> Iterator[str]:
+    """Fold to 80 columns; Chinese has no blanks to fold at, and each character takes two."""
+    if text.isascii():
+        yield textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="  ")
+        return
+    from cgoleak.render.paper import Paper  # noqa: PLC0415 - rich takes 50 ms
+
+    paper = Paper(width=80, cut=False)
+    paper.paragraph(text, label="  ", label_style="", hang=2)
+    yield from (line.plain for line in paper.lines)

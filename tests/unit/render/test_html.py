@@ -225,3 +225,14 @@ def test_a_sparkline_stays_in_its_box(values):
     numbers = [float(text) for text in re.findall(r"-?[\d.]+", sparkline(values))]
 
     assert all(-0.01 <= one <= 100 for one in numbers)
+
+
+def test_the_page_speaks_chinese():
+    page = page_of(scenario_report("held-and-leak"), lang="zh")
+
+    assert '<html lang="zh"' in page
+    assert "是泄漏吗?" in page.replace("\uff1f", "?")
+    words = payload_in(page)["words"]
+    assert words["Copied"] == "已复制"
+    text = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+    assert "What to do" not in text

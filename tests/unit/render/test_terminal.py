@@ -16,6 +16,7 @@ from cgoleak.render.terminal import TerminalRenderer
 from support.builders import frames
 from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_report
+from support.scenario_reports import scenario_report
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -171,3 +172,17 @@ def test_unknown_gc_cycles_are_said_to_be_unknown():
     values = {name: getattr(report, name) for name in report.__slots__} | {"window": window}
 
     assert "GC cycles unknown" in shown(type(report)(**values))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_chinese_lines_are_no_wider_than_the_terminal(width):
+    text = shown(scenario_report("held-and-leak"), width=width, lang="zh")
+
+    assert max(cell_len(line) for line in text.split("\n")) <= width
+    assert "正以 200 KiB/s 的速度泄漏 C 内存" in text.replace("\n  ", " ")
+
+
+def test_the_look_in_chinese():
+    text = shown(scenario_report("held-and-leak"), width=80, lang="zh")
+
+    assert_golden("held.terminal.80.zh.txt", text.encode())

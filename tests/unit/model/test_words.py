@@ -1,0 +1,124 @@
+"""The Chinese words: nothing that people read stays English, and nothing is lost in between."""
+
+from __future__ import annotations
+
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgoleak.model.words import ENGLISH, LANGUAGES, words_in
+from cgoleak.render import answers
+from cgoleak.verdict.compare import compare
+from support.said_texts import texts_in_catalog, texts_in_code
+from support.scenario_reports import SCENARIOS, scenario_report
+
+CHINESE = words_in("zh")
+IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
+SAME_IN_BOTH = {"GC", "RSS", "VSZ", "arena", "debug.FreeOSMemory()"}
+
+
+def holes(text):
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def has_translation(text):
+    return text in SAME_IN_BOTH or IDEOGRAPH.search(CHINESE(text)) is not None
+
+
+@pytest.mark.parametrize("text", sorted(texts_in_code()))
+def test_every_text_that_the_code_marks_has_a_translation(text):
+    assert text in CHINESE.texts or text.removesuffix(".") in CHINESE.texts
+
+
+@pytest.mark.parametrize("text", sorted(texts_in_catalog()))
+def test_every_text_of_the_catalog_has_a_translation(text):
+    assert has_translation(text)
+
+
+@pytest.mark.parametrize("text", [*answers._NO_LEAK.values(), *answers._MOSTLY.values()])
+def test_every_answer_has_a_translation(text):
+    assert has_translation(text)
+
+
+@pytest.mark.parametrize("english", sorted(CHINESE.texts))
+def test_a_translation_has_the_same_holes_as_its_english(english):
+    assert holes(re.sub(r"\[\w+\|\w+\]", "", english)) == holes(CHINESE.texts[english])
+
+
+def said_in(report):
+    yield report.summary
+    for line in report.balance:
+        yield line.part
+        if not line.source.startswith(("/proc", "gcController.heapFree")):
+            yield line.source
+    for one in report.findings:
+        yield from one.evidence
+        yield one.advice
+    if report.go_return is not None:
+        yield report.go_return.why
+    for notice in report.notices:
+        yield notice.text
+        if notice.fix:
+            yield notice.fix
+    for restart in report.restarts:
+        yield restart.reason
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_everything_that_a_report_says_is_said_in_chinese(name):
+    texts = [text for text in said_in(scenario_report(name)) if text != "RSS"]
+
+    assert [text for text in texts if not IDEOGRAPH.search(CHINESE(text))] == []
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_numbers_of_a_sentence_are_in_its_translation(name):
+    for text in said_in(scenario_report(name)):
+        numbers = re.findall(r"\d[\d.]*(?: [KMG]?i?B)?", text)
+        translated = CHINESE(text)
+        assert [one for one in numbers if one not in translated] == [], (text, translated)
+
+
+def test_a_sentence_is_found_by_its_pattern():
+    said = CHINESE("2 sites are losing C memory at 1.5 MiB/s; 3 more are suspect.")
+
+    assert said == "2 个位置正以 1.5 MiB/s 的速度泄漏 C 内存；另有 3 个可疑。"  # noqa: RUF001 - meant
+    assert CHINESE("RSS grew by 37.0 MiB in 30 s; the live Go heap grew by 32.0 MiB: look at it "
+                   "with pprof.").startswith("RSS 在 30 s内增长 37.0 MiB")  # fmt: skip
+
+
+def test_the_summary_of_a_difference_is_translated():
+    difference = compare(scenario_report("finalizer-held"), scenario_report("held-and-leak"))
+
+    assert IDEOGRAPH.search(CHINESE(difference.summary))
+
+
+def test_names_are_not_translated():
+    assert CHINESE("histogram_new (histogram.c:15)") == "histogram_new (histogram.c:15)"
+    advice = CHINESE("Find who should free what now (all.c:1) allocates, and have it freed there.")
+    assert "now (all.c:1)" in advice
+
+
+def test_numbers_with_their_noun_take_the_plural_of_the_language():
+    assert ENGLISH.count(1, "site") == "1 site"
+    assert ENGLISH.count(18640, "site") == "18 640 sites"
+    assert CHINESE.count(1, "site") == "1 个位置"
+
+
+def test_a_language_that_is_not_known_is_english():
+    assert words_in("xx") is ENGLISH
+    assert set(LANGUAGES) == {"en", "zh"}
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_looked_up(text):
+    assert isinstance(CHINESE(text), str)
+    assert ENGLISH(text) == text
+
+
+@pytest.mark.parametrize("text", ["only " * 5000, "; " * 1900, ". " * 1900, "a; b. " * 600])
+def test_looking_up_a_hostile_text_ends_soon(text):
+    assert CHINESE(text)
