@@ -179,7 +179,7 @@ def test_chinese_lines_are_no_wider_than_the_terminal(width):
     text = shown(scenario_report("held-and-leak"), width=width, lang="zh")
 
     assert max(cell_len(line) for line in text.split("\n")) <= width
-    assert "正以 200 KiB/s 的速度泄漏 C 内存" in text.replace("\n  ", " ")
+    assert "正以200KiB/s的速度泄漏C内存" in re.sub(r"\s", "", text)
 
 
 def test_the_look_in_chinese():
