@@ -63,6 +63,8 @@ class Closing:
 
     def look(self) -> None:
         """Find out who knows which block; fills ``holdings``."""
+        if not self._session.hooks():
+            return  # another program since exec: its memory says nothing of our blocks
         self.notices.clear()
         blocks = [Block(*block) for block in self._session.tables.outstanding()]
         heap = self._session.heap

@@ -15,7 +15,7 @@ import pytest
 from cgoleak.capture.reader import open_capture
 from support.findings import reported
 from support.go_programs import go_commands, missing_tools
-from support.live import Worker, cgoleak, cgoleak_command, wait_until
+from support.live import Worker, cgoleak, cgoleak_command, child_running, wait_until
 from support.live_programs import build_program
 
 pytestmark = [
@@ -99,6 +99,8 @@ func main() {
 		}
 		<-got
 		all.Wait()
+	case "exec":
+		syscall.Exec("/proc/self/exe", []string{"again", "exit-3", "clean"}, os.Environ())
 	case "wait":
 		fmt.Println("ready")
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
@@ -164,6 +166,35 @@ def test_a_killed_commands_final_numbers_are_there(ends, tmp_path):
     assert blocks.items() >= {"lose": 7, "keep": 1}.items()
 
 
+def test_a_command_that_becomes_another_program_is_not_judged_by_that_ones_memory(ends, tmp_path):
+    done, report = check(tmp_path, ends, "exec")
+
+    assert done.returncode == 3, done.stderr
+    assert lost(report) == [], reported(report)
+    assert "closing.not-looked" in [notice["code"] for notice in report["notices"]]
+
+
+def test_a_stopped_command_goes_on_when_it_is_told_to(ends):
+    with subprocess.Popen(
+        cgoleak_command("check", "-q", "--", ends, "wait", "clean"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"ready\n"
+        command = child_running(process.pid, ends)
+        os.kill(command, signal.SIGSTOP)
+        status = Path(f"/proc/{command}/status")
+        wait_until(lambda: "\nState:\tt" in status.read_text(), "the command to stop")
+        os.kill(command, signal.SIGCONT)
+        process.stdin.write(b"you\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"heard you\n"
+        assert process.wait(20) == 0
+
+
 def test_the_capture_gives_the_same_verdict_again(ends, tmp_path):
     capture = tmp_path / "c.cgoleak"
     check(tmp_path, ends, "return", options=("-o", capture))
@@ -226,10 +257,7 @@ def test_the_command_outlives_a_cgoleak_that_is_killed(ends):
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"ready\n"
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (command,) = (
-            int(pid) for pid in children if Path(f"/proc/{pid}/exe").resolve() == ends.resolve()
-        )
+        command = child_running(process.pid, ends)
         process.send_signal(signal.SIGKILL)
         process.stdin.write(b"you\n")
         process.stdin.flush()
