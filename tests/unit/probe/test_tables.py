@@ -319,3 +319,15 @@ def test_closing_twice_is_harmless(made):
     tables = made.open()
     tables.close()
     tables.close()
+
+
+def test_every_outstanding_block_and_mapping_is_told_with_its_stack(made, tables):
+    made.set(levels_used=2)
+    made.block(3, stack=1, size=64, tick=30)
+    made.block(5000, stack=2, size=4096, tick=20, level=1)
+    made.region(7, start=0x7F0000000000, size=1 << 20, stack=2, tick=5)
+
+    found = sorted((size, stack) for _, size, stack in tables.outstanding())
+
+    assert found == [(64, 1), (4096, 2), (1 << 20, 2)]
+    assert (0x7F0000000000, 1 << 20, 2) in set(tables.outstanding())
