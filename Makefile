@@ -16,7 +16,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress matrix bench realworld browser format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress matrix bench realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -105,6 +105,9 @@ realworld: $(SAMPLE) ## misuses of real cgo modules, from the Go module proxy; m
 
 bench: $(SAMPLE) ## what it costs, beside what else is installed
 	$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/.installed ## the pictures of the README, taken anew
+	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
 # The only target that installs outside this directory: a browser is part of the system.
 browser: ## a Chromium (Debian's), for the tests that open reports in one

@@ -51,13 +51,16 @@ def main() -> int:
                 "-o",
                 out / "report.json",
                 "-o",
+                out / "report.html",
+                "-o",
                 out / "capture.cgoleak",
             ],
             check=False,
         ).returncode
     # Its own words go to the terminal as well: a stranger should know what lies where.
     say(
-        "\nLeft in out/demo: report.json, and capture.cgoleak with all that was measured:"
+        "\nLeft in out/demo: report.html for a browser, report.json, and capture.cgoleak with all"
+        "\nthat was measured:"
         "\n  .venv/bin/cgoleak report out/demo/capture.cgoleak"
     )
     return status

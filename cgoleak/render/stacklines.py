@@ -31,7 +31,8 @@ GUTTER: Final = {
 
 _PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 _NATIVE: Final = frozenset({Language.C, Language.CPP})
-_LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new")
+# Instances of function templates have their return type before their name.
+_LIBRARY: Final = re.compile(r"(?:[\w:*&]+ )?(?:std::|__gnu_cxx::)|operator new")
 _STUB: Final = re.compile(r"_Cfunc_(\w+)$")
 _MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
 _LIBRARY_RUN: Final = 3
@@ -71,7 +72,7 @@ def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
     if not own:
         return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
     # A container of the C++ library does not name the code that is to blame: its caller does.
-    leaf = next((frame for frame in own if not frame.function.startswith(_LIBRARY)), own[0])
+    leaf = next((frame for frame in own if not _LIBRARY.match(frame.function)), own[0])
     words = _with_place(leaf, full_paths=full_paths)
     if (called := _called_directly(stack)) is not None:
         return f"{called} ← {words}"

@@ -47,6 +47,16 @@ def test_nothing_is_wider_than_the_window(open_page, name, width):
     assert wide <= width
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_places_of_long_cpp_names_are_not_squeezed(open_page, width):
+    with open_page(rendered(scenario_report("cpp-leak")), width=width) as opened:
+        places = opened.page.locator("#site-list .site[open] .place:visible").all()
+        heights = [box["height"] for one in places if (box := one.bounding_box())]
+
+    assert len(heights) > 5
+    assert max(heights) < 45
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_first_screen_answers_the_five_questions(open_page, name):
     with open_page(rendered(scenario_report(name)), width=1280, height=720) as opened:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from cgoleak.model.frames import Frame, Language
 from cgoleak.render.stacklines import short_name, site_words, stack_lines
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
 from support.builders import a_frame, frames
@@ -161,3 +164,24 @@ def test_a_long_name_in_cpp_loses_its_parameters_and_template_arguments():
         "std::unique_ptr<…> duckdb::make_uniq<…>(…)",
         kept,
     ]
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "std::vector<int>::push_back(int&&)",
+        "void std::__cxx11::basic_string<char>::_M_construct<char*>(char*, char*)",
+        "char* std::__find<char>(char*)",
+        "operator new(unsigned long)",
+    ],
+)
+def test_a_site_is_not_named_by_the_cpp_library(library):
+    stack = (Frame(Language.CPP, library), *frames("C++ mine::make a.cc:3", "Go main.f b.go:9"))
+
+    assert site_words(stack) == "mine::make (a.cc:3) ← main.f (b.go:9)"
+
+
+def test_a_function_that_takes_library_types_is_no_library():
+    name = "mine::T<int, std::allocator<int> >::f(std::string)"
+
+    assert "mine::T" in site_words((Frame(Language.CPP, name), *frames("Go main.f b.go:9")))
