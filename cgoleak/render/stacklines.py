@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -180,7 +181,9 @@ def _counted(frames: Sequence[Frame]) -> Iterator[StackLine]:
         yield _line(frame, len(list(same)))
 
 
+@lru_cache(maxsize=32768)
 def _line(frame: Frame, times: int, *, full: bool = False) -> StackLine:
+    """Thousands of sites share most of their frames."""
     name = visible(frame.function)
     notes = [f"{times} times"] if times > 1 else []
     if frame.inlined:

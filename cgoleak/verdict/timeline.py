@@ -6,6 +6,7 @@ each peak.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Timeline
@@ -54,6 +55,7 @@ def timeline_of(ledger: Ledger, hooked: Ledger | None, hooked_since_ns: int) -> 
     )
 
 
+@lru_cache(maxsize=8)
 def history_places(instants: int) -> tuple[int, ...]:
     """Choose instants of a series, evenly, the first and the last among them."""
     if instants <= _HISTORY:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.bench.attach import attach_costs
 from tests.bench.pairs import Pairs, cgoleak_pairs, heaptrack_pairs, plain_pairs, valgrind_pairs
+from tests.bench.rendering import rendering_costs
 
 OUT = Path(__file__).resolve().parents[2] / "out" / "bench.json"
 
@@ -51,6 +52,10 @@ def main() -> int:
     _say("\nattach and detach, idle Go worker: median (worst)")
     for cost in costs:
         _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
+    rendering = rendering_costs(rounds=3)
+    _say("\nfrom a capture to a report: median (worst)")
+    for cost in rendering:
+        _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(
         json.dumps(
@@ -59,6 +64,7 @@ def main() -> int:
                 "machine": _machine(),
                 "pairs": [row.as_json() for row in rows],
                 "attach": [cost.as_json() for cost in costs],
+                "rendering": [cost.as_json() for cost in rendering],
             },
             indent=2,
         )

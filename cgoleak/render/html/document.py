@@ -71,6 +71,7 @@ class HtmlRenderer:
             payload=safe_json(payload_of(report, words, page.script_words)),
             report=report,
             cause=CAUSES[report.cause],
+            gate=_gate(report),
             answers=answers_to(report, words),
             facts=_facts(report, words),
             sheet=sheet_of(report.balance, words),
@@ -88,6 +89,27 @@ class HtmlRenderer:
             method=_method(report, words),
         )
         out.write(content)
+
+
+@dataclass(frozen=True, slots=True)
+class _GateView:
+    """What ``cgoleak check`` decided; each line with the site it is about."""
+
+    passed: bool
+    summary: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def _gate(report: Report) -> _GateView | None:
+    gate = report.gate
+    if gate is None:
+        return None
+    lines = [(visible(one.site), visible(one.text)) for one in gate.violations]
+    lines += [("", f"suppression that matches no site: {visible(one)}")
+              for one in gate.unused_suppressions]  # fmt: skip
+    lines += [("", f"site of the baseline that is gone: {visible(one)}")
+              for one in gate.stale_baseline]  # fmt: skip
+    return _GateView(gate.passed, visible(gate.summary), tuple(lines))
 
 
 def _name(report: Report) -> str:

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cgoleak.model.gate import Gate, Level, Violation
+from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Cause
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.html.payload import safe_json
@@ -236,3 +238,16 @@ def test_the_page_speaks_chinese():
     assert words["Copied"] == "已复制"
     text = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     assert "What to do" not in text
+
+
+def test_the_decision_of_the_gate_stands_before_the_answers():
+    violation = Violation(SiteKey("a3f1c2"), Level.ERROR, "native-leak: 18.2 MiB <over>")
+    gate = Gate(
+        passed=False, program="worker", policy=None, summary="1 site over", violations=(violation,)
+    )
+
+    page = page_of(replace(a_report(), gate=gate))
+
+    assert page.index("native-leak: 18.2 MiB &lt;over&gt;") < page.index('<dl class="answers">')
+    assert "FAIL" in page
+    assert 'class="gate' not in page_of(a_report())
