@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cgoleak.cli.options import format_option
+from cgoleak.cli.options import list_format_option
 from cgoleak.cli.screen import print_bytes
 from cgoleak.render.visible import visible
 from cgoleak.target.machine import machine_checks
@@ -28,7 +28,7 @@ _CANNOT: Final = 3
 
 @click.command("doctor")
 @click.argument("pid", type=click.IntRange(min=1), required=False)
-@format_option
+@list_format_option
 def command(pid: int | None, *, format: str) -> int:  # noqa: A002 - the option's name
     r"""Check what measuring needs, each with its fix; changes nothing.
 

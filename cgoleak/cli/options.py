@@ -14,12 +14,13 @@ from cgoleak.render.base import RENDERERS
 from cgoleak.units import parse_rate, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "ReportOptions",
     "format_option",
     "language_option",
+    "list_format_option",
     "rate",
     "recording_options",
     "report_options",
@@ -72,15 +73,24 @@ class ReportOptions:
 
 
 def format_option(command: _Command) -> _Command:
-    """Add ``--format``."""
+    """Add ``--format``, of reports."""
+    return _format_option([known.name for known in RENDERERS])(command)
+
+
+def list_format_option(command: _Command) -> _Command:
+    """Add ``--format`` to what prints a list: for people or for scripts."""
+    return _format_option(["terminal", "json"])(command)
+
+
+def _format_option(names: Sequence[str]) -> Callable[[_Command], _Command]:
     return click.option(
         "--format",
         "format",
-        type=click.Choice([known.name for known in RENDERERS]),
+        type=click.Choice(names),
         default="terminal",
         show_default=True,
         help="Format of what is printed.",
-    )(command)
+    )
 
 
 def language_option(command: _Command) -> _Command:

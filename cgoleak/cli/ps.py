@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cgoleak.cli.options import format_option
+from cgoleak.cli.options import list_format_option
 from cgoleak.cli.screen import print_bytes
 from cgoleak.render.visible import visible
 from cgoleak.target.listing import list_go_processes
@@ -26,7 +26,7 @@ __all__ = ["command"]
 
 @click.command("ps")
 @click.option("--all", "-a", "show_all", is_flag=True, help="List Go processes without cgo too.")
-@format_option
+@list_format_option
 def command(*, show_all: bool, format: str) -> int:  # noqa: A002 - the option's name
     r"""List the Go processes of this machine.
 
