@@ -147,11 +147,17 @@ def run_ending(
     with torture(mode) as running:
         happened = "attached"
         session = None
-        entered = threading.Thread(target=_end_when_stopped, args=(running, generator), daemon=True)
+        over = threading.Event()
+        entered = threading.Thread(
+            target=_end_when_stopped, args=(running, generator, over), daemon=True
+        )
         if not hooked:
             entered.start()
         try:
-            session = attached(running)
+            try:
+                session = attached(running)
+            finally:
+                over.set()
             if hooked:
                 running.tell(generator.randrange(100))
             _wait_for_end(session, running)
@@ -178,11 +184,14 @@ def run_ending(
         return happened
 
 
-def _end_when_stopped(running: Running, generator: random.Random) -> None:
-    """Have it end as soon as the injector has stopped it, or a little later."""
+def _end_when_stopped(running: Running, generator: random.Random, over: threading.Event) -> None:
+    """Have it end as soon as the injector has stopped it, or a little later.
+
+    On a busy machine we may miss the stop: then it ends when the attach is ``over``.
+    """
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and running.is_alive():
-        if procfs.stat(running.pid).state in "Tt":
+        if over.is_set() or procfs.stat(running.pid).state in "Tt":
             time.sleep(generator.uniform(0, 0.08))
             running.tell(generator.randrange(20))
             return
