@@ -130,6 +130,8 @@ def test_a_failing_test_fails_as_it_would_alone(tmp_path):
 
 def test_tests_take_little_longer_than_alone(tmp_path):
     """At most 1.3 times the plain wall time, and a second to start up."""
+    if os.getloadavg()[0] > (os.cpu_count() or 1) + 1:
+        pytest.skip("others keep this machine busy: wall times say nothing")
     words = (SYMBOLS, "-run", "XXX", "-bench", ".", "-benchtime", "3000x", "./gate/thumbs")
     for attempt in range(3):
         times = []
