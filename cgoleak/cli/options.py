@@ -70,6 +70,7 @@ class ReportOptions:
     no_color: bool
     min_age: float | None = None
     lang: str = "en"
+    source: Path | None = None
 
 
 def format_option(command: _Command) -> _Command:
@@ -146,6 +147,13 @@ def report_options(command: _Command) -> _Command:
         ),
         click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1)."),
         language_option,
+        click.option(
+            "--source",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            metavar="DIR",
+            default=None,
+            help="Show lines of source from this directory in HTML; none are shown otherwise.",
+        ),
     )
     return _decorate(command, decorators)
 

@@ -94,6 +94,7 @@ def _chosen(options: ReportOptions) -> dict[str, object]:
         "top": options.top,
         "full_stacks": options.full_stacks,
         "lang": options.lang,
+        "source": options.source,
         "tree": source_tree(Path.cwd()),
     }
 

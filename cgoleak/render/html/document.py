@@ -26,6 +26,8 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cgoleak.model.report import Report
     from cgoleak.model.words import Words
 
@@ -54,11 +56,13 @@ class HtmlRenderer:
         top: how many findings can be read without scripts; the page has all of them.
         full_stacks: show cgo and runtime frames in these.
         lang: language of the words, a key of ``cgoleak.model.words.LANGUAGES``.
+        source: directory from which lines of source are shown; None, the default, for none.
     """
 
     top: int = 10
     full_stacks: bool = False
     lang: str = "en"
+    source: Path | None = None
 
     def render(self, report: Report, out: BinaryIO) -> None:
         """Write the page."""
@@ -77,7 +81,10 @@ class HtmlRenderer:
             sheet=sheet_of(report.balance, words),
             chart=chart_of(report, words),
             chart_box=(WIDTH, HEIGHT),
-            sites=[view_of(one, words, full_stacks=self.full_stacks) for one in shown],
+            sites=[
+                view_of(one, words, full_stacks=self.full_stacks, source=self.source)
+                for one in shown
+            ],
             open_site=shown[0].site if shown and shown[0].verdict in _OPEN else None,
             verdicts=_verdict_counts(report, words),
             go_sites=_go_sites(report, words),

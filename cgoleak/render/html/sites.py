@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
+from cgoleak.render.html.sourcelines import excerpts_of
 from cgoleak.render.html.timechart import sparkline
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
 from cgoleak.render.visible import shorten_middle, visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cgoleak.model.report import Finding
     from cgoleak.model.words import Words
+    from cgoleak.render.html.sourcelines import Excerpt
 
 __all__ = ["LANGUAGE_CLASSES", "Line", "SiteView", "growth_text", "name_of", "view_of"]
 
@@ -59,9 +63,12 @@ class SiteView:
     evidence: tuple[str, ...]
     advice: str
     suppression: str
+    source: tuple[Excerpt, ...] = ()
 
 
-def view_of(finding: Finding, words: Words, *, full_stacks: bool = False) -> SiteView:
+def view_of(
+    finding: Finding, words: Words, *, full_stacks: bool = False, source: Path | None = None
+) -> SiteView:
     """Put a finding into words."""
     return SiteView(
         key=visible(finding.site),
@@ -80,6 +87,7 @@ def view_of(finding: Finding, words: Words, *, full_stacks: bool = False) -> Sit
         evidence=tuple(visible(words(one)) for one in finding.evidence),
         advice=visible(words(finding.advice)),
         suppression=visible(finding.suppression),
+        source=() if source is None else excerpts_of(finding.stack, source),
     )
 
 
