@@ -99,12 +99,12 @@ _NO_LEAK: Final = {
 
 
 _MOSTLY: Final = {
-    Cause.GO_HELD: "Most of it waits for Go's finalizers or cleanups.",
-    Cause.GO_HEAP: "Most of it is the live Go heap.",
-    Cause.GO_RETAINED: "Most of it is free or garbage in Go's heap.",
-    Cause.ALLOCATOR_RETAINED: "Most of it C has freed and malloc keeps.",
+    Cause.GO_HELD: "Most of the growth waits for Go's finalizers or cleanups.",
+    Cause.GO_HEAP: "Most of the growth is the live Go heap.",
+    Cause.GO_RETAINED: "Most of the growth is free or garbage in Go's heap.",
+    Cause.ALLOCATOR_RETAINED: "Most of the growth C has freed and malloc keeps.",
     Cause.RESTART: "The process ended and another took its place.",
-    Cause.OTHER: "Most of it is stacks, mappings or files.",
+    Cause.OTHER: "Most of the growth is stacks, mappings or files.",
     Cause.STABLE: "It is little.",
     Cause.UNKNOWN: "What the rest is was not told.",
 }

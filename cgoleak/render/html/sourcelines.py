@@ -24,6 +24,7 @@ __all__ = ["Excerpt", "excerpts_of"]
 _AROUND: Final = 2
 _MOST: Final = 3
 """Excerpts of one stack: the allocation, its caller, the Go line."""
+_LOOKED_AT: Final = 16
 _LARGEST: Final = 4 << 20
 _LONGEST_LINE: Final = 400
 _OWN: Final = frozenset({Language.C, Language.CPP, Language.GO})
@@ -41,9 +42,16 @@ def excerpts_of(stack: Sequence[Frame], folder: Path) -> tuple[Excerpt, ...]:
     """Find the lines of a stack's own frames, leaf first, and of the innermost Go frame."""
     own = [frame for frame in stack if frame.lang in _OWN and frame.file and frame.line]
     go = [frame for frame in own if frame.lang is Language.GO][:1]
-    chosen = dict.fromkeys([*own[: _MOST - 1], *go])
-    found = (_excerpt(frame, folder) for frame in chosen)
-    return tuple(one for one in found if one is not None)
+    found: list[Excerpt] = []
+    # Lines of libraries are not below the folder: the first that are there are the user's.
+    for frame in dict.fromkeys(own[:_LOOKED_AT]):
+        if len(found) < _MOST - 1 and (excerpt := _excerpt(frame, folder)) is not None:
+            found.append(excerpt)
+    for frame in go:
+        excerpt = _excerpt(frame, folder)
+        if excerpt is not None and excerpt not in found:
+            found.append(excerpt)
+    return tuple(found)
 
 
 def _excerpt(frame: Frame, folder: Path) -> Excerpt | None:
