@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from cgoleak.errors import NewerCapture, NotACapture
 from cgoleak.model.capture import Module, Target
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.ids import Address, SiteKey
 from cgoleak.model.notice import Notice
@@ -191,6 +192,7 @@ def _report(part: _Part) -> Report:
         go_return=part.one_of("go_return", _go_return),
         restarts=part.all_of("restarts", _restart),
         go_sites=part.all_of("go_sites", _go_site),
+        gate=part.one_of("gate", _gate),
         timeline=part.one_of("timeline", _timeline),
         history_seconds=part.numbers("history_seconds"),
         modules=part.all_of("modules", _module),
@@ -313,6 +315,31 @@ def _timeline(part: _Part) -> Timeline | None:
     if any(len(column) != len(seconds) for column in columns.values()):
         return None
     return Timeline(seconds=seconds, **columns)
+
+
+def _gate(part: _Part) -> Gate:
+    return Gate(
+        passed=part.flag("passed"),
+        program=part.text("program"),
+        policy=part.text_or_none("policy"),
+        summary=part.text("summary"),
+        violations=part.all_of("violations", _violation),
+        iterations=part.whole_or_none("iterations"),
+        tolerated=tuple(map(SiteKey, part.texts("tolerated"))),
+        unused_suppressions=part.texts("unused_suppressions"),
+        stale_baseline=tuple(map(SiteKey, part.texts("stale_baseline"))),
+        compared=part.has("compared") and part.flag("compared"),
+    )
+
+
+def _violation(part: _Part) -> Violation:
+    return Violation(
+        site=SiteKey(part.text("site")),
+        level=part.choice("level", Level),
+        text=part.text("text"),
+        baseline=part.text_or_none("baseline"),
+        bytes_per_iteration=part.number_or_none("bytes_per_iteration"),
+    )
 
 
 def _module(part: _Part) -> Module:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
+from cgoleak.model.gate import Gate, Level, Violation
+from cgoleak.model.ids import SiteKey
 from cgoleak.render.jsonread import read_report
 from support.reports import a_report
 from support.scenario_reports import SCENARIOS, many_sites, rendered, scenario_report
@@ -24,6 +27,25 @@ def test_a_report_of_a_scenario_survives_the_round_trip(name):
 
 @pytest.mark.parametrize("report", [a_report(), many_sites(20)], ids=["made", "many"])
 def test_a_made_report_survives_the_round_trip(report):
+    assert read_report(rendered(report, "json"), "x") == report
+
+
+def test_the_decision_of_the_gate_survives_the_round_trip():
+    violation = Violation(SiteKey("a3f1c2"), Level.ERROR, "over", "new", 12.5)
+    gate = Gate(
+        passed=False,
+        program="worker",
+        policy="cgoleak.toml",
+        summary="1 site over",
+        violations=(violation,),
+        iterations=20,
+        tolerated=(SiteKey("1c9e04"),),
+        unused_suppressions=("leak:x",),
+        stale_baseline=(SiteKey("77b0de"),),
+        compared=True,
+    )
+    report = replace(a_report(), gate=gate)
+
     assert read_report(rendered(report, "json"), "x") == report
 
 
