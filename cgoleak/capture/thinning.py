@@ -27,6 +27,7 @@ TIERS: Final = (
 )
 """Up to this age, one snapshot in each step of so many nanoseconds; 0: all of them."""
 _OLDEST_STEP: Final = 600 * _SECOND
+_STEPS: Final = (*(step for _, step in TIERS if step), _OLDEST_STEP)
 
 
 class Taken(NamedTuple):
@@ -46,11 +47,11 @@ class Taken(NamedTuple):
 
 def surplus(taken: Sequence[Taken], now_ns: int) -> frozenset[int]:
     """Give the numbers of those to drop; ``taken`` is in order of time."""
-    steps: dict[tuple[int, int, int], int] = {}
+    firsts: dict[tuple[int, int, int], int] = {}
     marks: dict[tuple[int, str], Taken] = {}
     for one in taken:
-        step = _step(now_ns - one.at_ns)
-        steps.setdefault((one.process, step, one.at_ns // step if step else one.number), one.number)
+        for step in _STEPS:
+            firsts.setdefault((one.process, step, one.at_ns // step), one.number)
         marks.setdefault((one.process, "first"), one)
         marks[one.process, "last"] = one
         if one.rss > marks.setdefault((one.process, "highest"), one).rss:
@@ -58,7 +59,12 @@ def surplus(taken: Sequence[Taken], now_ns: int) -> frozenset[int]:
         if one.is_full:
             marks.setdefault((one.process, "first sheet"), one)
             marks[one.process, "last sheet"] = one
-    kept = {*steps.values(), *(one.number for one in marks.values())}
+    kept = {one.number for one in marks.values()}
+    for one in taken:
+        # A step may lie across two ages: its first counts whichever age that has.
+        step = _step(now_ns - one.at_ns)
+        if not step or firsts[one.process, step, one.at_ns // step] == one.number:
+            kept.add(one.number)
     return frozenset(one.number for one in taken if one.number not in kept)
 
 

@@ -132,8 +132,7 @@ def _silent(cause: str) -> AttachFailed:
 
 _KNOWN: Final = {
     "trying to allocate memory": (
-        "the kernel refuses memory that is writable and executable in it"
-        " (MemoryDenyWriteExecute of systemd, PR_SET_MDWE, SELinux's execmem)",
+        "the kernel refuses it writable and executable memory (MemoryDenyWriteExecute, SELinux)",
         "lift that for the measurement, or look from outside with: cgoleak watch",
     ),
 }
