@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def main() -> int:
         folder = options.keep / "bar-watched"
         for file in ("capture.cgoleak", "report.json"):
             (folder / file).unlink(missing_ok=True)
+        # A shell lets what it starts in the background ignore Ctrl-C, which is how the watch ends.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         source = watched(ROOT / "bin", folder).capture_file
     for line in story(hand_back_of(open_capture(source))):
         sys.stdout.write(f"{line}\n")
