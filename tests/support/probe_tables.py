@@ -40,6 +40,7 @@ class MadeTables:
         shared.slots_at = room(wire.MAX_SLOTS * ctypes.sizeof(wire.Slot))
         shared.shards_at = room(wire.SHARDS * ctypes.sizeof(wire.Shard))
         shared.rows_at = room(wire.SHARDS * wire.MAX_STACKS * ctypes.sizeof(wire.Row))
+        shared.weighted_at = room(wire.MAX_STACKS * ctypes.sizeof(wire.Row))
         shared.stacks_at = room(wire.MAX_STACKS * ctypes.sizeof(wire.Stack))
         shared.pool_at = room(_POOL_BYTES)
         shared.regions_at = room(wire.REGIONS * _REGION_BYTES)
