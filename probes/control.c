@@ -323,16 +323,6 @@ static void cg_sum_events(void)
 
 static void cg_start_clock(void)
 {
-    uint64_t least = ~0ull, sum = 0, count = 0;
-    for (uint32_t i = 0; i < 256; i++) {
-        uint64_t began = cg_clock(), took = cg_clock() - began;
-        least = took < least ? took : least;
-        if (i >= 64 && took < 2 * least) {
-            sum += took;
-            count++;
-        }
-    }
-    R->clock_floor = count != 0 ? sum / count : least;
     R->clock_most = 0;
     cg_clock_began = cg_clock();
     cg_clock_began_ns = cg_now_ns();
@@ -348,7 +338,7 @@ static void cg_time_events(void)
     cg_timed_at = now;
     uint64_t per_ms = (cg_clock() - cg_clock_began) / (passed / 1000) * 1000;
     CG_STORE(&T.shared->clock_per_ms, per_ms);
-    CG_STORE(&R->clock_most, R->clock_floor + per_ms * CG_LONGEST_US / 1000);
+    CG_STORE(&R->clock_most, per_ms * CG_LONGEST_US / 1000);
     CG_STORE(&R->enabled, cg_mode | CG_TIMED);
     cg_sleep_ms(1);
     CG_STORE(&R->enabled, cg_mode);

@@ -27,6 +27,8 @@
 #define CG_REGIONS 16384u  /* application mmaps: power of two */
 #define CG_MEMOS 8u        /* remembered stacks per thread: power of two */
 #define CG_MEMO_FRAMES 64u
+#define CG_RATE_MOST (1ull << 32) /* bytes per sample */
+#define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */
 #define CG_EPOCHS 8u /* sampling rates of one measurement; 0: every block */
 
 /* What a slot leads to. The order is that of the hook table in hooks.c. */
@@ -246,7 +248,7 @@ struct cg_shared {
     uint64_t passed_frees; /* the same, without those of blocks from before sampling began */
     /* What an event costs: some are timed. */
     uint64_t timed_events;
-    uint64_t timed_clock;  /* sum, in clock units */
+    int64_t timed_clock;   /* sum, in clock units; single ones may be below zero */
     uint64_t clock_per_ms; /* clock units; 0: not known yet */
     uint64_t real[CG_FUNCTIONS]; /* providers, copied to the resident header by CG_CMD_INSTALL */
     struct cg_go go;

@@ -9,9 +9,6 @@
  * bits, which would be a function of libgcc. */
 #include "state.h"
 
-#define CG_RATE_MOST (1ull << 32)
-#define CG_ONE 65536ull /* a weight of 1 */
-
 static inline uint32_t cg_stack_in(uint64_t who)
 {
     return (uint32_t)(who & ((1u << CG_STACK_BITS) - 1));
@@ -31,7 +28,7 @@ static inline uint64_t cg_times(uint64_t a, uint64_t b, unsigned shift)
 static uint64_t cg_weight(uint64_t size, uint64_t rate)
 {
     if (rate == 0 || size == 0 || size / rate >= 32)
-        return CG_ONE;
+        return CG_WEIGHT_ONE;
     uint64_t x = size * ((1ull << 57) / rate); /* size/rate in 2^-57ths, below 32 */
     uint64_t f = (x & ((1ull << 57) - 1)) << 6;
     /* 1 - exp(-f) for f below 1, in 2^-63rds: f - f^2/2! + f^3/3! - ... */
@@ -47,11 +44,11 @@ static uint64_t cg_weight(uint64_t size, uint64_t rate)
         p = (1ull << 63) - q;
     }
     if (p == 0)
-        return CG_ONE;
+        return CG_WEIGHT_ONE;
     /* 2^79/p, from 2^95 over the p that is shifted up to its 63 bits. */
     unsigned up = (unsigned)__builtin_clzll(p) - 1;
     if (p >> 63)
-        return CG_ONE;
+        return CG_WEIGHT_ONE;
     uint64_t r = (1ull << 63) / (p << up >> 32);
     return up >= 16 ? r << (up - 16) : r >> (16 - up);
 }
@@ -59,7 +56,7 @@ static uint64_t cg_weight(uint64_t size, uint64_t rate)
 /* What a sampled value stands for. */
 static inline uint64_t cg_weighted(uint64_t value, uint64_t weight)
 {
-    return (uint64_t)(((unsigned __int128)value * weight + CG_ONE / 2) >> 16);
+    return (uint64_t)(((unsigned __int128)value * weight + CG_WEIGHT_ONE / 2) >> 16);
 }
 
 static uint64_t cg_random(uint64_t *state)

@@ -97,7 +97,7 @@ static void cg_age_sample(struct cg_ages *a, uint64_t size, uint64_t born, uint6
 {
     /* The variance of a sum over blocks that are each kept with p is estimated without bias by the
      * sum of x^2 (1-p)/p^2 over those that were (Horvitz and Thompson); 1/p is the weight. */
-    uint64_t weight = cg_weight(size, rate), more = weight - CG_ONE;
+    uint64_t weight = cg_weight(size, rate), more = weight - CG_WEIGHT_ONE;
     a->samples++;
     a->sample_blocks += weight;
     if (born <= before)

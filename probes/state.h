@@ -64,9 +64,8 @@ struct cg_resident {
     uint64_t filter_mask;
     uint64_t epoch;        /* copy of that in cg_shared */
     uint64_t seed;         /* of the random numbers */
-    uint64_t clock_floor;  /* what timing nothing takes */
     uint64_t clock_most;   /* longer ones were interrupted, and do not count */
-    uint32_t spare[1010];
+    uint32_t spare[1012];
     struct cg_thread overflow; /* for threads that found no place; its fields are shared */
     struct cg_thread threads[CG_MAX_THREADS];
     /* Blocks in the table, by hash of the address: where there is 0, a free need not look. */

@@ -25,6 +25,8 @@ _PATIENCE: Final = 2
 _LEAST_CPU_S: Final = 0.02
 """Two ticks of the clock that the kernel counts in: with less, a share means nothing."""
 _LEAST_TIMED: Final = 100
+_NO_LESS_NS: Final = 5.0
+"""What an event that is passed over takes, about: fewer samples would not make it cheaper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Overhead:
     def _slow_down(self, at_ns: int, share: float) -> None:
         now = max(self._session.tables.rates(), default=0)
         rate = next((one for one in RATES if one > now), None)
-        if rate is None:
+        if rate is None or (now and (self._ns_per_event or 0.0) < _NO_LESS_NS):
             return
         self._session.sample(rate)
         self.changes.append(Sampling(at_ns, rate, share))

@@ -61,6 +61,8 @@ _TICK_BITS: Final = 28
 _CLEARLY: Final = 2
 """Standard errors by which an estimate must exceed 0 in order to be more than chance."""
 _F_OFD_SETLK: Final = 37
+_WAY_IN_NS: Final = 3.0
+"""From the slot into a hook and out of it, which a hook cannot time (docs/decisions)."""
 _BLOCK_BYTES: Final = 16
 _REGION_BYTES: Final = 32
 
@@ -271,7 +273,9 @@ class Tables:
         shared = self.shared
         if not shared.clock_per_ms:
             return 0, 0.0
-        return int(shared.timed_events), shared.timed_clock * 1e6 / shared.clock_per_ms
+        events = int(shared.timed_events)
+        inside = max(0.0, shared.timed_clock * 1e6 / shared.clock_per_ms)
+        return events, inside + events * _WAY_IN_NS
 
     def rates(self) -> tuple[int, ...]:
         """Return the bytes per sample of each time that it was set, the newest last."""

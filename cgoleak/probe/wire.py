@@ -297,7 +297,7 @@ class Shared(ctypes.Structure):
         ("passed_births", c_uint64),
         ("passed_frees", c_uint64),
         ("timed_events", c_uint64),
-        ("timed_clock", c_uint64),
+        ("timed_clock", c_int64),
         ("clock_per_ms", c_uint64),
         ("real", c_uint64 * FUNCTIONS),
         ("go", Go),

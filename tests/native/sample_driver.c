@@ -135,12 +135,12 @@ static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact)
         for (uint32_t i = 1; i < count; i++) {
             uint32_t site = (uint32_t)(T.pool[T.stacks[i].first] - 0x400000) / 16;
             CHECK(site < SITES, "stack %u is of nobody", i);
-            sum[site].born_blocks += rows[i].born_blocks * CG_ONE + weighted[i].born_blocks;
+            sum[site].born_blocks += rows[i].born_blocks * CG_WEIGHT_ONE + weighted[i].born_blocks;
             sum[site].born_bytes += rows[i].born_bytes + weighted[i].born_bytes;
-            sum[site].freed_blocks += rows[i].freed_blocks * CG_ONE + weighted[i].freed_blocks;
+            sum[site].freed_blocks += rows[i].freed_blocks * CG_WEIGHT_ONE + weighted[i].freed_blocks;
             sum[site].freed_bytes += rows[i].freed_bytes + weighted[i].freed_bytes;
             age[site].samples += ages[i].samples;
-            age[site].blocks += ages[i].blocks * CG_ONE + ages[i].sample_blocks;
+            age[site].blocks += ages[i].blocks * CG_WEIGHT_ONE + ages[i].sample_blocks;
             cg_add_wide(age[site].blocks_variance, ages[i].blocks_variance[0]);
             cg_add_wide(age[site].bytes_variance, ages[i].bytes_variance[0]);
             SAME(ages[i].blocks_variance[1] | ages[i].bytes_variance[1], 0);
