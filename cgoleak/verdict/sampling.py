@@ -28,13 +28,14 @@ def sampling_notices(capture: Capture) -> list[Notice]:
                 "follow every block with --exact",
             )
         ]
-    share, since = format_percent(last.share), format_seconds(last.since_ns / 1e9)
-    before = "" if first is last else f", in {len(capture.sampling)} steps"
+    share, since = format_percent(first.share or 0.0), format_seconds(first.since_ns / 1e9)
+    if first is not last:
+        size = f"{format_bytes(first.rate)}, later per {size}"
     return [
         Notice(
             "probe.overhead",
             f"hooks took {share} of the target's CPU time, more than allowed: from {since} on one "
-            f"block per {size} was followed{before}, and numbers are estimates",
+            f"block per {size} was followed, and numbers are estimates",
             "allow more with --max-overhead, or follow every block with --exact",
         )
     ]
