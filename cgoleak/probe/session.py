@@ -121,6 +121,12 @@ class ProbeSession:
         """Every module that was seen since the session began."""
         return self.libraries.modules
 
+    @property
+    def control_tid(self) -> int:
+        """The probe's own thread in the target; 0 before ``attach``."""
+        header = self._resident.header(self._memory) if self._resident else None
+        return int(header.control_tid) if header else 0
+
     # --- coming in ---------------------------------------------------------------------------
 
     def attach(
