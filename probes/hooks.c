@@ -45,7 +45,7 @@ struct cg_thread *cg_enter(void)
         return 0;
     struct cg_thread *t = cg_thread_here();
     if (CG_LIKELY(t != &R->overflow))
-        t->inside++;
+        cg_inside(&t->inside, 1u);
     else
         CG_ADD_SHARED(&t->inside, 1u);
     /* The store must be seen before the load that follows. Here only the compiler is held back;
@@ -90,7 +90,7 @@ static inline int cg_counts_down(struct cg_thread *t, uint64_t size)
  * changes to another rate where a countdown ends: the process has no memory, so nothing is lost. */
 static uint64_t cg_chosen(struct cg_thread *t, uint64_t size)
 {
-    uint64_t was = t->epoch, now = CG_LOAD(&R->epoch);
+    uint64_t was = t->epoch, now = CG_LOAD_ACQUIRE(&R->epoch);
     if (was == 0) {
         /* Not the countdown's first end, but its beginning. */
         t->random = R->seed ^ t->key; /* threads must not draw the same, one a little later than the other */
@@ -169,7 +169,7 @@ static inline __attribute__((always_inline)) struct cg_thread *cg_enter_exact(vo
         return 0;
     struct cg_thread *t = cg_thread_here();
     if (CG_LIKELY(t != &R->overflow))
-        t->inside++;
+        cg_inside(&t->inside, 1u);
     else
         CG_ADD_SHARED(&t->inside, 1u);
     CG_COMPILER_BARRIER();

@@ -27,6 +27,16 @@ static inline void cg_add_own(uint64_t *p, uint64_t v)
 #endif
 }
 
+/* Says that a thread is in a hook, or no longer: written by itself alone, read by the control thread. */
+static inline void cg_inside(uint32_t *inside, uint32_t more)
+{
+#if defined(__x86_64__)
+    __asm__("addl %1, %0" : "+m"(*inside) : "ri"(more) : "cc");
+#else
+    CG_STORE(inside, CG_LOAD(inside) + more);
+#endif
+}
+
 /* What is kept per thread. Found by the thread pointer, because the probe may not use TLS. Lies
  * in the resident part, which is never unmapped: entering a hook writes here before it may look
  * at the tables. */
@@ -125,7 +135,7 @@ static inline void cg_leave(struct cg_thread *t)
 {
     CG_COMPILER_BARRIER();
     if (CG_LIKELY(t != &R->overflow))
-        t->inside--;
+        cg_inside(&t->inside, ~0u);
     else
         CG_ADD_SHARED(&t->inside, ~0u);
 }

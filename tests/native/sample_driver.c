@@ -161,11 +161,117 @@ static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact)
     }
 }
 
+/* --- threads --------------------------------------------------------------------------------- */
+
+#define WORKERS 6u
+#define HELD 500u
+static uint64_t market[256]; /* blocks on their way from one thread to another: address */
+static volatile int over;
+static uint64_t made_blocks, made_bytes;
+
+static uint64_t size_of(uint64_t address)
+{
+    return 16 + address * 0x9e3779b97f4a7c15ull % 4000;
+}
+
+static void *trader(void *argument)
+{
+    uint64_t me = (uint64_t)argument, seed = me + 1, made = 0, bytes = 0, next = 0;
+    uint64_t held[HELD], count = 0, spare[HELD + 256], spares = 0;
+    struct cg_block old;
+    int cleaned;
+    fake_thread_pointer = 0x7f6000000740 + me * 0x801000;
+    while (!CG_LOAD(&over) || count > 0) {
+        uint64_t what = host_next(&seed);
+        if (!CG_LOAD(&over) && (count == 0 || (what & 1 && count < HELD))) {
+            /* An address that was freed is handed out again, by this thread's own malloc. */
+            uint64_t address = spares > 0 && what & 2 ? spare[--spares] : 0x7f7000000000 + (me << 32) + 32 * next++;
+            made++;
+            bytes += size_of(address);
+            cg_born((void *)address, size_of(address), (uint64_t)__builtin_frame_address(0), 0x400000 + (what >> 8) % 64, 0);
+            held[count++] = address;
+            continue;
+        }
+        uint64_t address = held[--count];
+        if (what & 4) { /* to somebody else, for what he left there */
+            address = __atomic_exchange_n(&market[(what >> 8) % 256], address, __ATOMIC_ACQ_REL);
+            if (address == 0)
+                continue;
+        }
+        cg_died((void *)address, &old, &cleaned);
+        if (spares < HELD)
+            spare[spares++] = address;
+    }
+    CG_ADD_SHARED(&made_blocks, made);
+    CG_ADD_SHARED(&made_bytes, bytes);
+    return 0;
+}
+
+/* From every block to a sample and to another rate, with threads in the hooks: no block is missed
+ * when it is freed, whoever frees it and however it was followed. */
+static void mode_threads(uint32_t rounds)
+{
+    uint64_t exact = 0, sampled = 0;
+    cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    for (uint32_t round = 0; round < rounds; round++) {
+        host_tables();
+        cg_mode = CG_EXACT;
+        R->seed = host_next(&other_seed);
+        R->enabled = CG_EXACT;
+        over = 0;
+        made_blocks = made_bytes = 0;
+        memset(market, 0, sizeof market);
+        pthread_t threads[WORKERS];
+        for (uint64_t i = 0; i < WORKERS; i++)
+            CHECK(pthread_create(&threads[i], 0, trader, (void *)i) == 0, "no thread");
+        cg_sleep_ms(3 + round % 5);
+        SAME(cg_sample(512), 1);
+        for (uint32_t waited = 0; !CG_LOAD(&R->filter_ready); waited++) {
+            CHECK(waited < 5000, "thread %u is never out", cg_filter_next);
+            cg_fill_filter();
+        }
+        CG_STORE(&R->enabled, CG_SAMPLED | CG_TIMED);
+        cg_sleep_ms(2);
+        CG_STORE(&R->enabled, CG_SAMPLED);
+        SAME(cg_sample(4096), 1);
+        cg_sleep_ms(5);
+        CG_STORE(&over, 1);
+        for (uint32_t i = 0; i < WORKERS; i++)
+            pthread_join(threads[i], 0);
+        struct cg_block old;
+        int cleaned;
+        fake_thread_pointer = 0x7f6000000740;
+        for (uint32_t i = 0; i < 256; i++)
+            if (market[i] != 0)
+                cg_died((void *)market[i], &old, &cleaned);
+        fake_thread_pointer = 0;
+        uint32_t count = T.shared->stacks_count + 1;
+        struct cg_row *rows = calloc(2 * count, sizeof *rows);
+        struct cg_ages *ages = calloc(count, sizeof *ages);
+        cgoleak_sum_rows(cgoleak_header.shared_fd, (const char *)T.shared, rows, count);
+        cgoleak_weighted_rows(cgoleak_header.shared_fd, (const char *)T.shared, rows + count, count);
+        SAME(cgoleak_scan_blocks(cgoleak_header.shared_fd, (const char *)T.shared, ages, count, 0), 0);
+        for (uint32_t i = 0; i < 2 * count; i++) {
+            SAME(rows[i].born_blocks, rows[i].freed_blocks);
+            SAME(rows[i].born_bytes, rows[i].freed_bytes);
+            *(i < count ? &exact : &sampled) += rows[i].born_blocks;
+        }
+        struct cg_shard shards = host_shards();
+        SAME(shards.unmatched_frees | shards.unseen_frees | shards.dropped_blocks, 0);
+        free(rows);
+        free(ages);
+    }
+    CHECK(exact > 1000 && sampled / CG_WEIGHT_ONE > 1000, "nothing happened");
+    printf("exact=%lu sampled=%lu\n", exact, (unsigned long)(sampled / CG_WEIGHT_ONE));
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "numbers"))
         mode_numbers();
+    else if (argc > 2 && !strcmp(mode, "threads"))
+        mode_threads((uint32_t)atoi(argv[2]));
     else if (argc > 4 && !strcmp(mode, "estimates"))
         mode_estimates((uint32_t)atoi(argv[2]), strtoull(argv[3], 0, 10), atoi(argv[4]));
     else

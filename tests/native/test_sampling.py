@@ -78,6 +78,10 @@ def test_every_event_is_counted_once_and_every_sample_is_found_again(driver: Pat
         run_driver(driver, "estimates", 10, RATE, later)
 
 
+def test_among_many_threads_no_free_is_missed_when_the_rate_changes(driver: Path) -> None:
+    assert "sampled=" in run_driver(driver, "threads", 4)
+
+
 @pytest.mark.parametrize(
     ("truth", "estimate"),
     [
