@@ -22,18 +22,13 @@ from cgoleak.render.stacklines import place_of
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termgate import write_gate
 from cgoleak.render.visible import visible
-<<<<<<< HEAD
-from cgoleak.units import format_bytes, format_bytes_change, format_count, format_seconds
-=======
 from cgoleak.units import (
     format_bytes,
     format_bytes_change,
     format_count,
     format_percent,
     format_seconds,
-    plural,
 )
->>>>>>> 210a27f (sampled: Poisson by bytes in the hook, cost measured while it runs, and a limit on it)
 
 if TYPE_CHECKING:
     from cgoleak.model.report import BalanceLine, Report
@@ -117,12 +112,9 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     if target.allocator and target.libc and not target.libc.startswith(target.allocator):
         facts.insert(4, words("malloc from {name}", name=visible(target.allocator)))
     if window.mode not in {"exact", "watch"}:
-<<<<<<< HEAD
         facts.append(words(window.mode))
-=======
-        rate = f", one block per {format_bytes(window.sample_bytes)}" if window.sample_bytes else ""
-        facts.append(window.mode + rate)
->>>>>>> 210a27f (sampled: Poisson by bytes in the hook, cost measured while it runs, and a limit on it)
+        if window.sample_bytes:
+            facts.append(words("one block per {size}", size=format_bytes(window.sample_bytes)))
     paper.joined(facts, " · ", style="dim")
     paper.blank()
     label = words(CAUSES[report.cause].label)
@@ -238,15 +230,11 @@ def _write_cost(paper: Paper, report: Report, words: Words) -> None:
         words.count(cost.events, "event"),
     ]
     if cost.ns_per_event is not None:
-<<<<<<< HEAD
         facts.append(words("{time} each", time=f"{cost.ns_per_event:.0f} ns"))
-    facts.append(words("{count} dropped", count=format_count(cost.dropped)))
-=======
-        facts.append(f"{cost.ns_per_event:.0f} ns each")
     if cost.cpu_share is not None:
-        facts.append(f"{format_percent(cost.cpu_share)} of its CPU time")
-    facts.append(f"{format_count(cost.dropped)} dropped")
->>>>>>> 210a27f (sampled: Poisson by bytes in the hook, cost measured while it runs, and a limit on it)
+        share = format_percent(cost.cpu_share)
+        facts.append(words("{share} of its CPU time", share=share))
+    facts.append(words("{count} dropped", count=format_count(cost.dropped)))
     if cost.unmatched_frees:
         count = format_count(cost.unmatched_frees)
         facts.append(words("{count} frees of older blocks", count=count))
