@@ -92,6 +92,7 @@ class Tables:
         self._stacks_read = 0
         self._tick_before = 0
         self._rows: dict[int, int] = {}
+        self._estimated = 0  # births and frees of sampled blocks in the last counts
 
     def lock(self) -> None:
         """Hold a lock for as long as we live: the probe looks at it, and leaves when it is gone."""
@@ -202,6 +203,7 @@ class Tables:
         now = self.shared.tick
         tick_ns = self.shared.tick_ms * 1_000_000
         weighted = self._weighted(count)
+        self._estimated = sum(_blocks(row[0]) + _blocks(row[2]) for row in weighted.values())
         rows = (Row * count)()
         ages = (Ages * count)()
         # Blocks first: what dies in between is then freed in the rows but was still seen, which
@@ -282,21 +284,17 @@ class Tables:
         return tuple(self.shared.rates[1 : min(self.shared.epoch, len(self.shared.rates) - 1) + 1])
 
     def counters(self, counts: dict[StackId, StackCounts]) -> ProbeCounters:
-        """Return what the probe says of itself."""
+        """Return what the probe says of itself; ``counts`` are the last ones."""
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
         unmatched = sum(s.unmatched_frees for s in shards)
         unseen = sum(s.unseen_frees for s in shards)
+        followed = sum(c.born_blocks + c.freed_blocks for c in counts.values()) - self._estimated
         weighted = self._weighted(self.stack_count).values()
-        sampled = sum(_blocks(row[0]) + _blocks(row[2]) for row in weighted)
         # Of all frees, those that are not of blocks from before; nobody looks at each of them.
         freed, squares = sum(_blocks(row[2]) for row in weighted), sum(row[7] for row in weighted)
         late = self.shared.passed_frees - freed
         return ProbeCounters(
-            events=sum(c.born_blocks + c.freed_blocks for c in counts.values())
-            - sampled
-            + self._passed()
-            + unmatched
-            - unseen,
+            events=max(0, followed + self._passed() + unmatched - unseen),
             dropped_blocks=sum(s.dropped_blocks for s in shards),
             dropped_stacks=sum(s.dropped_stacks for s in shards),
             unmatched_frees=unmatched + (late if late > _CLEARLY * math.isqrt(squares) else 0),

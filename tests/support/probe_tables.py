@@ -108,6 +108,11 @@ class MadeTables:
         index = shard * wire.MAX_STACKS + stack
         self._write(self._shared.rows_at + index * ctypes.sizeof(row), row)
 
+    def weighted(self, stack: int, **numbers: int) -> None:
+        """Set the totals of a stack's sampled blocks."""
+        row = wire.Row(**numbers)
+        self._write(self._shared.weighted_at + stack * ctypes.sizeof(row), row)
+
     def shard(self, index: int, **numbers: int) -> None:
         shard = wire.Shard(**numbers)
         self._write(self._shared.shards_at + index * ctypes.sizeof(shard), shard)
