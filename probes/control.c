@@ -31,6 +31,7 @@ struct cg_resident *R;
 #define CG_CONTROL_STACK (64u * 1024u)
 #define CG_QUIET_MS 2000u
 #define CG_HOLD_MS 500u
+#define CG_SUM_MS 200u
 
 static int cg_command_in = -1; /* our end of the command pipe */
 static uint64_t cg_control_stack;
@@ -38,6 +39,9 @@ static uint64_t cg_began_ms;
 static uint64_t cg_held_since; /* CG_CMD_HOLD: dlclose waits; 0: it does not */
 static uint64_t cg_left_at; /* tables that a thread was still in when the last measurement ended */
 static uint64_t cg_left_size;
+static uint32_t cg_mode = CG_EXACT;
+static uint32_t cg_filter_next; /* threads before this one are known to know that we sample */
+static uint64_t cg_clock_began, cg_clock_began_ns, cg_timed_at;
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
@@ -63,6 +67,7 @@ static uint64_t cg_plan(struct cg_shared *s)
     s->rules_at = cg_part(&at, CG_RULES * sizeof(struct cg_rule_entry));
     s->memos_at = cg_part(&at, (uint64_t)CG_MAX_THREADS * CG_MEMOS * sizeof(struct cg_memo));
     s->regions_at = cg_part(&at, CG_REGIONS * sizeof(struct cg_region));
+    s->weighted_at = cg_part(&at, CG_MAX_STACKS * sizeof(struct cg_row));
     s->rows_at = cg_part(&at, (uint64_t)CG_SHARDS * CG_MAX_STACKS * sizeof(struct cg_row));
     for (uint32_t level = 0; level < CG_LEVELS; level++)
         s->levels_at[level] = cg_part(&at, (1ull << (CG_LEVEL0_BITS + level)) * sizeof(struct cg_block));
@@ -78,6 +83,7 @@ static void cg_point(char *base, const struct cg_shared *plan)
     T.slots = (struct cg_slot *)(base + plan->slots_at);
     T.shards = (struct cg_shard *)(base + plan->shards_at);
     T.rows = (struct cg_row *)(base + plan->rows_at);
+    T.weighted = (struct cg_row *)(base + plan->weighted_at);
     T.stacks = (struct cg_stack *)(base + plan->stacks_at);
     T.stack_index = (uint32_t *)(base + plan->stack_index_at);
     T.pool = (uint64_t *)(base + plan->pool_at);
@@ -228,6 +234,116 @@ static int cg_somebody_inside(void)
     return 0;
 }
 
+/* --- sampling -------------------------------------------------------------------------------- */
+
+/* Waits, a while, until no thread can be in a hook that it entered before sampling began. */
+static int cg_all_know(void)
+{
+    uint32_t patience = 20;
+    for (; cg_filter_next <= CG_MAX_THREADS; cg_filter_next++) {
+        const struct cg_thread *t = cg_filter_next < CG_MAX_THREADS ? &R->threads[cg_filter_next] : &R->overflow;
+        while (CG_LOAD(&t->inside) != 0) {
+            if (patience-- == 0)
+                return 0;
+            cg_sleep_ms(1);
+        }
+    }
+    return 1;
+}
+
+static int cg_next_data(int fd, uint64_t *at, uint64_t end, uint64_t *lo, uint64_t *hi);
+
+/* Enters the blocks from before sampling into the filter. Until then every free looks in the table.
+ * One that goes meanwhile may stay in the filter, which costs a look; none can be missing. */
+static void cg_fill_filter(void)
+{
+    if (CG_LOAD(&R->filter_ready) || !cg_all_know())
+        return;
+    const char *base = (const char *)T.shared;
+    uint32_t levels = CG_LOAD_ACQUIRE(&T.shared->levels_used);
+    for (uint32_t level = 0; level < levels && level < CG_LEVELS; level++) {
+        uint64_t at = T.shared->levels_at[level], lo, hi;
+        uint64_t end = at + (sizeof(struct cg_block) << (CG_LEVEL0_BITS + level));
+        while (cg_next_data(cgoleak_header.shared_fd, &at, end, &lo, &hi))
+            for (const struct cg_block *b = (const struct cg_block *)(base + lo); b < (const struct cg_block *)(base + hi); b++) {
+                uint64_t who = CG_LOAD(&b->who);
+                if (who != 0 && cg_epoch_in(who) == 0)
+                    cg_filter_add(who >> CG_OWNER_BITS << 3);
+            }
+    }
+    CG_STORE_RELEASE(&R->filter_ready, 1u);
+}
+
+/* Begins to sample, or goes to another rate. False if that cannot be. */
+static int cg_sample(uint64_t rate)
+{
+    struct cg_shared *s = T.shared;
+    uint64_t epoch = s->epoch + 1;
+    if (rate == 0 || rate > CG_RATE_MOST || epoch >= CG_EPOCHS)
+        return 0;
+    s->rates[epoch] = rate;
+    if (epoch == 1) {
+        /* Room for four times as many blocks as are there now. */
+        uint64_t cells = CG_FILTER_LEAST << CG_LOAD(&s->levels_used) >> 1;
+        CG_STORE(&R->filter_mask, (cells < CG_FILTER_MOST ? cells : CG_FILTER_MOST) - 1);
+        CG_STORE(&R->filter_ready, CG_LOAD(&R->enabled) == 0);
+        cg_filter_next = 0;
+    }
+    CG_STORE_RELEASE(&s->epoch, epoch);
+    CG_STORE_RELEASE(&R->epoch, epoch);
+    cg_mode = CG_SAMPLED;
+    if (epoch == 1 && CG_LOAD(&R->enabled) != 0) {
+        CG_STORE_RELEASE(&R->enabled, cg_mode);
+        if (cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_PRIVATE_EXPEDITED, 0, 0) != 0)
+            cg_sleep_ms(100);
+        cg_fill_filter();
+    }
+    return 1;
+}
+
+/* Sums what the threads have counted. */
+static void cg_sum_events(void)
+{
+    if (cg_mode != CG_SAMPLED)
+        return;
+    uint64_t births = R->overflow.births, frees = R->overflow.frees;
+    for (uint32_t i = 0; i < CG_MAX_THREADS; i++)
+        if (CG_LOAD(&R->threads[i].key) != 0) {
+            births += CG_LOAD(&R->threads[i].births);
+            frees += CG_LOAD(&R->threads[i].frees);
+        }
+    CG_STORE(&T.shared->passed_births, births);
+    CG_STORE(&T.shared->passed_frees, frees);
+}
+
+/* --- what an event costs --------------------------------------------------------------------- */
+
+#define CG_TIMING_EVERY_MS 500u
+#define CG_LONGEST_US 20u
+
+static void cg_start_clock(void)
+{
+    R->clock_most = 0;
+    cg_clock_began = cg_clock();
+    cg_clock_began_ns = cg_now_ns();
+    cg_timed_at = 0;
+}
+
+/* Times the events of a millisecond, now and then: that does not make the others dearer. */
+static void cg_time_events(void)
+{
+    uint64_t now = cg_now_ns(), passed = now - cg_clock_began_ns;
+    if (passed < 10000000 || CG_LOAD(&R->enabled) == 0 || now - cg_timed_at < CG_TIMING_EVERY_MS * 1000000ull)
+        return;
+    cg_timed_at = now;
+    uint64_t per_ms = (cg_clock() - cg_clock_began) / (passed / 1000) * 1000;
+    CG_STORE(&T.shared->clock_per_ms, per_ms);
+    CG_STORE(&R->clock_most, per_ms * CG_LONGEST_US / 1000);
+    CG_STORE(&R->enabled, cg_mode | CG_TIMED);
+    cg_sleep_ms(1);
+    CG_STORE(&R->enabled, cg_mode);
+}
+
 /* Turns the hooks off and waits until no thread is between cg_enter and cg_leave. */
 static int cg_quiesce(void)
 {
@@ -275,6 +391,7 @@ static __attribute__((noreturn)) void cg_leave_target(uint32_t reason)
     CG_STORE(&h->state, CG_STOPPING);
     uint32_t failed = cg_restore();
     int quiet = cg_quiesce();
+    cg_sum_events();
     T.shared->slots_failed = failed;
     CG_STORE_RELEASE(&T.shared->detached, 1u);
     h->reason = reason;
@@ -333,7 +450,7 @@ static void cg_obey(char command)
             if (s->real[f] != 0)
                 CG_STORE(&cgoleak_header.real[f], s->real[f]);
         s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
-        CG_STORE_RELEASE(&R->enabled, 1u);
+        CG_STORE_RELEASE(&R->enabled, cg_mode);
         break;
     case CG_CMD_HOLD:
         cg_patching_begin();
@@ -341,6 +458,9 @@ static void cg_obey(char command)
         break;
     case CG_CMD_VERIFY:
         s->cmd_status = cg_verify();
+        break;
+    case CG_CMD_SAMPLE:
+        s->cmd_status = cg_sample(s->cmd_rate) ? 0 : 1;
         break;
     case CG_CMD_MODULES:
         CG_STORE_RELEASE(&s->modules_now, s->modules_now + 1u);
@@ -358,7 +478,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
     struct cg_header *h = &cgoleak_header;
     CG_STORE(&h->control_tid, (int32_t)cg_sys0(CG_NR_GETTID));
     CG_STORE_RELEASE(&h->state, (uint32_t)CG_RUNNING);
-    uint64_t unheard_since = cg_now_ms(), looked = unheard_since;
+    uint64_t unheard_since = cg_now_ms(), looked = unheard_since, summed = unheard_since;
     for (;;) {
         struct {
             int32_t fd;
@@ -367,6 +487,13 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
         struct cg_timespec timeout = {0, (int64_t)CG_TICK_MS * 1000000};
         long ready = cg_sys4(CG_NR_PPOLL, &wait, 1, &timeout, 0);
         cg_tick();
+        cg_time_events();
+        if (cg_now_ms() - summed > CG_SUM_MS) {
+            summed = cg_now_ms();
+            cg_sum_events();
+            if (cg_mode == CG_SAMPLED)
+                cg_fill_filter();
+        }
         if (CG_LOAD(&h->command_fd) >= 0) {
             /* The driver has not taken its ends yet. While we hold the write end ourselves, its
              * death would go unnoticed: so it has ten seconds. */
@@ -555,6 +682,11 @@ static void cg_start(void)
     cg_sys3(CG_NR_MADVISE, R, 4096, CG_MADV_WIPEONFORK);
     cg_try_looking();
     cg_held_since = 0;
+    cg_mode = CG_EXACT;
+    R->epoch = 0;
+    R->filter_ready = 0;
+    cg_start_clock();
+    R->seed = cg_clock() ^ cg_now_ns() << 32;
     cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     if (!cg_make_tables() || !cg_make_pipes()) {
         cg_undo_start();

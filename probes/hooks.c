@@ -45,7 +45,7 @@ struct cg_thread *cg_enter(void)
         return 0;
     struct cg_thread *t = cg_thread_here();
     if (CG_LIKELY(t != &R->overflow))
-        t->inside++;
+        cg_inside(&t->inside, 1u);
     else
         CG_ADD_SHARED(&t->inside, 1u);
     /* The store must be seen before the load that follows. Here only the compiler is held back;
@@ -60,31 +60,235 @@ struct cg_thread *cg_enter(void)
     return t;
 }
 
-static __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64_t sp, uint64_t pc,
-                                              uint64_t fp)
+/* --- events while sampling ------------------------------------------------------------------- */
+
+/* Counters of one thread, which a handler may interrupt at any instruction. Threads without a place
+ * of their own share one. */
+static inline void cg_count_event(struct cg_thread *t, uint64_t *counter)
+{
+    if (CG_LIKELY(t != &R->overflow))
+        cg_add_own(counter, 1);
+    else
+        CG_ADD_SHARED(counter, 1ull);
+}
+
+/* Takes the block's bytes off the countdown; true if a point lies on them. */
+static inline int cg_counts_down(struct cg_thread *t, uint64_t size)
+{
+    if (CG_UNLIKELY(t == &R->overflow))
+        return __atomic_sub_fetch(&t->countdown, (int64_t)size, __ATOMIC_RELAXED) <= 0;
+#if defined(__x86_64__)
+    int reached;
+    __asm__("subq %2, %1" : "=@ccle"(reached), "+m"(t->countdown) : "r"(size));
+    return reached;
+#else
+    return __atomic_sub_fetch(&t->countdown, (int64_t)size, __ATOMIC_RELAXED) <= 0;
+#endif
+}
+
+/* Sets the countdown anew and gives the epoch by which the block was chosen; 0 if it was not. A thread
+ * changes to another rate where a countdown ends: the process has no memory, so nothing is lost. */
+static uint64_t cg_chosen(struct cg_thread *t, uint64_t size)
+{
+    uint64_t was = t->epoch, now = CG_LOAD_ACQUIRE(&R->epoch);
+    if (was == 0) {
+        /* Not the countdown's first end, but its beginning. */
+        t->random = R->seed ^ t->key; /* threads must not draw the same, one a little later than the other */
+        t->random = cg_random(&t->random);
+        t->countdown = cg_draw(&t->random, T.shared->rates[now]);
+        t->epoch = now;
+        if (!cg_counts_down(t, size))
+            return 0;
+        was = now;
+    }
+    t->countdown = cg_draw(&t->random, T.shared->rates[now]);
+    t->epoch = now;
+    return was;
+}
+
+static __attribute__((noinline)) void cg_born_chosen(void *block, uint64_t size, int reached, uint64_t sp, uint64_t pc,
+                                                     uint64_t fp)
 {
     struct cg_thread *t = cg_enter();
     if (t == 0)
         return;
-    cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp));
+    uint64_t epoch = reached ? cg_chosen(t, size) : 0;
+    if (epoch != 0) {
+        cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp), epoch);
+    } else if (cg_may_be_known((uint64_t)block)) {
+        /* If it is known, it was freed by a call that no slot carries. */
+        struct cg_block old;
+        if (cg_block_take(t, (uint64_t)block, 0, &old) && (cg_epoch_in(old.who) != 0 || cg_filter_ready()))
+            cg_filter_drop((uint64_t)block);
+    }
+    cg_leave(t);
+}
+
+/* Touches nothing but the resident part, which is always there: so it need not enter. */
+static inline __attribute__((always_inline)) void cg_born_sampled(void *block, uint64_t size, uint64_t sp, uint64_t pc,
+                                                                  uint64_t fp)
+{
+    struct cg_thread *t = cg_thread_here();
+    cg_count_event(t, &t->births);
+    int reached = cg_counts_down(t, size);
+    if (CG_UNLIKELY(reached || cg_may_be_known((uint64_t)block)))
+        cg_born_chosen(block, size, reached, sp, pc, fp);
+}
+
+static __attribute__((noinline)) int cg_died_known(void *block, struct cg_block *old, int *cleaned)
+{
+    uint32_t ready = cg_filter_ready();
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return 0;
+    *cleaned = cg_is_cleaner();
+    int found = cg_block_take(t, (uint64_t)block, *cleaned, old);
+    if (found && (ready || cg_epoch_in(old->who) != 0))
+        cg_filter_drop((uint64_t)block);
+    if (!found || cg_epoch_in(old->who) != 0)
+        cg_count_event(t, &t->frees);
+    cg_leave(t);
+    return found;
+}
+
+static inline __attribute__((always_inline)) int cg_died_sampled(void *block, struct cg_block *old, int *cleaned)
+{
+    if (CG_UNLIKELY(cg_may_be_known((uint64_t)block)))
+        return cg_died_known(block, old, cleaned);
+    struct cg_thread *t = cg_thread_here();
+    cg_count_event(t, &t->frees);
+    return 0;
+}
+
+/* --- every event ----------------------------------------------------------------------------- */
+
+/* As cg_enter, but only where every block is kept and no event is timed. */
+static inline __attribute__((always_inline)) struct cg_thread *cg_enter_exact(void)
+{
+    if (CG_UNLIKELY(R == 0 || CG_LOAD(&R->enabled) != CG_EXACT))
+        return 0;
+    struct cg_thread *t = cg_thread_here();
+    if (CG_LIKELY(t != &R->overflow))
+        cg_inside(&t->inside, 1u);
+    else
+        CG_ADD_SHARED(&t->inside, 1u);
+    CG_COMPILER_BARRIER();
+    if (CG_UNLIKELY(CG_LOAD(&R->enabled) != CG_EXACT)) {
+        cg_leave(t);
+        return 0;
+    }
+    if (CG_UNLIKELY(t->index == ~0u && t != &R->overflow))
+        t->index = CG_ADD_SHARED(&T.shared->threads_used, 1u);
+    return t;
+}
+
+/* looked, began: the clock, read twice before the event. What the reading itself takes is taken off
+ * as it was in this very place. */
+static __attribute__((noinline)) void cg_timed(uint64_t looked, uint64_t began, uint64_t ended)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    uint64_t took = ended - began, nothing = began - looked;
+    if (took < CG_LOAD(&R->clock_most) && nothing < CG_LOAD(&R->clock_most)) {
+        CG_ADD_SHARED(&T.shared->timed_clock, (int64_t)(took - nothing));
+        CG_ADD_SHARED(&T.shared->timed_events, 1ull);
+    }
+    cg_leave(t);
+}
+
+static __attribute__((noinline)) void cg_born_exact(void *block, uint64_t size, uint64_t sp, uint64_t pc, uint64_t fp)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    int sampled = CG_LOAD(&R->enabled) & CG_SAMPLED;
+    if (!sampled)
+        cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp), 0);
+    cg_leave(t);
+    if (sampled)
+        cg_born_sampled(block, size, sp, pc, fp);
+}
+
+static __attribute__((noinline)) int cg_died_exact(void *block, struct cg_block *old, int *cleaned)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return 0;
+    int sampled = CG_LOAD(&R->enabled) & CG_SAMPLED, found = 0;
+    if (!sampled) {
+        *cleaned = cg_is_cleaner();
+        found = cg_block_remove(t, (uint64_t)block, *cleaned, old);
+    }
+    cg_leave(t);
+    return sampled ? cg_died_sampled(block, old, cleaned) : found;
+}
+
+static __attribute__((noinline)) void cg_born_otherwise(void *block, uint64_t size, uint64_t sp, uint64_t pc,
+                                                        uint64_t fp)
+{
+    uint32_t mode = R == 0 ? 0 : CG_LOAD(&R->enabled);
+    if (CG_LIKELY(mode == CG_SAMPLED)) {
+        cg_born_sampled(block, size, sp, pc, fp);
+        return;
+    }
+    if (mode == 0)
+        return;
+    uint64_t looked = cg_clock(), began = cg_clock();
+    if (mode & CG_SAMPLED)
+        cg_born_sampled(block, size, sp, pc, fp);
+    else
+        cg_born_exact(block, size, sp, pc, fp);
+    if (mode & CG_TIMED)
+        cg_timed(looked, began, cg_clock());
+}
+
+static __attribute__((noinline)) int cg_died_otherwise(void *block, struct cg_block *old, int *cleaned)
+{
+    uint32_t mode = R == 0 ? 0 : CG_LOAD(&R->enabled);
+    if (CG_LIKELY(mode == CG_SAMPLED))
+        return cg_died_sampled(block, old, cleaned);
+    if (mode == 0)
+        return 0;
+    uint64_t looked = cg_clock(), began = cg_clock();
+    int found = mode & CG_SAMPLED ? cg_died_sampled(block, old, cleaned) : cg_died_exact(block, old, cleaned);
+    if (mode & CG_TIMED)
+        cg_timed(looked, began, cg_clock());
+    return found;
+}
+
+static __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64_t sp, uint64_t pc,
+                                              uint64_t fp)
+{
+    struct cg_thread *t = cg_enter_exact();
+    if (CG_UNLIKELY(t == 0)) {
+        cg_born_otherwise(block, size, sp, pc, fp);
+        return;
+    }
+    cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp), 0);
     cg_leave(t);
 }
 
 static __attribute__((noinline)) int cg_died(void *block, struct cg_block *old, int *cleaned)
 {
-    struct cg_thread *t = cg_enter();
-    if (t == 0)
-        return 0;
+    struct cg_thread *t = cg_enter_exact();
+    if (CG_UNLIKELY(t == 0))
+        return cg_died_otherwise(block, old, cleaned);
     *cleaned = cg_is_cleaner();
     int found = cg_block_remove(t, (uint64_t)block, *cleaned, old);
     cg_leave(t);
     return found;
 }
 
+/* Where blocks are sampled, nothing more is called for those that are not. */
 #define BORN(block, size) \
     do { \
-        if (CG_LIKELY((block) != 0)) \
-            cg_born((block), (uint64_t)(size), HERE, CALLER, CALLER_FP); \
+        if (CG_LIKELY((block) != 0)) { \
+            if (R != 0 && CG_LOAD(&R->enabled) == CG_SAMPLED) \
+                cg_born_sampled((block), (uint64_t)(size), HERE, CALLER, CALLER_FP); \
+            else \
+                cg_born((block), (uint64_t)(size), HERE, CALLER, CALLER_FP); \
+        } \
     } while (0)
 
 static void *cg_malloc(size_t size)
@@ -137,12 +341,24 @@ static int cg_posix_memalign(void **out, size_t alignment, size_t size)
     return result;
 }
 
-static void cg_free(void *block)
+static __attribute__((noinline)) void cg_free_known(void *block)
 {
     struct cg_block old;
     int cleaned;
-    if (block != 0)
-        cg_died(block, &old, &cleaned);
+    cg_died(block, &old, &cleaned);
+    REAL(CG_FREE, void (*)(void *))(block);
+}
+
+static void cg_free(void *block)
+{
+    if (CG_LIKELY(block != 0)) {
+        if (R == 0 || CG_LOAD(&R->enabled) != CG_SAMPLED || CG_UNLIKELY(cg_may_be_known((uint64_t)block))) {
+            cg_free_known(block);
+            return;
+        }
+        struct cg_thread *t = cg_thread_here();
+        cg_count_event(t, &t->frees);
+    }
     REAL(CG_FREE, void (*)(void *))(block);
 }
 

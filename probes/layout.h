@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 1u
+#define CG_VERSION 2u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -27,6 +27,9 @@
 #define CG_REGIONS 16384u  /* application mmaps: power of two */
 #define CG_MEMOS 8u        /* remembered stacks per thread: power of two */
 #define CG_MEMO_FRAMES 64u
+#define CG_RATE_MOST (1ull << 32) /* bytes per sample */
+#define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */
+#define CG_EPOCHS 8u /* sampling rates of one measurement; 0: every block */
 
 /* What a slot leads to. The order is that of the hook table in hooks.c. */
 enum cg_function {
@@ -62,6 +65,7 @@ enum cg_command {
     CG_CMD_INSTALL = 'I', /* take over the slots [cmd_first, cmd_last) */
     CG_CMD_VERIFY = 'V',  /* put back hooks that the lazy binder overwrote */
     CG_CMD_MODULES = 'M', /* the other module table is complete: use it */
+    CG_CMD_SAMPLE = 'S',  /* from now on sample one block per cmd_rate bytes */
     CG_CMD_DETACH = 'D',  /* restore everything and end */
 };
 
@@ -134,7 +138,11 @@ struct cg_slot {
     uint32_t module;
 };
 
-/* Totals of one stack in one shard. Outstanding is born less freed, over all shards. */
+/* Totals of one stack in one shard. Outstanding is born less freed, over all shards.
+ *
+ * Sampled blocks have rows of their own, one per stack: there blocks are counted in 65536ths, each
+ * sampled one for as many as it stands for, and spare has the sum of the squares of those that were
+ * freed, in whole blocks. */
 struct cg_row {
     uint64_t born_blocks;
     uint64_t born_bytes;
@@ -160,10 +168,11 @@ struct cg_shard {
 
 /* One outstanding block: where it is, whose it is, how big and since when. */
 struct cg_block {
-    uint64_t who;  /* address >> 3 in the upper 44 bits, stack in the lower 20; 0: empty */
+    uint64_t who;  /* address >> 3 in the upper 44 bits, epoch in 3, stack in the lower 17; 0: empty */
     uint64_t what; /* size in the upper 36 bits, tick of birth in the lower 28; 0: being entered */
 };
-#define CG_STACK_BITS 20u
+#define CG_OWNER_BITS 20u /* epoch and stack */
+#define CG_STACK_BITS 17u
 #define CG_TICK_BITS 28u
 
 /* One outstanding application mmap. */
@@ -196,6 +205,7 @@ struct cg_shared {
     uint64_t slots_at;
     uint64_t shards_at;
     uint64_t rows_at;      /* [CG_SHARDS][CG_MAX_STACKS] */
+    uint64_t weighted_at;  /* [CG_MAX_STACKS]: of sampled blocks */
     uint64_t stacks_at;
     uint64_t stack_index_at;
     uint64_t pool_at;
@@ -230,6 +240,16 @@ struct cg_shared {
     uint32_t slots_failed; /* of the final restore */
     uint64_t main_stack_top; /* upper end of the main thread's stack, 0: unknown */
     uint64_t regions_lock;
+    /* Sampling. */
+    uint64_t cmd_rate;     /* for CG_CMD_SAMPLE: bytes, 1 to 2^32 */
+    uint64_t rates[CG_EPOCHS]; /* bytes per sample of each epoch; 0: every block */
+    uint64_t epoch;        /* the newest */
+    uint64_t passed_births; /* of threads that sampled, sampled or not; summed now and then */
+    uint64_t passed_frees; /* the same, without those of blocks from before sampling began */
+    /* What an event costs: some are timed. */
+    uint64_t timed_events;
+    int64_t timed_clock;   /* sum, in clock units; single ones may be below zero */
+    uint64_t clock_per_ms; /* clock units; 0: not known yet */
     uint64_t real[CG_FUNCTIONS]; /* providers, copied to the resident header by CG_CMD_INSTALL */
     struct cg_go go;
 };

@@ -20,6 +20,7 @@ __attribute__((used, visibility("hidden"))) void *memset(void *to, int value, si
 }
 
 #include "ehframe.c"
+#include "sample.c"
 #include "tables.c"
 #include "unwind.c"
 #include "hooks.c"

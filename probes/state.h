@@ -27,6 +27,16 @@ static inline void cg_add_own(uint64_t *p, uint64_t v)
 #endif
 }
 
+/* Says that a thread is in a hook, or no longer: written by itself alone, read by the control thread. */
+static inline void cg_inside(uint32_t *inside, uint32_t more)
+{
+#if defined(__x86_64__)
+    __asm__("addl %1, %0" : "+m"(*inside) : "ri"(more) : "cc");
+#else
+    CG_STORE(inside, CG_LOAD(inside) + more);
+#endif
+}
+
 /* What is kept per thread. Found by the thread pointer, because the probe may not use TLS. Lies
  * in the resident part, which is never unmapped: entering a hook writes here before it may look
  * at the tables. */
@@ -36,8 +46,22 @@ struct cg_thread {
     uint32_t index;
     uint64_t range_lo; /* part of the stack that was seen to be readable, for threads without g0 */
     uint64_t range_hi;
-    uint64_t spare[4];
+    int64_t countdown; /* bytes until the next sample */
+    uint64_t births;   /* since sampling began, sampled or not */
+    uint64_t frees;
+    uint64_t epoch;    /* of the countdown; 0: none was drawn */
+    uint64_t random;
+    uint64_t spare[7];
 };
+_Static_assert(sizeof(struct cg_thread) == 128, "two cache lines, the second seldom needed");
+
+/* Values of cg_resident.enabled; 0: every hook passes through. */
+#define CG_EXACT 1u
+#define CG_SAMPLED 2u
+#define CG_TIMED 4u /* beside one of the others: events are timed, for a moment */
+
+#define CG_FILTER_LEAST (1u << 15)
+#define CG_FILTER_MOST (1u << 22)
 
 struct cg_resident {
     /* The first page is wiped in a forked child: there every hook passes through. */
@@ -46,10 +70,18 @@ struct cg_resident {
      * forked in between has nobody who would ever end the store. */
     uint32_t unloading;
     uint32_t patching;
-    uint32_t spare[1021];
+    uint32_t filter_ready; /* the filter knows the blocks from before sampling began */
+    uint64_t filter_mask;
+    uint64_t epoch;        /* copy of that in cg_shared */
+    uint64_t seed;         /* of the random numbers */
+    uint64_t clock_most;   /* longer ones were interrupted, and do not count */
+    uint32_t spare[1012];
     struct cg_thread overflow; /* for threads that found no place; its fields are shared */
     struct cg_thread threads[CG_MAX_THREADS];
+    /* Blocks in the table, by hash of the address: where there is 0, a free need not look. */
+    uint16_t filter[CG_FILTER_MOST];
 };
+_Static_assert(__builtin_offsetof(struct cg_resident, overflow) == 4096, "the first page is wiped alone");
 
 /* A stack that a thread took before, in order to see at a glance that it takes it again. */
 struct cg_memo {
@@ -81,6 +113,7 @@ struct cg_tables {
     struct cg_slot *slots;
     struct cg_shard *shards;
     struct cg_row *rows;
+    struct cg_row *weighted;
     struct cg_stack *stacks;
     uint32_t *stack_index;
     uint64_t *pool;
@@ -102,7 +135,7 @@ static inline void cg_leave(struct cg_thread *t)
 {
     CG_COMPILER_BARRIER();
     if (CG_LIKELY(t != &R->overflow))
-        t->inside--;
+        cg_inside(&t->inside, ~0u);
     else
         CG_ADD_SHARED(&t->inside, ~0u);
 }
@@ -111,8 +144,11 @@ static inline void cg_leave(struct cg_thread *t)
 uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, struct cg_thread *t);
 /* Books that a stack had to be walked, because no memo held. */
 void cg_count_walk(struct cg_thread *t);
-void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack);
+/* epoch: 0, or that of the countdown which chose the block. */
+void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack, uint64_t epoch);
 /* Takes a block out and books it as freed. False if it was not there. */
+int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old);
+/* The same, and books that it was not there. */
 int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old);
 /* Puts a block back that a failed realloc left alone. */
 void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_block *old, int cleaned);

@@ -148,6 +148,13 @@ struct cg_timespec {
     int64_t nanoseconds;
 };
 
+static inline uint64_t cg_now_ns(void)
+{
+    struct cg_timespec now = {0, 0};
+    cg_sys2(CG_NR_CLOCK_GETTIME, 1 /* CLOCK_MONOTONIC */, &now);
+    return (uint64_t)now.seconds * 1000000000u + (uint64_t)now.nanoseconds;
+}
+
 static inline uint64_t cg_now_ms(void)
 {
     struct cg_timespec now = {0, 0};

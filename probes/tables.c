@@ -101,6 +101,28 @@ static inline struct cg_row *cg_row_of(const struct cg_thread *t, uint32_t stack
     return &T.rows[(uint64_t)cg_shard_of(t, own) * CG_MAX_STACKS + stack];
 }
 
+static void cg_book_sample(uint32_t stack, uint64_t epoch, uint64_t size)
+{
+    struct cg_row *row = &T.weighted[stack];
+    uint64_t weight = cg_weight(size, T.shared->rates[epoch]);
+    CG_ADD_SHARED(&row->born_blocks, weight);
+    CG_ADD_SHARED(&row->born_bytes, cg_weighted(size, weight));
+}
+
+static void cg_book_sample_freed(uint32_t stack, uint64_t epoch, uint64_t size, uint64_t age, int cleaned)
+{
+    struct cg_row *row = &T.weighted[stack];
+    uint64_t weight = cg_weight(size, T.shared->rates[epoch]);
+    CG_ADD_SHARED(&row->freed_blocks, weight);
+    CG_ADD_SHARED(&row->freed_bytes, cg_weighted(size, weight));
+    CG_ADD_SHARED(&row->lifetime_sum, cg_weighted(age, weight));
+    if (age > CG_LOAD(&row->lifetime_max))
+        CG_STORE(&row->lifetime_max, age);
+    if (cleaned)
+        CG_ADD_SHARED(&row->cleaned_blocks, weight);
+    CG_ADD_SHARED(&row->spare, (uint64_t)((unsigned __int128)weight * weight >> 32));
+}
+
 static inline void cg_book_birth(struct cg_thread *t, uint32_t stack, uint64_t size)
 {
     int own;
@@ -109,13 +131,19 @@ static inline void cg_book_birth(struct cg_thread *t, uint32_t stack, uint64_t s
     cg_count(&row->born_bytes, size, own);
 }
 
-static void cg_book_free(struct cg_thread *t, uint32_t stack, uint64_t size, uint64_t born, int cleaned)
+/* owner: stack and epoch, as in cg_block.who; its other bits do not matter. */
+static void cg_book_free(struct cg_thread *t, uint64_t owner, uint64_t size, uint64_t born, int cleaned)
 {
     int own;
+    uint64_t age = (CG_LOAD(&T.shared->tick) - born) & ((1u << CG_TICK_BITS) - 1);
+    uint32_t stack = cg_stack_in(owner);
+    if (CG_UNLIKELY(cg_epoch_in(owner) != 0)) {
+        cg_book_sample_freed(stack, cg_epoch_in(owner), size, age, cleaned);
+        return;
+    }
     struct cg_row *row = cg_row_of(t, stack, &own);
     cg_count(&row->freed_blocks, 1, own);
     cg_count(&row->freed_bytes, size, own);
-    uint64_t age = (CG_LOAD(&T.shared->tick) - born) & ((1u << CG_TICK_BITS) - 1);
     if (age != 0) {
         cg_count(&row->lifetime_sum, age, own);
         if (age > CG_LOAD(&row->lifetime_max))
@@ -143,7 +171,7 @@ static inline void cg_homes(uint32_t level, uint64_t address, struct cg_block *h
 /* The entry of an address among four, 0 if it is not there. No loop: this is the hottest code. */
 static inline __attribute__((always_inline)) struct cg_block *cg_among(struct cg_block *four, uint64_t key)
 {
-    const uint64_t others = 1ull << CG_STACK_BITS;
+    const uint64_t others = 1ull << CG_OWNER_BITS;
     if ((CG_LOAD(&four[0].who) ^ key) < others)
         return &four[0];
     if ((CG_LOAD(&four[1].who) ^ key) < others)
@@ -178,7 +206,7 @@ static inline struct cg_block *cg_block_find(uint32_t level, uint64_t address)
 {
     struct cg_block *home[2];
     cg_homes(level, address, home);
-    uint64_t key = address >> 3 << CG_STACK_BITS;
+    uint64_t key = address >> 3 << CG_OWNER_BITS;
     struct cg_block *found = cg_among(home[0], key);
     return CG_LIKELY(found != 0) ? found : cg_among(home[1], key);
 }
@@ -199,9 +227,10 @@ static void cg_forget_stale(struct cg_thread *t, struct cg_block *b)
     uint32_t shard = cg_shard_of(t, &own);
     CG_STORE(&b->what, 0);
     CG_STORE_RELEASE(&b->who, 0);
-    cg_book_free(t, (uint32_t)(who & ((1u << CG_STACK_BITS) - 1)), what >> CG_TICK_BITS,
-                 what & ((1u << CG_TICK_BITS) - 1), 0);
+    cg_book_free(t, who, what >> CG_TICK_BITS, what & ((1u << CG_TICK_BITS) - 1), 0);
     cg_count(&T.shards[shard].unseen_frees, 1, own);
+    if (CG_UNLIKELY(cg_epoch_in(who) != 0 || cg_filter_ready()))
+        cg_filter_drop(who >> CG_OWNER_BITS << 3);
 }
 
 static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, uint64_t what)
@@ -216,7 +245,7 @@ static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, u
         struct cg_block *home[2];
         cg_homes(used - 1, address, home);
         for (uint32_t h = 0; h < 2; h++) {
-            struct cg_block *stale = cg_among(home[h], who & ~((1ull << CG_STACK_BITS) - 1));
+            struct cg_block *stale = cg_among(home[h], who & ~((1ull << CG_OWNER_BITS) - 1));
             if (CG_UNLIKELY(stale != 0))
                 cg_forget_stale(t, stale);
         }
@@ -242,18 +271,27 @@ static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, u
     }
 }
 
-void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack)
+void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack, uint64_t epoch)
 {
-    if (CG_UNLIKELY(!cg_block_place(t, address, (address >> 3) << CG_STACK_BITS | stack, cg_what(size)))) {
+    uint64_t who = (address >> 3) << CG_OWNER_BITS | epoch << CG_STACK_BITS | stack;
+    /* First the filter: whoever frees the block finds it there. */
+    if (CG_UNLIKELY(epoch != 0))
+        cg_filter_add(address);
+    if (CG_UNLIKELY(!cg_block_place(t, address, who, cg_what(size)))) {
         int own;
         uint32_t shard = cg_shard_of(t, &own);
         cg_count(&T.shards[shard].dropped_blocks, 1, own);
+        if (epoch != 0)
+            cg_filter_drop(address);
         return;
     }
-    cg_book_birth(t, stack, size);
+    if (CG_UNLIKELY(epoch != 0))
+        cg_book_sample(stack, epoch, size);
+    else
+        cg_book_birth(t, stack, size);
 }
 
-int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
+int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
 {
     for (uint32_t level = CG_LOAD(&T.shared->levels_used); level-- > 0;) {
         struct cg_block *b = cg_block_find(level, address);
@@ -263,10 +301,16 @@ int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct c
         old->what = CG_LOAD(&b->what);
         CG_STORE(&b->what, 0);
         CG_STORE_RELEASE(&b->who, 0);
-        cg_book_free(t, (uint32_t)(old->who & ((1u << CG_STACK_BITS) - 1)), old->what >> CG_TICK_BITS,
-                     old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
+        cg_book_free(t, old->who, old->what >> CG_TICK_BITS, old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
         return 1;
     }
+    return 0;
+}
+
+int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
+{
+    if (CG_LIKELY(cg_block_take(t, address, cleaned, old)))
+        return 1;
     int own;
     uint32_t shard = cg_shard_of(t, &own);
     cg_count(&T.shards[shard].unmatched_frees, 1, own);
@@ -276,11 +320,25 @@ int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct c
 void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_block *old, int cleaned)
 {
     int own;
-    uint32_t stack = (uint32_t)(old->who & ((1u << CG_STACK_BITS) - 1));
+    uint32_t stack = cg_stack_in(old->who);
+    uint64_t epoch = cg_epoch_in(old->who);
     struct cg_row *row = cg_row_of(t, stack, &own);
+    int filtered = epoch != 0 || (CG_LOAD(&R->enabled) & CG_SAMPLED);
+    if (filtered)
+        cg_filter_add(address);
     if (!cg_block_place(t, address, old->who, old->what)) {
         uint32_t shard = cg_shard_of(t, &own);
         cg_count(&T.shards[shard].dropped_blocks, 1, own);
+        if (filtered)
+            cg_filter_drop(address);
+        return;
+    }
+    if (epoch != 0) {
+        uint64_t weight = cg_weight(old->what >> CG_TICK_BITS, T.shared->rates[epoch]);
+        CG_ADD_SHARED(&T.weighted[stack].freed_blocks, 0 - weight);
+        CG_ADD_SHARED(&T.weighted[stack].freed_bytes, 0 - cg_weighted(old->what >> CG_TICK_BITS, weight));
+        if (cleaned)
+            CG_ADD_SHARED(&T.weighted[stack].cleaned_blocks, 0 - weight);
         return;
     }
     cg_count(&row->freed_blocks, ~0ull, own);

@@ -20,6 +20,7 @@ __all__ = [
     "COUNT_COLUMNS",
     "HEADER_BYTES",
     "INTEGER_MAX",
+    "LATER_TABLES",
     "SCHEMA",
     "SCHEMA_VERSION",
     "SNAPSHOT_COLUMNS",
@@ -214,6 +215,25 @@ _HOLDING: Final = """CREATE TABLE holding (  -- of a command that was held at it
   known_blocks INTEGER NOT NULL   -- something else did
 )"""
 
+_SAMPLING: Final = """CREATE TABLE sampling (  -- empty: every block was followed
+  since_ns INTEGER PRIMARY KEY,   -- in the window
+  rate INTEGER NOT NULL,          -- bytes per sampled block, in the mean; sums are estimates then
+  share REAL                      -- of the CPU time that hooks had taken; NULL: it was asked for
+)"""
+
+_SAMPLE_COUNT: Final = """CREATE TABLE sample_count (  -- beside rows of stack_count with estimates
+  snapshot INTEGER NOT NULL,
+  stack INTEGER NOT NULL,
+  samples INTEGER NOT NULL,       -- sampled blocks that are outstanding
+  blocks_error INTEGER NOT NULL,  -- standard error of the outstanding blocks
+  bytes_error INTEGER NOT NULL,
+  PRIMARY KEY (snapshot, stack)
+) WITHOUT ROWID"""
+
+_PAID: Final = """CREATE TABLE paid (  -- one row at most
+  cpu_share REAL NOT NULL         -- of the target's CPU time that went into hooks, 0 to 1
+)"""
+
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
   code TEXT NOT NULL,
@@ -241,7 +261,14 @@ TABLES: Final[dict[str, str]] = {
 }
 """Name of each table and the statement that makes it; a reader compares the text."""
 
-SCHEMA: Final = ";\n\n".join(TABLES.values()) + ";\n"
+LATER_TABLES: Final[dict[str, str]] = {
+    "sampling": _SAMPLING,
+    "sample_count": _SAMPLE_COUNT,
+    "paid": _PAID,
+}
+"""The same for those that captures of this version did not have at first: they count as empty."""
+
+SCHEMA: Final = ";\n\n".join((TABLES | LATER_TABLES).values()) + ";\n"
 
 SNAPSHOT_COLUMNS: Final = 54
 COUNT_COLUMNS: Final = 9

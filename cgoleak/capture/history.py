@@ -17,7 +17,7 @@ __all__ = ["CountRow", "CountsAt", "History"]
 
 
 class CountRow(NamedTuple):
-    """What one stack had from some snapshot on; the columns of ``stack_count``."""
+    """What one stack had from some snapshot on; columns of ``stack_count``, ``sample_count``."""
 
     born_blocks: int
     born_bytes: int
@@ -28,6 +28,9 @@ class CountRow(NamedTuple):
     lifetime_ns_max: int
     oldest_born_ns: int | None
     old_blocks: int | None
+    samples: int = 0
+    blocks_error: int = 0
+    bytes_error: int = 0
 
     def at(self, at_ns: int) -> StackCounts:
         """Give the counts as a snapshot at ``at_ns`` reports them."""
@@ -35,7 +38,7 @@ class CountRow(NamedTuple):
         return StackCounts(
             *self[:7],
             0 if self.oldest_born_ns is None else at_ns - self.oldest_born_ns,
-            self.old_blocks,
+            *self[8:],
         )
 
 

@@ -16,7 +16,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgoleak.capture.format import APPLICATION_ID, HEADER_BYTES, SCHEMA_VERSION, TABLES
+from cgoleak.capture.format import (
+    APPLICATION_ID,
+    HEADER_BYTES,
+    LATER_TABLES,
+    SCHEMA_VERSION,
+    TABLES,
+)
 from cgoleak.capture.rows import Rows
 from cgoleak.errors import CaptureError, DamagedCapture, NewerCapture, NotACapture
 
@@ -125,8 +131,10 @@ def _read_file(path: Path, size: int, *, mode: str) -> Capture:
 
 
 def _check_tables(db: sqlite3.Connection, path: Path) -> None:
-    found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(len(TABLES) + 1)
-    if sorted(found, key=repr) != sorted((("table", *item) for item in TABLES.items()), key=repr):
+    every = TABLES | LATER_TABLES
+    found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(len(every) + 1)
+    wanted = TABLES if len(found) == len(TABLES) else every
+    if sorted(found, key=repr) != sorted((("table", *item) for item in wanted.items()), key=repr):
         raise _damaged(str(path), "its tables are not those of a capture")
 
 

@@ -15,6 +15,7 @@ from cgoleak.model.capture import (
     Cost,
     Module,
     RawStack,
+    Sampling,
     Span,
     Target,
     WatchedProcess,
@@ -73,6 +74,7 @@ class Rows:
             hooked=self._hooked(),
             go_profiles=self._go_profiles(),
             holdings=self._holdings() or None,
+            sampling=self._sampling(),
         )
 
     def _target(self) -> Target:
@@ -102,6 +104,7 @@ class Rows:
                 pause_seconds=self._number(pause),
                 target_bytes=self._count(target_bytes),
                 ns_per_event=None if ns_per_event is None else self._number(ns_per_event),
+                cpu_share=self._paid(),
             )
         else:
             last = snapshots[-1] if snapshots else None
@@ -237,13 +240,53 @@ class Rows:
 
     def _history(self) -> History:
         history = History()
+        sampled = self._sampled()
         for snapshot, stack, *values in self._db.execute(
             "SELECT * FROM stack_count ORDER BY snapshot, stack"
         ):
-            history.add(
-                self._count(snapshot), StackId(self._integer(stack)), self._count_row(values)
-            )
+            row = self._count_row(values)
+            found = sampled.get((snapshot, stack))
+            if row is not None and found is not None:
+                samples, blocks_error, bytes_error = map(self._count, found)
+                row = row._replace(
+                    samples=samples, blocks_error=blocks_error, bytes_error=bytes_error
+                )
+            history.add(self._count(snapshot), StackId(self._integer(stack)), row)
         return history
+
+    def _has(self, table: str) -> bool:
+        """Say whether the file has a table that earlier captures of this version have not."""
+        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,))
+        return found.fetchone() is not None
+
+    def _sampled(self) -> dict[tuple[object, object], tuple[object, ...]]:
+        if not self._has("sample_count"):
+            return {}
+        rows = self._db.execute(
+            "SELECT snapshot, stack, samples, blocks_error, bytes_error FROM sample_count"
+        )
+        return {(snapshot, stack): tuple(values) for snapshot, stack, *values in rows}
+
+    def _sampling(self) -> tuple[Sampling, ...]:
+        if not self._has("sampling"):
+            return ()
+        rows = self._db.execute("SELECT since_ns, rate, share FROM sampling ORDER BY since_ns")
+        return tuple(
+            Sampling(
+                since_ns=self._integer(since),
+                rate=self._count(rate),
+                share=None if share is None else self._number(share),
+            )
+            for since, rate, share in rows
+        )
+
+    def _paid(self) -> float | None:
+        if not self._has("paid"):
+            return None
+        rows = self._db.execute("SELECT cpu_share FROM paid").fetchmany(2)
+        if len(rows) > 1:
+            self._bad("it says twice what it cost")
+        return self._number(rows[0][0]) if rows else None
 
     def _count_row(self, values: Sequence[object]) -> CountRow | None:
         if len(values) != COUNT_COLUMNS:

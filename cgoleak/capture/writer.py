@@ -25,6 +25,7 @@ from cgoleak.capture.format import (
     APPLICATION_ID,
     COUNT_COLUMNS,
     INTEGER_MAX,
+    LATER_TABLES,
     SCHEMA_VERSION,
     SNAPSHOT_COLUMNS,
     TABLES,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Cost,
         Module,
         RawStack,
+        Sampling,
         Span,
         Target,
         WatchedProcess,
@@ -190,16 +192,19 @@ class CaptureWriter:
         now = {
             stack: _count_row(counts, snapshot.at_ns) for stack, counts in snapshot.stacks.items()
         }
-        changed = [
-            (number, stack, *row) for stack, row in now.items() if self._counts.get(stack) != row
-        ]
+        differ = [(stack, row) for stack, row in now.items() if self._counts.get(stack) != row]
+        changed = [(number, stack, *row[:COUNT_COLUMNS]) for stack, row in differ]
         changed += [(number, stack, *_GONE) for stack in self._counts.keys() - now.keys()]
+        sampled = [
+            (number, stack, *row[COUNT_COLUMNS:]) for stack, row in differ if row[COUNT_COLUMNS]
+        ]
         with self._writing(commit=commit):
             self._db.execute(
                 _INSERT_SNAPSHOT,
                 (number, *_snapshot_row(snapshot)),
             )
             self._db.executemany(_INSERT_COUNT, changed)
+            self._db.executemany("INSERT INTO sample_count VALUES (?,?,?,?,?)", sampled)
         self._counts = now
         self._snapshots = number
         return number
@@ -288,6 +293,14 @@ class CaptureWriter:
                 ],
             )
 
+    def put_sampling(self, sampling: Iterable[Sampling]) -> None:
+        """Say since when blocks were sampled; stored with what is stored next."""
+        with self._writing():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO sampling VALUES (?,?,?)",
+                [(one.since_ns, one.rate, one.share) for one in sampling],
+            )
+
     def add_notice(self, notice: Notice) -> None:
         """Add a notice; stored with the next snapshot."""
         with self._writing():
@@ -340,6 +353,9 @@ class CaptureWriter:
                     cost.ns_per_event,
                 ),
             )
+            self._db.execute("DELETE FROM paid")
+            if cost.cpu_share is not None:
+                self._db.execute("INSERT INTO paid VALUES (?)", (cost.cpu_share,))
 
     def capture(self) -> Capture:
         """Read back everything that was written so far, committed or not.
@@ -372,7 +388,7 @@ class CaptureWriter:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        for statement in TABLES.values():
+        for statement in (TABLES | LATER_TABLES).values():
             self._db.execute(statement)
         self._db.executemany(
             "INSERT INTO meta VALUES (?,?)",
@@ -456,6 +472,9 @@ def _count_row(counts: StackCounts, at_ns: int) -> _Row:
         _integer(counts.lifetime_ns_max),
         at_ns - counts.oldest_ns if counts.oldest_ns else None,
         counts.old_blocks,
+        counts.samples,
+        _integer(counts.blocks_error),
+        _integer(counts.bytes_error),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cgoleak import pipeline
-from cgoleak.cli.options import ReportOptions, recording_options, report_options, seconds
+from cgoleak.cli.options import Following, ReportOptions, recording_options, report_options, seconds
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.progress import show_progress
 from cgoleak.cli.screen import deliver
@@ -33,7 +33,9 @@ def command(
     *,
     duration: float,
     interval: float | None,
-    exact: bool,  # noqa: ARG001 - the only mode
+    exact: bool,
+    sample: int | None,
+    max_overhead: float | None,
     **report: Any,
 ) -> int:
     r"""Watch a running Go/cgo process and report its native leaks.
@@ -51,7 +53,13 @@ def command(
     """
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force)
-    plan = pipeline.RecordPlan(duration_s=duration or None, interval_s=interval)
+    following = Following(exact, sample, max_overhead)
+    plan = pipeline.RecordPlan(
+        duration_s=duration or None,
+        interval_s=interval,
+        sample_bytes=following.sample,
+        max_overhead=following.limit,
+    )
     with stop_on_signals() as stop:
         with show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress:
             result = pipeline.attach(

@@ -11,12 +11,13 @@ import click
 
 from cgoleak.model.words import LANGUAGES
 from cgoleak.render.base import RENDERERS
-from cgoleak.units import parse_rate, parse_seconds
+from cgoleak.units import parse_rate, parse_seconds, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "Following",
     "ReportOptions",
     "format_option",
     "language_option",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_MAX_OVERHEAD: Final = 5.0
+_MOST_SAMPLE_BYTES: Final = 1 << 32
 
 _SUFFIXES: Final = " ".join(known.suffix for known in RENDERERS if known.suffix)
 
@@ -46,6 +50,14 @@ def rate(value: str) -> float:
     found = parse_rate(value)
     if not found:
         raise click.BadParameter(f"{value!r} is not a rate; write 200KiB/s or 10MiB/min")
+    return found
+
+
+def size(value: str) -> int:
+    """Read a size such as ``512KiB``; a plain number is bytes."""
+    found = parse_size(value)
+    if not found or found > _MOST_SAMPLE_BYTES:
+        raise click.BadParameter(f"{value!r} is not such a size; write 512KiB, 4GiB at most")
     return found
 
 
@@ -171,10 +183,55 @@ def recording_options(command: _Command) -> _Command:
         click.option(
             "--exact",
             is_flag=True,
-            help="Follow every allocation. This is the only mode so far, and the default.",
+            help="Follow every allocation, whatever that costs.",
+        ),
+        click.option(
+            "--sample",
+            type=size,
+            metavar="BYTES",
+            default=None,
+            help="Follow one allocation per so many bytes, in the mean, such as 512KiB; numbers "
+            "are estimates then.",
+        ),
+        click.option(
+            "--max-overhead",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="PERCENT",
+            default=None,
+            help="Follow every allocation as long as that takes no more of the target's CPU time, "
+            f"then sample. The default, with {_MAX_OVERHEAD:.0f}.",
         ),
     )
     return _decorate(command, decorators)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Which allocations are followed: ``--exact``, ``--sample`` and ``--max-overhead``.
+
+    Raises:
+        click.UsageError: two of them contradict each other.
+    """
+
+    exact: bool = False
+    sample: int | None = None
+    max_overhead: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.exact and (self.sample is not None or self.max_overhead is not None):
+            other = "--sample" if self.sample is not None else "--max-overhead"
+            raise click.UsageError(
+                f"--exact follows every allocation: it does not go with {other}",
+                ctx=click.get_current_context(silent=True),
+            )
+
+    @property
+    def limit(self) -> float | None:
+        """Share of the target's CPU time, 0 to 1, above which less is followed; None: no limit."""
+        percent = self.max_overhead
+        if percent is None and not self.exact and self.sample is None:
+            percent = _MAX_OVERHEAD
+        return None if percent is None else percent / 100
 
 
 def _decorate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -117,7 +118,15 @@ def add_counts(one: StackCounts, other: StackCounts) -> StackCounts:
         lifetime_ns_max=max(one.lifetime_ns_max, other.lifetime_ns_max),
         oldest_ns=max(one.oldest_ns, other.oldest_ns),
         old_blocks=old,
+        samples=one.samples + other.samples,
+        blocks_error=_beside(one.blocks_error, other.blocks_error),
+        bytes_error=_beside(one.bytes_error, other.bytes_error),
     )
+
+
+def _beside(one: int, other: int) -> int:
+    """Give the standard error of a sum of two, which were sampled independently."""
+    return round(math.hypot(one, other)) if one and other else one or other
 
 
 def fit(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Line:

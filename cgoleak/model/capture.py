@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
 
-__all__ = ["Capture", "Cost", "Module", "RawStack", "Span", "Target", "WatchedProcess", "Window"]
+__all__ = [
+    "Capture",
+    "Cost",
+    "Module",
+    "RawStack",
+    "Sampling",
+    "Span",
+    "Target",
+    "WatchedProcess",
+    "Window",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +92,35 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the measurement cost the target."""
+    """What the measurement cost the target.
+
+    Attributes:
+        pause_seconds: how long it stood still.
+        target_bytes: memory that the probe took in it.
+        ns_per_event: mean of what an allocation or free took longer; None if not measured.
+        cpu_share: share of the target's CPU time, 0 to 1, that went into that; None if not known.
+    """
 
     pause_seconds: float
     target_bytes: int
     ns_per_event: float | None = None
+    cpu_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """From here on one block per ``rate`` bytes was followed, in the mean, instead of every one.
+
+    Attributes:
+        since_ns: in the window.
+        rate: bytes per sample.
+        share: of the target's CPU time, 0 to 1, that hooks had taken, which was more than was
+            allowed; None if sampling was asked for.
+    """
+
+    since_ns: int
+    rate: int
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +164,8 @@ class Capture:
         hooked: of a watch, the part that was measured with hooks: stacks count from its start.
         go_profiles: Go's own heap profile, at the begin and at the end, in order of time.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
+        sampling: since when blocks were sampled, and at which rate, in order of time; empty where
+            every block was followed.
     """
 
     target: Target
@@ -144,3 +180,4 @@ class Capture:
     hooked: Span | None = None
     go_profiles: tuple[GoProfile, ...] = ()
     holdings: Mapping[StackId, Holding] | None = None
+    sampling: tuple[Sampling, ...] = ()

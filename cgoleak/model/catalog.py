@@ -224,6 +224,21 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "of the sites are too low by as much.",
             action="Measure a shorter time.",
         ),
+        "probe.overhead": Entry(
+            label="probe.overhead",
+            meaning="The hooks took more of the target's CPU time than --max-overhead allows, so "
+            "that from some moment on only a sample of the blocks was followed; the numbers are "
+            "estimates, each with its interval.",
+            decided="Events per second times the nanoseconds that the probe measured on some of "
+            "them, against the CPU time of the process, twice in a row.",
+            action="Nothing, or allow more: --max-overhead 20; --exact follows every block.",
+        ),
+        "probe.sampled": Entry(
+            label="probe.sampled",
+            meaning="A sample of the blocks was followed, chosen by bytes, because --sample asked "
+            "for it; the numbers are estimates, each with its interval.",
+            action="Follow every block with --exact.",
+        ),
         "probe.dropped-stacks": Entry(
             label="probe.dropped-stacks",
             meaning="Stacks found no room in the probe's table; their blocks are counted under "

@@ -91,7 +91,9 @@ class Finding:
     """A site, what is said of it, and why; ``stack`` is leaf first.
 
     ``history_bytes`` is what was outstanding at each of the report's ``history_seconds``; empty
-    where that is not known.
+    where that is not known. ``samples`` are the sampled blocks that stand for the outstanding ones,
+    and the true bytes lie in ``interval_bytes`` with a confidence of 95 %; 0 and None where every
+    block was followed.
     """
 
     site: SiteKey
@@ -105,6 +107,8 @@ class Finding:
     advice: str
     suppression: str
     history_bytes: tuple[int, ...] = ()
+    samples: int = 0
+    interval_bytes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ class ReportWindow:
     started_unix_seconds: float | None = None
     ended: str | None = None
     """``detached``, ``target-exited``, ``interrupted`` or ``lost``: why measuring stopped."""
+    sample_bytes: int | None = None
+    """Bytes per sampled block, in the mean; None if every block was followed."""
+    sampled_since_seconds: float | None = None
+    """When sampling began in the window; every block was followed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,8 @@ class ReportCost:
     dropped: int
     unmatched_frees: int
     ns_per_event: float | None
+    cpu_share: float | None = None
+    """Share of the target's CPU time that the hooks took, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ class StackCounts:
         oldest_ns: age of the oldest block outstanding, or 0 if none or not looked at.
         old_blocks: outstanding blocks that were already there at the previous snapshot,
             or None when this snapshot did not look at single blocks.
+        samples: how many blocks stand for the outstanding ones that were sampled; 0 where every
+            block was followed. Where blocks were sampled, the numbers above are estimates: their
+            means are the true ones.
+        blocks_error: standard error of ``outstanding_blocks``; 0 where nothing was sampled.
+        bytes_error: standard error of ``outstanding_bytes``.
     """
 
     born_blocks: int
@@ -46,6 +51,9 @@ class StackCounts:
     lifetime_ns_max: int = 0
     oldest_ns: int = 0
     old_blocks: int | None = None
+    samples: int = 0
+    blocks_error: int = 0
+    bytes_error: int = 0
 
     @property
     def outstanding_blocks(self) -> int:
@@ -196,10 +204,11 @@ class ProbeCounters:
     """What the probe says of itself since attach.
 
     Attributes:
-        events: allocations and frees seen.
+        events: allocations and frees seen; while sampling, those that were passed over as well.
         dropped_blocks: blocks that found no room in the tables.
         dropped_stacks: stacks that found no room; their blocks count under stack 0.
         unmatched_frees: frees of blocks from before attach (or from calls that no slot carries).
+            While sampling it is an estimate, and 0 if that is not more than chance.
         truncated_stacks: stacks whose C or Go part could not be followed to its end.
         table_bytes: memory that the probe holds in the target.
     """

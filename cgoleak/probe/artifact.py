@@ -59,13 +59,9 @@ def load_artifact(path: Path | None = None) -> Artifact:
             cause=f"wire layout {header.version} in {found}, {VERSION} here",
             fix="install again: make install",
         )
-    library.cgoleak_sum_rows.argtypes = (
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.POINTER(Row),
-        ctypes.c_uint32,
-    )
-    library.cgoleak_sum_rows.restype = ctypes.c_uint32
+    for rows in (library.cgoleak_sum_rows, library.cgoleak_weighted_rows):
+        rows.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(Row), ctypes.c_uint32)
+        rows.restype = ctypes.c_uint32
     library.cgoleak_scan_blocks.argtypes = (
         ctypes.c_int,
         ctypes.c_void_p,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.errors import CgoleakError
-from cgoleak.model.capture import Cost, Window
+from cgoleak.model.capture import Cost, Sampling, Window
 from cgoleak.model.snapshot import Snapshot
+from cgoleak.probe.overhead import Overhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,14 +89,17 @@ def record(
     clock: Callable[[], float] = time.monotonic,
     ending: Ending | None = None,
     settle_s: float = 0.0,
+    max_overhead: float | None = None,
 ) -> Recorded:
     """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach.
 
     ``origin_ns`` is when this begins in a window that began before; snapshots are given its times.
     ``clock`` gives seconds since whenever. ``ending`` holds the target at its exit. ``settle_s`` is
-    how long after ``seconds`` two GC cycles are waited for.
+    how long after ``seconds`` two GC cycles are waited for. ``max_overhead`` is the share of the
+    target's CPU time above which blocks are sampled.
     """
-    recorder = _Recorder(session, sink, on_count, origin_ns, clock)
+    overhead = Overhead(session, max_overhead)
+    recorder = _Recorder(session, sink, on_count, origin_ns, clock, overhead)
     recorder.ending, recorder.settle_s = ending, settle_s
     try:
         ended = recorder.measure(seconds, interval_s, should_stop)
@@ -106,13 +110,16 @@ def record(
             on_detach()
         finally:  # a display that fails keeps no hook in
             over_ns = recorder.elapsed_ns
+            recorder.look_at_cost(last=True)
             farewell = session.detach()
     if not recorder.looked_last:
         # The hooks are out: these numbers are final.
         recorder.snapshot(over_ns, thorough=True)
     recorder.last_profile(over_ns)
-    window = Window(started_unix_ns, over_ns / 1e9, "exact", ended)
-    cost = Cost(session.pause_seconds, recorder.table_bytes)
+    mode = "sampled" if session.tables.rates() else "exact"
+    window = Window(started_unix_ns, over_ns / 1e9, mode, ended)
+    sink.put_sampling(recorder.sampling())
+    cost = Cost(session.pause_seconds, recorder.table_bytes, overhead.ns_per_event, overhead.share)
     return Recorded(window, cost, farewell)
 
 
@@ -124,8 +131,11 @@ class _Recorder:
         on_count: Callable[[Counting], None],
         origin_ns: int,
         clock: Callable[[], float],
+        overhead: Overhead,
     ) -> None:
         self._session = session
+        self._overhead = overhead
+        self._asked = session.tables.rates()
         self._sink = sink
         self._on_count = on_count
         self._origin_ns = origin_ns
@@ -155,6 +165,7 @@ class _Recorder:
         self, seconds: float | None, interval_s: float | None, should_stop: Callable[[], bool]
     ) -> str:
         """Return why it ended: ``detached``, ``interrupted`` or ``target-exited``."""
+        self.look_at_cost()
         self.snapshot(0, thorough=True)
         if (profile := self._session.go_profile(self._origin_ns)) is not None:
             self._sink.add_go_profile(profile)
@@ -171,6 +182,7 @@ class _Recorder:
             self._count()
             try:
                 self._look_at_slots()
+                self.look_at_cost()
                 if seconds is not None and self.elapsed >= seconds and self._is_settled(seconds):
                     return "detached"
                 if self.elapsed >= next_at:
@@ -185,6 +197,15 @@ class _Recorder:
                     raise
                 return "target-exited"
         return "interrupted"
+
+    def look_at_cost(self, *, last: bool = False) -> None:
+        """See what the hooks cost, and slow down if that is too much."""
+        self._overhead.look(self.elapsed, at_ns=self._origin_ns + self.elapsed_ns, last=last)
+
+    def sampling(self) -> tuple[Sampling, ...]:
+        """Give since when blocks were sampled: because it was asked for, or of the cost."""
+        asked = (Sampling(self._origin_ns, rate) for rate in self._asked)
+        return (*asked, *self._overhead.changes)
 
     def _look_last(self, ending: Ending) -> None:
         """Take the final numbers with everything still there, and let the target end."""

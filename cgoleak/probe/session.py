@@ -26,7 +26,7 @@ from cgoleak.probe.orders import Order
 from cgoleak.probe.resident import Resident, find_residents, is_measuring
 from cgoleak.probe.survey import mapped_modules, survey_target
 from cgoleak.probe.tables import Tables
-from cgoleak.probe.wire import SlotState, State
+from cgoleak.probe.wire import RATE_MOST, SlotState, State
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver
@@ -121,10 +121,20 @@ class ProbeSession:
         """Every module that was seen since the session began."""
         return self.libraries.modules
 
+    @property
+    def control_tid(self) -> int:
+        """The probe's own thread in the target; 0 before ``attach``."""
+        header = self._resident.header(self._memory) if self._resident else None
+        return int(header.control_tid) if header else 0
+
     # --- coming in ---------------------------------------------------------------------------
 
-    def attach(self, injector: Injector, *, held: bool = False) -> None:
+    def attach(
+        self, injector: Injector, *, held: bool = False, sample_bytes: int | None = None
+    ) -> None:
         """Bring the probe in and take the slots over.
+
+        ``sample_bytes``: one block per so many bytes is followed; None: every one.
 
         Raises:
             ProbeError: it could not be done; the target runs on as before.
@@ -151,6 +161,8 @@ class ProbeSession:
             shared.real[function] = address
         self.tables.write_modules(mapped_modules(self._survey.modules))
         self.order(b"M")
+        if sample_bytes is not None:
+            self.sample(sample_bytes)
         self.install(*self.tables.add_slots(self._survey.slots.slots))
         if held:
             result = injector.release()
@@ -267,6 +279,13 @@ class ProbeSession:
         """Read Go's own heap profile from outside; None where there is nothing to read."""
         return self._observer.go_profile(at_ns)
 
+    def cpu_seconds(self) -> float | None:
+        """Read how much CPU time the target has taken since its start; None if it has ended."""
+        try:
+            return procfs.cpu_seconds(self._pid, self._root)
+        except CgoleakError:
+            return None
+
     def is_alive(self) -> bool:
         """True while the target runs, and is still the program that we entered."""
         try:
@@ -279,6 +298,17 @@ class ProbeSession:
             return True
         # After exec the process is another program: the resident copy is gone with the old one.
         return self._resident.header(self._memory) is not None
+
+    def sample(self, rate: int) -> None:
+        """Sample one block per ``rate`` bytes from now on, instead of following every one.
+
+        Raises:
+            ProbeError: it cannot be done: not a rate, or the seventh change of it.
+        """
+        self.tables.shared.cmd_rate = min(max(rate, 1), RATE_MOST)
+        self.order(b"S")
+        if self.tables.shared.cmd_status:
+            raise ProbeError(f"the probe does not sample one block per {rate} bytes")
 
     def install(self, first: int, last: int, *, held: bool = False) -> bool:
         """Take slots over; false if ``held`` was wanted and the hold has run out."""

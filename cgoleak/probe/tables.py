@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import math
 import mmap
 import os
 import struct
@@ -30,6 +31,7 @@ from cgoleak.probe.wire import (
     STACK_GAP,
     STACK_TRUNCATED,
     VERSION,
+    WEIGHT_ONE,
     Ages,
     MappedModule,
     Row,
@@ -49,13 +51,18 @@ if TYPE_CHECKING:
 __all__ = ["Tables"]
 
 _ROW: Final = struct.Struct("<8Q")
-_AGES: Final = struct.Struct("<4Q")
+_AGES: Final = struct.Struct("<11Q")
 _PAIR: Final = struct.Struct("<2Q")
 _REGION: Final = struct.Struct("<4Q")
-# CG_STACK_BITS and CG_TICK_BITS of layout.h
-_STACK_BITS: Final = 20
+# CG_OWNER_BITS, CG_STACK_BITS and CG_TICK_BITS of layout.h
+_OWNER_BITS: Final = 20
+_STACK_BITS: Final = 17
 _TICK_BITS: Final = 28
+_CLEARLY: Final = 2
+"""Standard errors by which an estimate must exceed 0 in order to be more than chance."""
 _F_OFD_SETLK: Final = 37
+_WAY_IN_NS: Final = 3.0
+"""From the slot into a hook and out of it, which a hook cannot time (docs/decisions)."""
 _BLOCK_BYTES: Final = 16
 _REGION_BYTES: Final = 32
 
@@ -85,6 +92,7 @@ class Tables:
         self._stacks_read = 0
         self._tick_before = 0
         self._rows: dict[int, int] = {}
+        self._estimated = 0  # births and frees of sampled blocks in the last counts
 
     def lock(self) -> None:
         """Hold a lock for as long as we live: the probe looks at it, and leaves when it is gone."""
@@ -194,6 +202,8 @@ class Tables:
         count = self.stack_count
         now = self.shared.tick
         tick_ns = self.shared.tick_ms * 1_000_000
+        weighted = self._weighted(count)
+        self._estimated = sum(_blocks(row[0]) + _blocks(row[2]) for row in weighted.values())
         rows = (Row * count)()
         ages = (Ages * count)()
         # Blocks first: what dies in between is then freed in the rows but was still seen, which
@@ -206,9 +216,17 @@ class Tables:
             zip(_ROW.iter_unpack(bytes(rows)), _AGES.iter_unpack(bytes(ages)), strict=True)
         ):
             born, born_bytes, freed, freed_bytes, cleaned, lives, longest, _ = row
+            _, _, oldest, old, samples, _, old_sampled, *variances = age
+            if more := weighted.get(index):
+                born += _blocks(more[0])
+                born_bytes += more[1]
+                freed += _blocks(more[2])
+                freed_bytes += more[3]
+                cleaned += _blocks(more[4])
+                lives += more[5]
+                longest = max(longest, more[6])
             if not born:
                 continue
-            _, _, oldest, old = age
             found[StackId(index)] = StackCounts(
                 born_blocks=born,
                 born_bytes=born_bytes,
@@ -218,9 +236,20 @@ class Tables:
                 lifetime_ns_sum=lives * tick_ns,
                 lifetime_ns_max=longest * tick_ns,
                 oldest_ns=max(0, now - oldest) * tick_ns if oldest else 0,
-                old_blocks=old,
+                old_blocks=old + _blocks(old_sampled),
+                samples=samples,
+                blocks_error=math.isqrt((variances[0] | variances[1] << 64) // WEIGHT_ONE),
+                bytes_error=math.isqrt(variances[2] | variances[3] << 64),
             )
         return found
+
+    def _weighted(self, count: int) -> dict[int, tuple[int, ...]]:
+        """Return the rows of sampled blocks, where there are any."""
+        if not self.shared.epoch:
+            return {}
+        rows = (Row * count)()
+        self._library.cgoleak_weighted_rows(self._fd, self._base, rows, count)
+        return {index: row for index, row in enumerate(_ROW.iter_unpack(bytes(rows))) if row[0]}
 
     def totals(self) -> tuple[int, int, int]:
         """Return events, bytes outstanding and blocks outstanding: cheap, for a display."""
@@ -229,20 +258,46 @@ class Tables:
         self._library.cgoleak_sum_rows(self._fd, self._base, rows, count)
         words = memoryview(rows).cast("B").cast("Q")
         born, born_bytes, freed, freed_bytes = (sum(words[i::8]) for i in range(4))
-        return born + freed, born_bytes - freed_bytes, born - freed
+        events = born + freed + self._passed()
+        for row in self._weighted(count).values():
+            born += _blocks(row[0])
+            born_bytes += row[1]
+            freed += _blocks(row[2])
+            freed_bytes += row[3]
+        return events, born_bytes - freed_bytes, born - freed
+
+    def _passed(self) -> int:
+        """Return the events since sampling began, without frees of blocks from before it."""
+        return int(self.shared.passed_births + self.shared.passed_frees)
+
+    def event_cost(self) -> tuple[int, float]:
+        """Return how many events were timed, and how many nanoseconds these took together."""
+        shared = self.shared
+        if not shared.clock_per_ms:
+            return 0, 0.0
+        events = int(shared.timed_events)
+        inside = max(0.0, shared.timed_clock * 1e6 / shared.clock_per_ms)
+        return events, inside + events * _WAY_IN_NS
+
+    def rates(self) -> tuple[int, ...]:
+        """Return the bytes per sample of each time that it was set, the newest last."""
+        return tuple(self.shared.rates[1 : min(self.shared.epoch, len(self.shared.rates) - 1) + 1])
 
     def counters(self, counts: dict[StackId, StackCounts]) -> ProbeCounters:
-        """Return what the probe says of itself."""
+        """Return what the probe says of itself; ``counts`` are the last ones."""
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
         unmatched = sum(s.unmatched_frees for s in shards)
         unseen = sum(s.unseen_frees for s in shards)
+        followed = sum(c.born_blocks + c.freed_blocks for c in counts.values()) - self._estimated
+        weighted = self._weighted(self.stack_count).values()
+        # Of all frees, those that are not of blocks from before; nobody looks at each of them.
+        freed, squares = sum(_blocks(row[2]) for row in weighted), sum(row[7] for row in weighted)
+        late = self.shared.passed_frees - freed
         return ProbeCounters(
-            events=sum(c.born_blocks + c.freed_blocks for c in counts.values())
-            + unmatched
-            - unseen,
+            events=max(0, followed + self._passed() + unmatched - unseen),
             dropped_blocks=sum(s.dropped_blocks for s in shards),
             dropped_stacks=sum(s.dropped_stacks for s in shards),
-            unmatched_frees=unmatched,
+            unmatched_frees=unmatched + (late if late > _CLEARLY * math.isqrt(squares) else 0),
             truncated_stacks=0,
             table_bytes=os.fstat(self._fd).st_blocks * 512,
         )
@@ -258,7 +313,7 @@ class Tables:
                 for who, what in _PAIR.iter_unpack(raw):
                     if who and what:
                         stack = StackId(who & (1 << _STACK_BITS) - 1)
-                        yield who >> _STACK_BITS << 3, what >> _TICK_BITS, stack
+                        yield who >> _OWNER_BITS << 3, what >> _TICK_BITS, stack
         at = self.shared.regions_at
         for raw in self._data(at, at + REGIONS * _REGION_BYTES):
             for start, size, stack_id, _ in _REGION.iter_unpack(raw):
@@ -284,6 +339,11 @@ class Tables:
         return sum(s.walks for s in shards), sum(s.rule_misses for s in shards)
 
 
+def _blocks(weight: int) -> int:
+    """Round a sum of weights to whole blocks."""
+    return (weight + WEIGHT_ONE // 2) // WEIGHT_ONE
+
+
 def _why_unusable(fd: int) -> str | None:
     """Say why a memfd cannot be read as tables; None if every part lies within it."""
     size = os.fstat(fd).st_size
@@ -298,6 +358,7 @@ def _why_unusable(fd: int) -> str | None:
         (shared.slots_at, MAX_SLOTS * ctypes.sizeof(Slot)),
         (shared.shards_at, SHARDS * ctypes.sizeof(Shard)),
         (shared.rows_at, SHARDS * MAX_STACKS * ctypes.sizeof(Row)),
+        (shared.weighted_at, MAX_STACKS * ctypes.sizeof(Row)),
         (shared.stacks_at, MAX_STACKS * ctypes.sizeof(Stack)),
         (shared.regions_at, REGIONS * _REGION_BYTES),
         *((at, _BLOCK_BYTES << LEVEL0_BITS + i) for i, at in enumerate(shared.levels_at)),

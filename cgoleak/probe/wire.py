@@ -18,9 +18,11 @@ __all__ = [
     "MAX_MODULES",
     "MAX_SLOTS",
     "MAX_STACKS",
+    "RATE_MOST",
     "STACK_GAP",
     "STACK_TRUNCATED",
     "VERSION",
+    "WEIGHT_ONE",
     "Ages",
     "Function",
     "Go",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -45,6 +47,11 @@ SHARDS: Final = 64
 LEVELS: Final = 14
 LEVEL0_BITS: Final = 12
 REGIONS: Final = 16384
+EPOCHS: Final = 8
+RATE_MOST: Final = 1 << 32
+"""Bytes per sample, at most."""
+WEIGHT_ONE: Final = 65536
+"""In this unit sampled blocks are counted."""
 STACK_TRUNCATED: Final = 1
 STACK_GAP: Final = 2
 
@@ -231,6 +238,11 @@ class Ages(ctypes.Structure):
         ("bytes", c_uint64),
         ("oldest", c_uint64),
         ("old_blocks", c_uint64),
+        ("samples", c_uint64),
+        ("sample_blocks", c_uint64),
+        ("sample_old_blocks", c_uint64),
+        ("blocks_variance", c_uint64 * 2),
+        ("bytes_variance", c_uint64 * 2),
     )
 
 
@@ -246,6 +258,7 @@ class Shared(ctypes.Structure):
         ("slots_at", c_uint64),
         ("shards_at", c_uint64),
         ("rows_at", c_uint64),
+        ("weighted_at", c_uint64),
         ("stacks_at", c_uint64),
         ("stack_index_at", c_uint64),
         ("pool_at", c_uint64),
@@ -278,6 +291,14 @@ class Shared(ctypes.Structure):
         ("slots_failed", c_uint32),
         ("main_stack_top", c_uint64),
         ("regions_lock", c_uint64),
+        ("cmd_rate", c_uint64),
+        ("rates", c_uint64 * EPOCHS),
+        ("epoch", c_uint64),
+        ("passed_births", c_uint64),
+        ("passed_frees", c_uint64),
+        ("timed_events", c_uint64),
+        ("timed_clock", c_int64),
+        ("clock_per_ms", c_uint64),
         ("real", c_uint64 * FUNCTIONS),
         ("go", Go),
     )

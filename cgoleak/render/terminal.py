@@ -22,7 +22,13 @@ from cgoleak.render.stacklines import place_of
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termgate import write_gate
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, format_bytes_change, format_count, format_seconds
+from cgoleak.units import (
+    format_bytes,
+    format_bytes_change,
+    format_count,
+    format_percent,
+    format_seconds,
+)
 
 if TYPE_CHECKING:
     from cgoleak.model.report import BalanceLine, Report
@@ -107,6 +113,8 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
         facts.insert(4, words("malloc from {name}", name=visible(target.allocator)))
     if window.mode not in {"exact", "watch"}:
         facts.append(words(window.mode))
+        if window.sample_bytes:
+            facts.append(words("one block per {size}", size=format_bytes(window.sample_bytes)))
     paper.joined(facts, " · ", style="dim")
     paper.blank()
     label = words(CAUSES[report.cause].label)
@@ -223,6 +231,9 @@ def _write_cost(paper: Paper, report: Report, words: Words) -> None:
     ]
     if cost.ns_per_event is not None:
         facts.append(words("{time} each", time=f"{cost.ns_per_event:.0f} ns"))
+    if cost.cpu_share is not None:
+        share = format_percent(cost.cpu_share)
+        facts.append(words("{share} of its CPU time", share=share))
     facts.append(words("{count} dropped", count=format_count(cost.dropped)))
     if cost.unmatched_frees:
         count = format_count(cost.unmatched_frees)

@@ -192,6 +192,18 @@ def stat(pid: int, root: Path = PROC) -> ProcessStat:
     )
 
 
+def cpu_seconds(pid: int, root: Path = PROC) -> float:
+    """Read how much CPU time a process has taken: fields 14 and 15 of proc_pid_stat(5).
+
+    Raises:
+        TargetError: as for ``stat``.
+    """
+    words = _read(pid, "stat", root).rpartition(b")")[2].split()
+    if len(words) < 13 or not (words[11].isdigit() and words[12].isdigit()):
+        raise _gone(pid)
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def maps(pid: int, root: Path = PROC) -> tuple[Region, ...]:
     """Read ``/proc/PID/maps``, ascending by address; empty for zombies and kernel threads.
 

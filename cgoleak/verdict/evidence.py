@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Verdict
 from cgoleak.units import (
+    format_bytes,
     format_count,
     format_percent,
     format_rate,
@@ -28,6 +30,8 @@ def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]
     if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not lost:
         lines += [_growth(facts)]
     lines += ruling.reasons
+    if facts.sampled:
+        lines.append(_estimate(facts))
     idle = facts.series.seconds - facts.looked.seconds
     if idle:
         lines.append(f"the process was idle for the last {format_seconds(idle)}: judged up to then")
@@ -52,6 +56,15 @@ def _survival(facts: Facts) -> str:
             f"the oldest that stayed is {format_seconds(last.oldest_ns / 1e9)} old"
         )
     return line
+
+
+def _estimate(facts: Facts) -> str:
+    last = facts.series.last
+    low, high = interval(last.outstanding_bytes, last.bytes_error)
+    return (
+        f"estimated from {plural(last.samples, 'sampled block')}: between {format_bytes(low)} and "
+        f"{format_bytes(high)} outstanding, with 95% confidence"
+    )
 
 
 def _growth(facts: Facts) -> str:

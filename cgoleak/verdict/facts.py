@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from cgoleak.ledger.estimate import seen
 from cgoleak.model.holding import Holding
 from cgoleak.verdict.shape import Shape, shape_of
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from cgoleak.ledger import Ledger, Series
     from cgoleak.model.ids import StackId
+    from cgoleak.model.snapshot import StackCounts
     from cgoleak.stacks import Site
 
 __all__ = ["Facts", "Surroundings", "facts_of"]
@@ -66,6 +68,7 @@ class Facts:
         looked: the part of ``series`` while the process worked; what did not happen while it
             stood idle is no evidence of anything.
         holding: who knew its blocks when the command ended, or None where nobody looked.
+        stands_for: how many blocks each one that was looked at stands for; 1 where all were.
     """
 
     site: Site
@@ -77,6 +80,12 @@ class Facts:
     late_unmatched: int
     looked: Series
     holding: Holding | None = None
+    stands_for: float = 1.0
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some of its numbers are estimates."""
+        return self.series.last.samples > 0
 
 
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
@@ -97,7 +106,14 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         late_unmatched=_late_unmatched(around.ledger, shape),
         looked=looked,
         holding=_holding(site, around),
+        stands_for=_stands_for(series.last),
     )
+
+
+def _stands_for(last: StackCounts) -> float:
+    if not last.samples or not last.outstanding_blocks:
+        return 1.0
+    return max(1.0, last.outstanding_blocks / seen(last.outstanding_blocks, last.blocks_error))
 
 
 def _holding(site: Site, around: Surroundings) -> Holding | None:

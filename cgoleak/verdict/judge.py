@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Finding, Verdict
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
@@ -82,6 +83,12 @@ def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -
         evidence=evidence,
         advice=advice_for(verdict, frames, infrastructure=site.infrastructure),
         suppression=suppression_for(frames),
+        samples=series.last.samples,
+        interval_bytes=(
+            interval(series.last.outstanding_bytes, series.last.bytes_error)
+            if series.last.samples
+            else None
+        ),
         history_bytes=tuple(
             series.counts[place].outstanding_bytes for place in history_places(len(series.counts))
         ),

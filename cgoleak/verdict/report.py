@@ -18,6 +18,7 @@ from cgoleak.verdict.handback import go_return_of
 from cgoleak.verdict.judge import judge
 from cgoleak.verdict.policy import Policy
 from cgoleak.verdict.restarts import by_process, conclude_restarts, restarts_of
+from cgoleak.verdict.sampling import sampling_notices
 from cgoleak.verdict.timeline import history_places, timeline_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def report_of(
             mode=capture.window.mode,
             started_unix_seconds=capture.window.started_unix_ns / 1e9,
             ended=capture.window.ended,
+            sample_bytes=capture.sampling[-1].rate if capture.sampling else None,
+            sampled_since_seconds=(
+                capture.sampling[0].since_ns / 1e9 if capture.sampling else None
+            ),
         ),
         cause=cause,
         summary=summary,
@@ -75,9 +80,11 @@ def report_of(
             dropped=counters.dropped_blocks + counters.dropped_stacks if counters else 0,
             unmatched_frees=counters.unmatched_frees if counters else 0,
             ns_per_event=capture.cost.ns_per_event,
+            cpu_share=capture.cost.cpu_share,
         ),
         notices=(
             *capture.notices,
+            *sampling_notices(capture),
             *_lost(counters),
             *balance_notices(ledger),
             *_thin(cause, ledger, policy),

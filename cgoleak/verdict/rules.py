@@ -133,9 +133,9 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     live longer than the window, look the same; the evidence says so.
     """
     shape = facts.shape
-    if shape is None or not shape.keeps_rising or shape.level < policy.min_suspect_blocks:
+    if shape is None or not shape.keeps_rising or _level(facts) < policy.min_suspect_blocks:
         return None
-    if _stands_still(facts) and shape.missing_blocks >= _NO_ACCIDENT:
+    if _stands_still(facts) and _missing(facts) >= _NO_ACCIDENT:
         return None
     if shape.pace < policy.levelled:
         return Ruling(Verdict.BOUNDED, (_thirds(shape), "has all but levelled off"))
@@ -146,13 +146,13 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
-    if shape is None or (_stands_still(facts) and shape.missing_blocks >= _NO_ACCIDENT):
+    if shape is None or (_stands_still(facts) and _missing(facts) >= _NO_ACCIDENT):
         return None
-    if shape.rises_at_the_end and shape.level >= (
+    if shape.rises_at_the_end and _level(facts) >= (
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
     ):
         return Ruling(Verdict.SUSPECT, (_thirds(shape), "grew in a part of the window only"))
-    if shape.creeps and shape.level >= policy.min_blocks:
+    if shape.creeps and _level(facts) >= policy.min_blocks:
         return Ruling(
             Verdict.SUSPECT,
             (_thirds(shape), f"fell back by up to {plural(shape.fall, 'block')} in between"),
@@ -163,7 +163,7 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
 def too_short(facts: Facts, policy: Policy) -> Ruling | None:
     """Too few snapshots for thirds: growth without a fall is all that can be seen."""
     blocks = facts.looked.survivors
-    if facts.shape is not None or blocks[-1] < policy.min_suspect_blocks:
+    if facts.shape is not None or blocks[-1] < policy.min_suspect_blocks * facts.stands_for:
         return None
     if blocks[-1] < max(blocks) or blocks[-1] <= blocks[len(blocks) // 2 - 1]:
         return None
@@ -188,12 +188,14 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     )
 
 
-def at_rest(facts: Facts, policy: Policy) -> Ruling:  # noqa: ARG001  # all rules are called alike
+def at_rest(facts: Facts, policy: Policy) -> Ruling:  # all rules are called alike
     """Nothing grew up to the end of the window: churn, a filled cache, a burst, made once."""
     series, shape = facts.series, facts.shape
     last = series.last
     if last.born_blocks <= 2:  # one or two, as the sentence says
         return Ruling(Verdict.BOUNDED, ("made once",))
+    if facts.sampled and last.born_blocks < policy.min_suspect_blocks * facts.stands_for:
+        return Ruling(Verdict.BOUNDED, ("too few samples to tell it from blocks made once",))
     if shape is None:
         return Ruling(Verdict.BOUNDED, ("did not grow",))
     if _stands_still(facts) and shape.level > shape.fall:
@@ -242,8 +244,21 @@ def _short(facts: Facts, policy: Policy) -> str | None:
 
 def _few(facts: Facts, policy: Policy) -> str | None:
     assert facts.shape is not None
-    few = facts.shape.level < policy.min_blocks
-    return f"only {plural(facts.shape.level, 'block')} stayed" if few else None
+    level = _level(facts)
+    if level >= policy.min_blocks:
+        return None
+    if facts.sampled:
+        return f"only {plural(round(level), 'sampled block')} stayed"
+    return f"only {plural(facts.shape.level, 'block')} stayed"
+
+
+def _chance(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """Sampling alone moves a number by its standard error; twice that is rare."""
+    assert facts.shape is not None
+    _, second, third = facts.shape.rises
+    if not facts.sampled or second + third > 2 * facts.series.last.blocks_error:
+        return None
+    return "its growth is not more than sampling may add by chance"
 
 
 def _slowing(facts: Facts, policy: Policy) -> str | None:
@@ -293,8 +308,18 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
     )
 
 
-_DOUBTS: Final = (_short, _few, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
+_DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
 """What keeps growth from being called a leak."""
+
+
+def _level(facts: Facts) -> float:
+    """Give the floor of the last part, in blocks that were looked at."""
+    return facts.shape.level / facts.stands_for if facts.shape is not None else 0.0
+
+
+def _missing(facts: Facts) -> float:
+    """Give how many blocks would have been looked at since it went flat, at its earlier pace."""
+    return facts.shape.missing_blocks / facts.stands_for if facts.shape is not None else 0.0
 
 
 def _stands_still(facts: Facts) -> bool:

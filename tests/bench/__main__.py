@@ -16,7 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.attach import attach_costs
-from tests.bench.pairs import Pairs, cgoleak_pairs, heaptrack_pairs, plain_pairs, valgrind_pairs
+from tests.bench.http import served
+from tests.bench.pairs import (
+    Pairs,
+    asan_pairs,
+    cgoleak_pairs,
+    heaptrack_pairs,
+    plain_pairs,
+    sampled_pairs,
+    valgrind_pairs,
+)
 from tests.bench.rendering import rendering_costs
 
 OUT = Path(__file__).resolve().parents[2] / "out" / "bench.json"
@@ -40,10 +49,13 @@ def main() -> int:
     _say(f"{_machine()}\n\nmalloc+free pair of 64 bytes, nanoseconds (best block)\n")
     _say(f"{'tool':<22}{'load':<28}{'plain':>8}{'with':>9}{'added':>8}{'times':>7}  frames")
     for name, arguments in _SHAPES:
-        for tool in (cgoleak_pairs,) if options.quick else (cgoleak_pairs, heaptrack_pairs):
+        tools = (cgoleak_pairs, sampled_pairs)
+        for tool in tools if options.quick else (*tools, heaptrack_pairs):
             rows.append(tool(name, arguments, turns))
             _say(_line(rows[-1]))
     if not options.quick:
+        rows.append(asan_pairs(*_SHAPES[0], turns))
+        _say(_line(rows[-1]))
         rows.append(valgrind_pairs(*_SHAPES[0]))
         _say(_line(rows[-1]))
         rows.append(plain_pairs("the same twice: noise", _SHAPES[0][1], turns))
@@ -56,6 +68,15 @@ def main() -> int:
     _say("\nfrom a capture to a report: median (worst)")
     for cost in rendering:
         _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
+    _say("\nsample worker, four clients as fast as they are answered (best turn)")
+    answers = served(turns)
+    for row in answers:
+        share = row.per_second / answers[0].per_second
+        _say(
+            f"  {row.way:<10}{row.per_second:>8.0f} requests/s ({share:.1%})"
+            f"{row.p99_ms:>8.1f} ms p99,"
+            f"{row.events_per_second:>11,.0f} events/s"
+        )
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(
         json.dumps(
@@ -63,6 +84,7 @@ def main() -> int:
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "machine": _machine(),
                 "pairs": [row.as_json() for row in rows],
+                "http": [row.as_json() for row in answers],
                 "attach": [cost.as_json() for cost in costs],
                 "rendering": [cost.as_json() for cost in rendering],
             },

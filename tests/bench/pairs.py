@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Pairs",
+    "asan_pairs",
     "cgoleak_pairs",
     "hammering",
     "heaptrack_pairs",
     "plain_pairs",
+    "sampled_pairs",
     "valgrind_pairs",
 ]
 
@@ -92,9 +94,11 @@ class Hammer:
 
 
 @contextlib.contextmanager
-def hammering(arguments: Sequence[str], wrapper: Sequence[str] = ()) -> Iterator[Hammer]:
+def hammering(
+    arguments: Sequence[str], wrapper: Sequence[str] = (), program: Path = HAMMER
+) -> Iterator[Hammer]:
     """Run the hammer, bounded to two minutes; end it by its pid."""
-    hammer = Hammer([*wrapper, str(HAMMER), "-bytes", "64", "-duration", "2m", *arguments])
+    hammer = Hammer([*wrapper, str(program), "-bytes", "64", "-duration", "2m", *arguments])
     try:
         yield hammer
     finally:
@@ -106,7 +110,9 @@ def hammering(arguments: Sequence[str], wrapper: Sequence[str] = ()) -> Iterator
             hammer.process.wait()
 
 
-def cgoleak_pairs(load: str, arguments: Sequence[str], turns: int) -> Pairs:
+def cgoleak_pairs(
+    load: str, arguments: Sequence[str], turns: int, sample_bytes: int | None = None
+) -> Pairs:
     """Attach and detach in turns to one running hammer."""
     plain: list[float] = []
     measured: list[float] = []
@@ -118,17 +124,48 @@ def cgoleak_pairs(load: str, arguments: Sequence[str], turns: int) -> Pairs:
                 Injector() as injector,
                 contextlib.closing(ProbeSession(require(hammer.process.pid))) as session,
             ):
-                session.attach(injector)
+                session.attach(injector, sample_bytes=sample_bytes)
                 measured.append(hammer.best(_SECONDS))
                 frames = _frames(session)
                 session.detach()
         plain.append(hammer.best(_SECONDS))
-    return Pairs("cgoleak, exact", load, min(plain), min(measured), frames)
+    tool = "cgoleak, exact" if sample_bytes is None else "cgoleak, sampled"
+    return Pairs(tool, load, min(plain), min(measured), frames)
+
+
+def sampled_pairs(load: str, arguments: Sequence[str], turns: int) -> Pairs:
+    """Measure the same while one block per 512 KiB is followed."""
+    return cgoleak_pairs(load, arguments, turns, sample_bytes=512 << 10)
+
+
+def asan_pairs(load: str, arguments: Sequence[str], turns: int) -> Pairs:
+    """Build the hammer with ``go build -asan``, and run it beside the plain one."""
+    tool, go = "go build -asan", shutil.which("go")
+    if go is None:
+        return Pairs(tool, load, skipped="go is not on the PATH")
+    with tempfile.TemporaryDirectory() as scratch:
+        program = Path(scratch) / "hammer"
+        built = subprocess.run(
+            [go, "build", "-buildvcs=false", "-asan", "-o", str(program), "./cmd/hammer"],
+            cwd=HAMMER.parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            return Pairs(tool, load, skipped=built.stderr.strip().splitlines()[-1])
+        with hammering(arguments) as hammer:
+            plain = min(hammer.best(_SECONDS) for _ in range(turns))
+        with hammering(arguments, program=program) as hammer:
+            measured = min(hammer.best(_SECONDS) for _ in range(turns))
+    return Pairs(tool, load, plain, measured)
 
 
 def _frames(session: ProbeSession) -> int:
     counts = session.tables.counts()
     stacks = {stack.id: stack for stack in session.tables.new_stacks()}
+    if not counts:
+        return 0
     busiest = max(counts, key=lambda stack: counts[stack].born_blocks)
     return len(stacks[busiest].addresses)
 

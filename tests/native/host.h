@@ -23,6 +23,7 @@ static inline uint64_t cg_thread_pointer(void)
 }
 
 #include "ehframe.c"
+#include "sample.c"
 #include "tables.c"
 #include "unwind.c"
 #include "hooks.c"
@@ -74,7 +75,7 @@ static void host_tables(void)
 }
 
 /* A thread as the hook would have entered it. */
-static struct cg_thread *host_thread(uint64_t key)
+static __attribute__((unused)) struct cg_thread *host_thread(uint64_t key)
 {
     struct cg_thread *t = cg_claim(key);
     if (t != &R->overflow) {
@@ -85,7 +86,7 @@ static struct cg_thread *host_thread(uint64_t key)
     return t;
 }
 
-static struct cg_shard host_shards(void)
+static __attribute__((unused)) struct cg_shard host_shards(void)
 {
     struct cg_shard sum = {0};
     for (uint32_t i = 0; i < CG_SHARDS; i++) {

@@ -49,7 +49,7 @@ static void mode_many(uint32_t blocks)
         T.shared->tick = 1 + i / (blocks / 50 + 1);
         address += 16 * (1 + host_random(30));
         all[i] = (struct plain){address, host_random(5000), T.shared->tick, ids[host_random(STACKS)]};
-        cg_block_insert(t, all[i].address, all[i].size, all[i].stack);
+        cg_block_insert(t, all[i].address, all[i].size, all[i].stack, 0);
     }
     SAME(host_shards().dropped_blocks, 0);
     printf("levels=%u\n", T.shared->levels_used);
@@ -93,7 +93,7 @@ static void mode_many(uint32_t blocks)
             unseen++;
         }
         *b = (struct plain){b->address, host_random(100), T.shared->tick, ids[host_random(STACKS)]};
-        cg_block_insert(t, b->address, b->size, b->stack);
+        cg_block_insert(t, b->address, b->size, b->stack, 0);
         want[b->stack].born_blocks++;
         want[b->stack].born_bytes += b->size;
     }
@@ -156,21 +156,21 @@ static void mode_full(void)
         cg_homes(level, address, home);
         for (uint32_t h = 0; h < 2; h++)
             for (uint32_t i = 0; i < 4; i++)
-                home[h][i].who = (0x5000ull + h * 4 + i) << CG_STACK_BITS | 1;
+                home[h][i].who = (0x5000ull + h * 4 + i) << CG_OWNER_BITS | 1;
     }
-    cg_block_insert(t, address, 100, 1);
+    cg_block_insert(t, address, 100, 1, 0);
     SAME(host_shards().dropped_blocks, 1);
     struct cg_block old;
     SAME(cg_block_remove(t, address, 0, &old), 0);
     SAME(host_shards().unmatched_frees, 1);
-    struct cg_block gone = {(address >> 3) << CG_STACK_BITS | 1, 100ull << CG_TICK_BITS};
+    struct cg_block gone = {(address >> 3) << CG_OWNER_BITS | 1, 100ull << CG_TICK_BITS};
     cg_block_restore(t, address, &gone, 0);
     SAME(host_shards().dropped_blocks, 2);
 
     /* Sizes beyond the field are cut, not folded. */
     host_tables();
     t = host_thread(0x7f0000001000);
-    cg_block_insert(t, address, ~0ull, 1);
+    cg_block_insert(t, address, ~0ull, 1, 0);
     SAME(cg_block_remove(t, address, 0, &old), 1);
     SAME(old.what >> CG_TICK_BITS, (1ull << 36) - 1);
 
@@ -202,7 +202,7 @@ static void mode_full(void)
     for (uint64_t i = 0; i < CG_MAX_THREADS + 1000; i++) {
         struct cg_thread *one = host_thread(0x7f4000000740 + i * 0x801000);
         without += one == &R->overflow;
-        cg_block_insert(one, 0x7f5500000000 + i * 64, 64, some_stack(one, 4));
+        cg_block_insert(one, 0x7f5500000000 + i * 64, 64, some_stack(one, 4), 0);
     }
     CHECK(without >= 1000 && without < 3000, "%u threads without a place", without);
     read_all(id + 1, 0);
@@ -298,7 +298,7 @@ static void *worker(void *argument)
             SAME(none, id);
         /* malloc's role: an address belongs to one thread until it is handed on. */
         uint64_t address = 0x7f7000000000 + (me << 32) + (uint64_t)i * 48, size = 1 + host_next(&seed) % 999;
-        cg_block_insert(t, address, size, id);
+        cg_block_insert(t, address, size, id, 0);
         blocks++;
         bytes += size;
         uint64_t other = 0;
@@ -405,15 +405,15 @@ static void mode_show(void)
     SAME(b, 2);
     SAME(c, 3);
     for (uint64_t i = 0; i < 30; i++)
-        cg_block_insert(threads[i % 3], 0x7f0000000010 + i * 16, 100, a);
+        cg_block_insert(threads[i % 3], 0x7f0000000010 + i * 16, 100, a, 0);
     T.shared->tick = 14;
     for (uint64_t i = 0; i < 6; i++)
         cg_block_remove(threads[i % 3], 0x7f0000000010 + i * 16, i < 2, &old);
-    cg_block_insert(threads[0], 0x7f0000008000, 1 << 20, b);
+    cg_block_insert(threads[0], 0x7f0000008000, 1 << 20, b, 0);
     cg_region_insert(threads[1], 0x7f0100000000, 3 * 4096, c);
     cg_region_remove(threads[1], 0x7f0100001000, 4096);
     cg_block_remove(threads[1], 0x7f0000009000, 0, &old);
-    cg_block_insert(threads[2], 0x7f0000008000, 7, b);
+    cg_block_insert(threads[2], 0x7f0000008000, 7, b, 0);
     T.shared->tick = 20;
     printf("%d %d\n", getpid(), cgoleak_header.shared_fd);
     fflush(stdout);

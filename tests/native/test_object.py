@@ -25,6 +25,7 @@ EXPORTS = {
     "cgoleak_header_at",  # found by the driver
     "cgoleak_scan_blocks",  # called by the driver, on its own side
     "cgoleak_sum_rows",
+    "cgoleak_weighted_rows",
 }
 COMPILERS = {
     "cc": platform.machine(),

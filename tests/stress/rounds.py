@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import TargetBusy
 from cgoleak.probe.injector import Injector
@@ -22,6 +22,8 @@ __all__ = ["Rounds", "attached", "check_residue", "rate_again", "run_rounds", "s
 _SETTLE_S = 15.0
 # What a first round leaves for good: the probe's copy, a thread's stack that libc keeps, an arena
 # of malloc (64 MiB of addresses each; libc makes a new one when all are locked at that moment).
+_RATES: Final = (4096, 64 << 10)
+"""Bytes per sample: so few that every round takes some."""
 _MORE_MAPPINGS = 24
 _MORE_KIB = 4 * 65536 + 16384
 
@@ -57,12 +59,18 @@ class Rounds:
         )
 
 
-def attached(running: Running) -> ProbeSession:
-    """Attach; whatever goes wrong, our side is closed."""
+def attached(running: Running, way: int = 0) -> ProbeSession:
+    """Attach; whatever goes wrong, our side is closed.
+
+    ``way``: in turns every block, a sample, and first the one and then the other.
+    """
     with Injector() as injector:
         session = ProbeSession(require(running.pid))
         try:
-            session.attach(injector)
+            session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
+            if way % 3 == 2:
+                for rate in _RATES:
+                    session.sample(rate)
         except BaseException:
             session.close()
             raise
@@ -124,14 +132,14 @@ def run_rounds(
             f"it ended with {running.process.poll()} in round {number}: {running.lines()[-80:]}"
         )
         try:
-            session = attached(running)
+            session = attached(running, number)
         except TargetBusy:
             found.busy += 1
             continue
         try:
             time.sleep(seconds_each)
-            events = session.tables.totals()[0]
             farewell = session.detach()
+            events = session.tables.totals()[0]
         finally:
             session.close()
         assert events > 0, f"round {number} saw nothing"

@@ -49,9 +49,9 @@ def run_mode(mode: str, rounds: int, seconds: float) -> str:
         speed = _rounds_a_second(running)
         events = 0
         refused = []
-        for _ in range(rounds):
+        for way in range(rounds):
             try:
-                session = attached(running)
+                session = attached(running, way)
             except ProbeError as exc:
                 # It may be refused, if the target is none the worse for it.
                 refused.append(f"{type(exc).__name__} ({exc.cause})")

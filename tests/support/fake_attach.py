@@ -75,7 +75,9 @@ class FakeEdge:
         self.step("session opened")
         return self.session
 
-    def _attach(self, injector: _Injector, *, held: bool = False) -> None:
+    def _attach(
+        self, injector: _Injector, *, held: bool = False, sample_bytes: int | None = None
+    ) -> None:
         assert injector.edge is self
         self.before_attach()
         self.step("probe goes into a held process" if held else "probe goes in")

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class RecordPlan:
     duration_s: float | None
     interval_s: float
-    mode: str = "exact"
     settle_s: float = 0.0
     closing: bool = False
+    sample_bytes: int | None = None
+    max_overhead: float | None = None
 
 
 @dataclass

@@ -304,10 +304,20 @@ class Cgoleak:
         self.process.communicate()
 
 
-def attach(folder: Path, pid: int, *, seconds: float = 0, interval: float | None = None) -> Cgoleak:
-    """Start to measure a process; for ``seconds``, or until it is interrupted."""
+def attach(
+    folder: Path,
+    pid: int,
+    *,
+    seconds: float = 0,
+    interval: float | None = None,
+    follow: Sequence[str] = ("--exact",),
+) -> Cgoleak:
+    """Start to measure a process; for ``seconds``, or until it is interrupted.
+
+    ``follow``: which allocations; by default all, on a machine that others keep busy too.
+    """
     often = () if interval is None else ("--interval", f"{interval}s")
-    return Cgoleak(folder, "attach", pid, "--duration", f"{seconds}s", *often)
+    return Cgoleak(folder, "attach", pid, "--duration", f"{seconds}s", *often, *follow)
 
 
 def child_running(parent: int, program: Path) -> int:

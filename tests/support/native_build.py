@@ -70,6 +70,7 @@ def compile_driver(source: Path, program: Path, *flags: str, cc: str = "cc") -> 
             "-o",
             str(program),
             "-lpthread",
+            "-lm",
         ],
         capture_output=True,
         text=True,

@@ -40,6 +40,7 @@ class MadeTables:
         shared.slots_at = room(wire.MAX_SLOTS * ctypes.sizeof(wire.Slot))
         shared.shards_at = room(wire.SHARDS * ctypes.sizeof(wire.Shard))
         shared.rows_at = room(wire.SHARDS * wire.MAX_STACKS * ctypes.sizeof(wire.Row))
+        shared.weighted_at = room(wire.MAX_STACKS * ctypes.sizeof(wire.Row))
         shared.stacks_at = room(wire.MAX_STACKS * ctypes.sizeof(wire.Stack))
         shared.pool_at = room(_POOL_BYTES)
         shared.regions_at = room(wire.REGIONS * _REGION_BYTES)
@@ -106,6 +107,11 @@ class MadeTables:
         row = wire.Row(**numbers)
         index = shard * wire.MAX_STACKS + stack
         self._write(self._shared.rows_at + index * ctypes.sizeof(row), row)
+
+    def weighted(self, stack: int, **numbers: int) -> None:
+        """Set the totals of a stack's sampled blocks."""
+        row = wire.Row(**numbers)
+        self._write(self._shared.weighted_at + stack * ctypes.sizeof(row), row)
 
     def shard(self, index: int, **numbers: int) -> None:
         shard = wire.Shard(**numbers)

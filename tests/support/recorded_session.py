@@ -33,6 +33,7 @@ class RecordedSession:
         libraries_at: when the target loads something.
         dies_at: when the target ends.
         broken: raised by ``rescan``.
+        cpu_s: CPU time that it has taken, by elapsed time; a second per second if not set.
     """
 
     def __init__(self, *, modules: tuple[LoadedModule, ...] = ()) -> None:
@@ -48,6 +49,7 @@ class RecordedSession:
         self.libraries_at: list[float] = []
         self.dies_at: float | None = None
         self.broken: Exception | None = None
+        self.cpu_s: Callable[[float], float] = lambda elapsed: elapsed
         self.rescanned_at: list[float] = []
         self.verified_at: list[float] = []
         self.thorough: list[bool] = []
@@ -70,6 +72,15 @@ class RecordedSession:
             self.libraries_at.pop(0)
             return True
         return False
+
+    def cpu_seconds(self) -> float | None:
+        return self.cpu_s(self.elapsed) if self.is_alive() else None
+
+    def sample(self, rate: int) -> None:
+        self.did.append(f"sample {rate}")
+        shared = self.tables.shared
+        shared.epoch += 1
+        shared.rates[shared.epoch] = rate
 
     def is_alive(self) -> bool:
         return self.dies_at is None or self.elapsed < self.dies_at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from cgoleak.model.capture import Capture, Cost, Module, RawStack, Target, Window
@@ -77,7 +79,7 @@ costs = st.builds(
     Cost, pause_seconds=seconds, target_bytes=amounts, ns_per_event=st.none() | seconds
 )
 notices = st.builds(Notice, code=texts, text=texts, fix=maybe_texts)
-counts_values = st.builds(
+_followed = st.builds(
     StackCounts,
     **dict.fromkeys(
         (
@@ -94,6 +96,16 @@ counts_values = st.builds(
     oldest_ns=st.integers(0, 1 << 60),
     old_blocks=st.none() | amounts,
 )
+_sampled = st.builds(
+    lambda followed, samples, blocks, size: replace(
+        followed, samples=samples, blocks_error=blocks, bytes_error=size
+    ),
+    _followed,
+    st.integers(1, 1 << 40),
+    amounts,
+    amounts,
+)
+counts_values = _followed | _sampled
 counters = st.builds(ProbeCounters, *[amounts] * 6)
 processes = st.builds(ProcessMemory, *[amounts] * 8)
 maybe_amounts = st.none() | amounts

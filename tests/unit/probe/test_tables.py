@@ -331,3 +331,19 @@ def test_every_outstanding_block_and_mapping_is_told_with_its_stack(made, tables
 
     assert found == [(64, 1), (4096, 2), (1 << 20, 2)]
     assert (0x7F0000000000, 1 << 20, 2) in set(tables.outstanding())
+
+
+def test_what_is_sampled_between_two_looks_makes_no_event_negative(made, tables):
+    """The probe sums the events that it passed over now and then; estimates run ahead of them."""
+    made.stack(1, [0x401000])
+    made.set(epoch=1)
+    made.weighted(1, born_blocks=500 << 16, born_bytes=50_000, freed_blocks=400 << 16)
+    counts = tables.counts()
+    made.weighted(1, born_blocks=900 << 16, born_bytes=90_000, freed_blocks=800 << 16)
+
+    found = tables.counters(counts)
+
+    assert (counts[StackId(1)].born_blocks, counts[StackId(1)].freed_blocks) == (500, 400)
+    assert found.events == 0
+    made.set(passed_births=950, passed_frees=850)
+    assert tables.counters(tables.counts()).events == 1800
