@@ -108,8 +108,8 @@ def running(program: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
         wait_until_idle(process)
         yield process
     finally:
-        process.send_signal(signal.SIGCONT)
-        process.kill()
+        # Not Popen.kill: it asks waitpid first, which takes a stop of what we trace for its end.
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
 
 
