@@ -128,15 +128,9 @@ def hand_back_of(capture: Capture) -> HandBack:
         if later.go.total_alloc - one.go.total_alloc > most / 50
     ]
     idle = [one for one in moments if one.at_s > max(busy)]
-    begin = idle[0].go
-    place = next(
-        (
-            place
-            for place, one in enumerate(idle)
-            if one.go.gc_cycles > begin.gc_cycles and 2 * one.go.heap_in_use < begin.heap_in_use
-        ),
-        None,
-    )
+    # One that ran while the last requests were answered found a part only.
+    little = max(one.go.heap_in_use for one in moments) // 8
+    place = next((place for place, one in enumerate(idle) if one.go.heap_in_use < little), None)
     assert place, "no collection found the garbage"
     quiet, found = idle[place - 1], idle[place]
     last = moments[-1]
