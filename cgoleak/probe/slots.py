@@ -17,7 +17,7 @@ from cgoleak.probe.wire import Function
 from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cgoleak.probe.modules import LoadedModule
     from cgoleak.target.memory import Memory
@@ -52,6 +52,8 @@ _SLOT_TYPES: Final = {
     EM_AARCH64: frozenset({257, 1025, 1026}),
 }
 _LAZY_TYPES: Final = {EM_X86_64: 7, EM_AARCH64: 1026}
+_HEART: Final = (Function.MALLOC, Function.FREE, Function.CALLOC, Function.REALLOC)
+"""Who provides these provides the rest, as far as he defines it."""
 _WRITE: Final = 2
 _ET_EXEC: Final = 2
 
@@ -103,7 +105,7 @@ def survey(
     addresses: slots that hold one are taken already.
     """
     modules = tuple(modules)
-    definers = tuple(definers) if definers is not None else modules
+    definers = modules if definers is None else tuple(definers)
     defined = _definitions(definers)
     candidates = [
         candidate
@@ -112,7 +114,7 @@ def survey(
         for candidate in _candidates(module, memory, defined)
         if candidate.original not in ours
     ]
-    providers = _providers(candidates, defined, known or {})
+    providers = _providers(candidates, defined, known or {}, definers)
     slots: list[FoundSlot] = []
     foreign: list[str] = []
     for slot in candidates:
@@ -173,17 +175,33 @@ def _providers(
     candidates: Iterable[FoundSlot],
     defined: Mapping[Function, tuple[int, ...]],
     known: Mapping[Function, int],
+    modules: Sequence[LoadedModule],
 ) -> dict[Function, int]:
-    """Settle where calls go on to: where most slots lead, else the first definition."""
+    """Settle where calls go on to: where most slots lead.
+
+    A function that no slot is bound to yet is taken from whoever provides the others: a block from
+    libc's ``aligned_alloc`` must not meet the ``free`` of a preloaded allocator. What that does not
+    define is the first definition's, as for the loader.
+    """
     votes: dict[Function, Counter[int]] = {}
     for slot in candidates:
         if slot.original in defined.get(slot.function, ()):
             votes.setdefault(slot.function, Counter())[slot.original] += 1
     settled = dict(known)
+    bound = Counter(at for function, at in known.items() if function in _HEART)
+    for function in _HEART:
+        bound.update(votes.get(function, Counter()))
+    home = max(
+        modules,
+        key=lambda module: sum(n for at, n in bound.items() if module.is_code(at)),
+        default=None,
+    )
     for function, addresses in defined.items():
         if function not in settled:
-            counted = votes.get(function)
-            settled[function] = counted.most_common(1)[0][0] if counted else addresses[0]
+            counted = votes.get(function) or Counter(
+                [next((at for at in addresses if home and home.is_code(at)), addresses[0])]
+            )
+            settled[function] = counted.most_common(1)[0][0]
     return settled
 
 

@@ -172,6 +172,8 @@ func main() {
 
 LOSING: Final[Mapping[str, str]] = {
     "losing.c": r"""
+#define _GNU_SOURCE
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,12 +185,19 @@ __attribute__((noinline)) void *make_record(unsigned size) {
 
 void lose(void) { static void *volatile last; last = make_record(1000); }
 void use(void) { free(make_record(700)); }
+void use_aligned(void) {
+	void *block = NULL;
+	if (posix_memalign(&block, 64, 700) == 0) free(block);
+	free(aligned_alloc(64, 704));
+	free(memalign(32, 100));
+}
 """,
     "main.go": r"""
 package main
 
 // void lose(void);
 // void use(void);
+// void use_aligned(void);
 import "C"
 
 import (
@@ -202,13 +211,19 @@ func main() {
 		for j := 0; j < 20; j++ {
 			C.use()
 		}
+		if i > 1000 {
+			C.use_aligned()
+		}
 		C.lose()
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 """,
 }
-"""Loses a block of 1,000 bytes every 5 ms; a minute long."""
+"""Loses a block of 1,000 bytes every 5 ms; a minute long.
+
+After five seconds it calls functions for the first time that nothing was bound to before.
+"""
 
 
 def build_program(

@@ -174,6 +174,40 @@ def test_of_two_providers_the_one_that_most_slots_lead_to_is_taken():
     assert found.foreign == ("libwork.so:malloc",)
 
 
+def test_what_no_slot_is_bound_to_yet_is_of_whoever_provides_malloc():
+    """Else a block of libc's would meet the free of a preloaded allocator, and kill the target."""
+    before = LIBC_AT - 0x1000_0000
+    c = loaded(
+        before,
+        "/lib/libc.so.6",
+        an_image(
+            defines={
+                "malloc": CODE + 0x100,
+                "free": CODE + 0x200,
+                "memalign": CODE + 0x300,
+                "valloc": CODE + 0x400,
+            }
+        ),
+    )
+    preloaded = loaded(
+        LIBC_AT,
+        "/lib/libjemalloc.so.2",
+        an_image(defines={"malloc": CODE + 0x100, "free": CODE + 0x200, "memalign": CODE + 0x300}),
+    )
+
+    found = surveyed(
+        a_library(SlotAsked("malloc"), SlotAsked("free"), SlotAsked("memalign")),
+        MALLOC,
+        LIB_AT + CODE + 6,
+        LIB_AT + CODE + 6,
+        others=[c, preloaded],
+    )
+
+    assert found.providers[Function.FREE] == FREE
+    assert found.providers[Function.MEMALIGN] == LIBC_AT + CODE + 0x300
+    assert found.providers[Function.VALLOC] == before + CODE + 0x400
+
+
 def test_what_was_settled_at_the_attach_is_not_voted_on_again():
     jemalloc_at = LIB_AT + 0x10_0000
     jemalloc = loaded(jemalloc_at, "/srv/libjemalloc.so", an_image(defines={"malloc": CODE + 0x80}))
