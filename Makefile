@@ -51,7 +51,7 @@ demo: $(SAMPLE) ## the main job on a real worker under load; reports in out/demo
 	$(BIN)/python sample_go_cgo/demo.py
 
 test: $(SAMPLE) ## all tests, the short live tier included
-	$(PYTEST)
+	$(PYTEST) -m 'not slow'
 
 check: lint types imports cwarn ## lint, types, direction of imports, C warnings
 
