@@ -31,7 +31,6 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
-_MAX_OVERHEAD: Final = 5.0
 _MOST_SAMPLE_BYTES: Final = 1 << 32
 
 _SUFFIXES: Final = " ".join(known.suffix for known in RENDERERS if known.suffix)
@@ -183,7 +182,7 @@ def recording_options(command: _Command) -> _Command:
         click.option(
             "--exact",
             is_flag=True,
-            help="Follow every allocation, whatever that costs.",
+            help="Follow every allocation, whatever that costs. The default.",
         ),
         click.option(
             "--sample",
@@ -199,7 +198,7 @@ def recording_options(command: _Command) -> _Command:
             metavar="PERCENT",
             default=None,
             help="Follow every allocation as long as that takes no more of the target's CPU time, "
-            f"then sample. The default, with {_MAX_OVERHEAD:.0f}.",
+            "such as 5; then sample. A short window may then hold too few samples to judge by.",
         ),
     )
     return _decorate(command, decorators)
@@ -228,10 +227,7 @@ class Following:
     @property
     def limit(self) -> float | None:
         """Share of the target's CPU time, 0 to 1, above which less is followed; None: no limit."""
-        percent = self.max_overhead
-        if percent is None and not self.exact and self.sample is None:
-            percent = _MAX_OVERHEAD
-        return None if percent is None else percent / 100
+        return None if self.max_overhead is None else self.max_overhead / 100
 
 
 def _decorate(
