@@ -34,7 +34,7 @@ def came_true(found: HandBack) -> None:
 
 
 # With usual work after the burst one collection may find all of it and hand it back between two
-# readings: then there is no forecast to compare. Bounded and sure is the replay in test_recorded.py.
+# readings: then there is no forecast to compare. What is sure is the replay in test_recorded.py.
 @pytest.mark.slow
 def test_a_burst_before_usual_work_comes_back_as_foretold(sample: Path, tmp_path: Path) -> None:
     running = watched(sample, tmp_path, trickle=TRICKLE)
