@@ -220,6 +220,8 @@ def _window(part: _Part) -> ReportWindow:
         mode=part.text("mode"),
         started_unix_seconds=part.number_or_none("started_unix_seconds"),
         ended=part.text_or_none("ended"),
+        sample_bytes=part.whole_or_none("sample_bytes"),
+        sampled_since_seconds=part.number_or_none("sampled_since_seconds"),
     )
 
 
@@ -234,6 +236,7 @@ def _line(part: _Part) -> BalanceLine:
 
 
 def _finding(part: _Part) -> Finding:
+    interval = part.wholes("interval_bytes") if part.has("interval_bytes") else ()
     return Finding(
         site=SiteKey(part.text("site")),
         verdict=part.choice("verdict", Verdict),
@@ -246,6 +249,8 @@ def _finding(part: _Part) -> Finding:
         advice=part.text("advice"),
         suppression=part.text("suppression"),
         history_bytes=part.wholes("history_bytes"),
+        samples=part.whole_or_none("samples") or 0,
+        interval_bytes=(interval[0], interval[1]) if len(interval) == 2 else None,
     )
 
 
@@ -268,6 +273,7 @@ def _cost(part: _Part) -> ReportCost:
         dropped=part.whole("dropped"),
         unmatched_frees=part.whole("unmatched_frees"),
         ns_per_event=part.number_or_none("ns_per_event"),
+        cpu_share=part.number_or_none("cpu_share"),
     )
 
 

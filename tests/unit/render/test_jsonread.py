@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from types import NoneType, UnionType
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,10 @@ from hypothesis import strategies as st
 
 from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
 from cgoleak.model.gate import Gate, Level, Violation
+from cgoleak.model import capture, frames, gate, goprofile, ids, notice
+from cgoleak.model import report as report_model
 from cgoleak.model.ids import SiteKey
+from cgoleak.model.report import Report
 from cgoleak.render.jsonread import read_report
 from support.reports import a_report
 from support.scenario_reports import SCENARIOS, many_sites, rendered, scenario_report
@@ -21,6 +27,34 @@ from support.scenario_reports import SCENARIOS, many_sites, rendered, scenario_r
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_report_of_a_scenario_survives_the_round_trip(name):
     report = scenario_report(name)
+
+    assert read_report(rendered(report, "json"), "x") == report
+
+
+NAMES = {
+    name: value
+    for module in (capture, frames, gate, goprofile, ids, notice, report_model)
+    for name, value in vars(module).items()
+}
+
+
+def filled(kind):
+    """Return a value with something other than the default in every field, whatever is added later."""
+    if get_origin(kind) is UnionType:
+        return filled(next(arm for arm in get_args(kind) if arm is not NoneType))
+    if get_origin(kind) is tuple:
+        return tuple(filled(item) for item in get_args(kind) if item is not Ellipsis)
+    kind = getattr(kind, "__supertype__", kind)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, localns=NAMES)
+        return kind(**{field.name: filled(hints[field.name]) for field in fields(kind)})
+    if issubclass(kind, Enum):
+        return list(kind)[-1]
+    return {bool: True, int: 7, float: 2.5, str: "x"}[kind]
+
+
+def test_no_field_is_lost_on_the_way():
+    report = filled(Report)
 
     assert read_report(rendered(report, "json"), "x") == report
 
