@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
-from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model import capture, frames, gate, goprofile, ids, notice
 from cgoleak.model import report as report_model
+from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Report
 from cgoleak.render.jsonread import read_report
@@ -39,7 +39,7 @@ NAMES = {
 
 
 def filled(kind):
-    """Return a value with something other than the default in every field, whatever is added later."""
+    """Return a value with something other than the default in every field, later ones too."""
     if get_origin(kind) is UnionType:
         return filled(next(arm for arm in get_args(kind) if arm is not NoneType))
     if get_origin(kind) is tuple:
