@@ -13,15 +13,16 @@ instruction is a jump to itself meanwhile (some 30 ms).
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import signal
-import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import AttachFailed
+from cgoleak.probe import ptrace
+from cgoleak.probe.ptrace import Request
 
 if TYPE_CHECKING:
     from cgoleak.probe.spawn import HeldProcess
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["ExitHold"]
 
 # linux/ptrace.h, linux/wait.h
-_CONT: Final = 7
-_SEIZE: Final = 0x4206
-_INTERRUPT: Final = 0x4207
-_LISTEN: Final = 0x4208
-_GETEVENTMSG: Final = 0x4201
-_GETREGSET: Final = 0x4204
-_NT_PRSTATUS: Final = 1
 _TRACE_CLONE: Final = 8
 _TRACE_EXIT: Final = 0x40
 _EVENT_EXIT: Final = 6
@@ -45,18 +39,10 @@ _WNOTHREAD: Final = 0x20000000
 _GROUP_STOPS: Final = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 _SPIN: Final = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
-# Place of the number of the system call and of the stack pointer in PTRACE_GETREGSET's words, and
+# Place of the number of the system call and of the stack pointer among the registers, and
 # the number of exit_group.
 _REGISTERS: Final = {"x86_64": (15, 19, 231), "aarch64": (8, 31, 94)}
 _SEIZED_S: Final = 5.0
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.restype = ctypes.c_long
-_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
-
-
-class _Iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
 class ExitHold:
@@ -120,8 +106,8 @@ class ExitHold:
     def _trace(self) -> None:
         pid = self._held.pid
         try:
-            self._ptrace(_SEIZE, pid, 0, _TRACE_CLONE | _TRACE_EXIT)
-            self._ptrace(_INTERRUPT, pid, 0, 0)
+            ptrace.request(Request.SEIZE, pid, 0, _TRACE_CLONE | _TRACE_EXIT)
+            ptrace.request(Request.INTERRUPT, pid)
             while True:
                 who, status = os.waitpid(-1, _WALL | _WNOTHREAD)
                 if who == pid and not os.WIFSTOPPED(status):
@@ -149,7 +135,7 @@ class ExitHold:
                     self._write(fd, self._words)
                 self._ready.set()
             if number in _GROUP_STOPS:
-                self._resume(who, 0, _LISTEN)
+                self._resume(who, 0, Request.LISTEN)
             else:
                 self._resume(who, 0)
         else:
@@ -159,27 +145,19 @@ class ExitHold:
         """Tell the end of the process from the end of one thread."""
         if self._here.is_set():
             return False
-        message = ctypes.c_ulong()
-        self._ptrace(_GETEVENTMSG, who, 0, ctypes.addressof(message))
         number_at, pointer_at, exit_group = _REGISTERS[self._machine]
-        registers = ctypes.create_string_buffer(512)
-        vector = _Iovec(ctypes.addressof(registers), len(registers))
-        self._ptrace(_GETREGSET, who, _NT_PRSTATUS, ctypes.addressof(vector))
-        words = struct.unpack_from("<40Q", registers)
+        killed = ptrace.event_message(who) & 0x7F
+        words = ptrace.registers(who)
         last = len(list(Path(f"/proc/{self._held.pid}/task").iterdir())) == 1
-        if message.value & 0x7F or words[number_at] == exit_group or last:
+        if killed or words[number_at] == exit_group or last:
             self.stack_pointer, self.thread = words[pointer_at], who
             return True
         return False
 
-    def _resume(self, who: int, number: int, request: int = _CONT) -> None:
+    def _resume(self, who: int, number: int, request: int = Request.CONT) -> None:
         # A thread may be killed between its stop and this.
-        _libc.ptrace(request, who, 0, number)
-
-    def _ptrace(self, request: int, who: int, address: int, data: int) -> None:
-        if _libc.ptrace(request, who, address, data) == -1:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        with contextlib.suppress(OSError):
+            ptrace.request(request, who, 0, number)
 
     def _memory(self) -> _Opened:
         return _Opened(self._held.pid)

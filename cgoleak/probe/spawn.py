@@ -17,34 +17,24 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import AttachFailed, NoSuchProcess
+from cgoleak.probe import ptrace
+from cgoleak.probe.ptrace import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["HeldProcess"]
 
-# linux/ptrace.h, linux/prctl.h, linux/auxvec.h
-_TRACEME: Final = 0
-_PEEKTEXT: Final = 1
-_POKETEXT: Final = 4
-_CONT: Final = 7
-_DETACH: Final = 17
-_GETREGSET: Final = 0x4204
-_SETREGSET: Final = 0x4205
-_NT_PRSTATUS: Final = 1
+# linux/prctl.h, linux/auxvec.h
 _PR_SET_PTRACER: Final = 0x59616D61
 _AT_ENTRY: Final = 9
 
 _ENTRY_SIGNALS: Final = 16
 """Signals that may come before the entry point is reached."""
+# struct user_regs_struct: rip is the seventeenth word.
+_RIP: Final = 16
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.restype = ctypes.c_long
-_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
-
-
-class _Iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+_libc = ctypes.CDLL(None)
 
 
 class HeldProcess:
@@ -63,6 +53,13 @@ class HeldProcess:
         self._waiter: object | None = None
         try:
             self._run_to_entry(command[0])
+        except OSError as exc:
+            self.kill()
+            raise AttachFailed(
+                f"cannot hold pid {self.pid} at its start",
+                cause=exc.strerror,
+                fix="check that ptrace is allowed: cgoleak doctor",
+            ) from exc
         except BaseException:
             self.kill()
             raise
@@ -72,21 +69,23 @@ class HeldProcess:
         if self._wait_for_stop(name) != signal.SIGTRAP:
             raise AttachFailed(f"cannot hold {name}", cause="it did not stop after exec")
         entry = self.entry = self._entry(name)
-        word = self._peek(entry)
+        word = ptrace.peek(self.pid, entry)
         trap = _TRAPS[os.uname().machine]
-        self._ptrace(_POKETEXT, entry, word & ~trap.mask | trap.code)
+        ptrace.request(Request.POKETEXT, self.pid, entry, word & ~trap.mask | trap.code)
         pending = 0
         for _ in range(_ENTRY_SIGNALS):
-            self._ptrace(_CONT, 0, pending)
+            ptrace.request(Request.CONT, self.pid, 0, pending)
             pending = self._wait_for_stop(name)
             if pending == signal.SIGTRAP:
                 break
         else:
             raise AttachFailed(f"cannot hold {name}", cause="signals kept it from starting")
-        self._ptrace(_POKETEXT, entry, word)
+        ptrace.request(Request.POKETEXT, self.pid, entry, word)
         if trap.steps_over:
-            self._set_pc(entry)
-        self._ptrace(_DETACH, 0, signal.SIGSTOP)
+            values = ptrace.registers(self.pid)
+            values[_RIP] = entry
+            ptrace.set_registers(self.pid, values)
+        ptrace.request(Request.DETACH, self.pid, 0, signal.SIGSTOP)
         self._wait_for_stop(name, os.WUNTRACED)
 
     def _entry(self, name: str) -> int:
@@ -106,33 +105,6 @@ class HeldProcess:
             f"{name} ended before its first instruction",
             cause=f"exit status {os.waitstatus_to_exitcode(status)}",
             fix="start it without cgoleak and see what it says",
-        )
-
-    def _peek(self, address: int) -> int:
-        ctypes.set_errno(0)
-        found: int = _libc.ptrace(_PEEKTEXT, self.pid, address, None)
-        if ctypes.get_errno():
-            raise self._failed()
-        return found & 0xFFFFFFFFFFFFFFFF
-
-    def _set_pc(self, pc: int) -> None:
-        registers = ctypes.create_string_buffer(512)
-        vector = _Iovec(ctypes.addressof(registers), len(registers))
-        at = ctypes.addressof(vector)
-        self._ptrace(_GETREGSET, _NT_PRSTATUS, at)
-        # struct user_regs_struct: rip is the seventeenth word.
-        struct.pack_into("<Q", registers, 16 * 8, pc)
-        self._ptrace(_SETREGSET, _NT_PRSTATUS, at)
-
-    def _ptrace(self, request: int, address: int, data: int) -> None:
-        if _libc.ptrace(request, self.pid, address, data) == -1:
-            raise self._failed()
-
-    def _failed(self) -> AttachFailed:
-        return AttachFailed(
-            f"cannot hold pid {self.pid} at its start",
-            cause=os.strerror(ctypes.get_errno()),
-            fix="check that ptrace is allowed: cgoleak doctor",
         )
 
     def release(self) -> None:
@@ -249,8 +221,10 @@ def _become(command: Sequence[str], tracer: int, write_end: int) -> None:
         ):
             if signal.getsignal(number) is not signal.SIG_IGN or number in _PYTHON_IGNORES:
                 signal.signal(number, signal.SIG_DFL)
-        if _libc.ptrace(_TRACEME, 0, None, None) == -1:
-            os.write(write_end, str(-ctypes.get_errno()).encode())
+        try:
+            ptrace.request(Request.TRACEME, 0)
+        except OSError as exc:
+            os.write(write_end, str(-(exc.errno or 0)).encode())
             return  # by way of finally: the command must not run unmeasured
         os.execvp(command[0], list(command))  # noqa: S606  (the user named it)
     except OSError as exc:
