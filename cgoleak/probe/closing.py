@@ -30,7 +30,9 @@ _ZEROS: Final = bytes(4096)
 
 
 class Closing:
-    """Holds a command at its exit and looks. ``begin`` while it is held at its start.
+    """Holds a command at its exit and looks.
+
+    ``arm`` while it is held at its start, ``seize`` when the probe is in.
 
     Attributes:
         holdings: who knew the blocks, per stack; None if nobody could look.

@@ -72,13 +72,8 @@ def conclude(
     said = _leak_sentence(leaks, suspects)
     if besides.weight_bytes > _OUTWEIGHS * lost:
         also = said[0].lower() + said[1:].rstrip(".")
-        return replace_summary(besides, f"{besides.summary.rstrip('.')}; besides, {also}.")
+        return besides._replace(summary=f"{besides.summary.rstrip('.')}; besides, {also}.")
     return Conclusion(Cause.NATIVE_LEAK, said, lost)
-
-
-def replace_summary(conclusion: Conclusion, summary: str) -> Conclusion:
-    """Give the same cause with another sentence."""
-    return conclusion._replace(summary=summary)
 
 
 def grows(balance: Sequence[BalanceLine]) -> bool:
@@ -125,14 +120,17 @@ def _gone(growth: Growth, window: str, more_than: int = 0) -> Conclusion | None:
     risen, back = growth.peak - growth.start, growth.peak - growth.now
     if risen <= growth.least or back <= max(growth.least, more_than):
         return None
-    held_now = replace(growth, slack_reused=0)
-    found = _most_of(risen, growth.parts_at_peak, held_now, (), window)
+    parts = growth.parts_at_peak
+    # What Go had in use then and has not now, it has collected: it may all have been handed back
+    # before anybody saw it free.
+    collected = parts.go_in_use - growth.parts.go_in_use
+    parts = replace(parts, go_held=max(parts.go_held, collected))
+    found = _most_of(risen, parts, replace(growth, slack_reused=0), (), window)
     if found is None or found.cause is Cause.GO_HEAP:
         return None
-    return replace_summary(
-        found,
-        f"RSS rose by {format_bytes(risen)} within {window} for {_CAME_AND_WENT[found.cause]}; "
-        f"{format_bytes(back)} of it has come back.",
+    return found._replace(
+        summary=f"RSS rose by {format_bytes(risen)} within {window} for "
+        f"{_CAME_AND_WENT[found.cause]}; {format_bytes(back)} of it has come back."
     )
 
 

@@ -36,7 +36,7 @@ def write(capture: Capture, writer: CaptureWriter) -> None:
 
 
 @given(captures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_written_is_what_is_read(capture: Capture) -> None:
     with CaptureWriter() as writer:
         write(capture, writer)
@@ -45,7 +45,7 @@ def test_what_is_written_is_what_is_read(capture: Capture) -> None:
 
 
 @given(captures())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_file_holds_what_memory_holds(capture: Capture) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.cgoleak"
@@ -83,7 +83,7 @@ def opens_or_says_why(content: bytes) -> None:
 
 
 @given(st.integers(0, len(ORDINARY) - 1))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_truncated_file_ends_in_a_capture_error(length: int) -> None:
     opens_or_says_why(ORDINARY[:length])
 
@@ -93,7 +93,7 @@ def test_a_truncated_file_ends_in_a_capture_error(length: int) -> None:
         st.tuples(st.integers(0, len(ORDINARY) - 1), st.integers(1, 255)), min_size=1, max_size=12
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_flipped_bytes_end_in_a_capture_error_or_in_a_capture(
     flips: list[tuple[int, int]],
 ) -> None:
@@ -105,6 +105,6 @@ def test_flipped_bytes_end_in_a_capture_error_or_in_a_capture(
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_bytes_end_in_a_capture_error(content: bytes) -> None:
     opens_or_says_why(content)

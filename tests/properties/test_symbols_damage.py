@@ -31,7 +31,6 @@ SECONDS = 5.0
 
 RUNS = settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

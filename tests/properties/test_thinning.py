@@ -35,7 +35,7 @@ def thinned(taken: list[Taken], now: int) -> list[Taken]:
 
 
 @given(watches(), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_does_not_matter_how_often_it_was_done_before(taken, every) -> None:
     kept: list[Taken] = []
     for place, one in enumerate(taken):
@@ -47,7 +47,7 @@ def test_it_does_not_matter_how_often_it_was_done_before(taken, every) -> None:
 
 
 @given(watches())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_first_last_and_highest_of_each_process_stay(taken) -> None:
     kept = thinned(taken, taken[-1].at_ns)
 
@@ -61,7 +61,7 @@ def test_first_last_and_highest_of_each_process_stay(taken) -> None:
 
 
 @given(watches())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_last_ten_minutes_stay_and_no_hole_is_torn(taken) -> None:
     now = taken[-1].at_ns
     kept = thinned(taken, now)
@@ -105,7 +105,7 @@ watched = st.builds(
 
 
 @given(st.lists(watched, max_size=4), st.none() | st.builds(Span, times, times))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_processes_and_the_hooked_part_are_read_as_they_were_written(processes, hooked) -> None:
     with CaptureWriter() as sink:
         sink.write_target(a_target(), mode="watch")

@@ -36,7 +36,7 @@ FINDINGS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(FINDINGS, max_size=12, unique_by=lambda one: one.site), st.integers(1, 5))
 def test_the_totals_agree_in_all_formats(findings, top):
     report = a_report(findings=tuple(findings))

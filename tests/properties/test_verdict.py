@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cgoleak.model.report import Report, Verdict
@@ -48,7 +48,6 @@ growing = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 30)), min_size=5
 
 
 @given(sites, st.sets(st.sampled_from(NAMES)), st.booleans())
-@settings(deadline=None)
 def test_muting_adds_no_finding_and_changes_no_number(rows, muted, gc) -> None:
     text = "".join(f"leak:{name}\n" for name in sorted(muted))
     policy = Policy(min_seconds=1, min_blocks=3, suppressions=parse_suppressions(text))
@@ -70,7 +69,6 @@ def test_muting_adds_no_finding_and_changes_no_number(rows, muted, gc) -> None:
     gc=False,
 )
 @given(growing, st.integers(1, 99), st.booleans())
-@settings(deadline=None)
 def test_freeing_a_further_share_never_makes_a_leak(history, percent, gc) -> None:
     thinned = [
         (born, freed + (born - freed) * percent // 100, cleaned) for born, freed, cleaned in history
@@ -80,7 +78,6 @@ def test_freeing_a_further_share_never_makes_a_leak(history, percent, gc) -> Non
 
 
 @given(growing, st.integers(0, 10_000), st.booleans())
-@settings(deadline=None)
 def test_freeing_more_at_the_end_never_makes_a_leak(history, more, gc) -> None:
     born, freed, cleaned = history[-1]
     ended = [*history[:-1], (born, min(born, freed + more), cleaned)]
@@ -89,7 +86,6 @@ def test_freeing_more_at_the_end_never_makes_a_leak(history, more, gc) -> None:
 
 
 @given(growing, st.integers(1, 10_000))
-@settings(deadline=None)
 def test_freeing_by_cleanups_never_makes_a_leak(history, more) -> None:
     born, freed, _ = history[-1]
     extra = min(born - freed, more)
@@ -99,7 +95,6 @@ def test_freeing_by_cleanups_never_makes_a_leak(history, more) -> None:
 
 
 @given(growing)
-@settings(deadline=None)
 def test_what_is_all_freed_is_not_reported(history) -> None:
     born = history[-1][0]
 
@@ -107,7 +102,6 @@ def test_what_is_all_freed_is_not_reported(history) -> None:
 
 
 @given(sites, st.booleans())
-@settings(deadline=None)
 def test_findings_and_balance_add_up(rows, gc) -> None:
     report = judged(rows, gc=gc)
     native = next(line for line in report.balance if line.part == "native outstanding")
@@ -117,7 +111,6 @@ def test_findings_and_balance_add_up(rows, gc) -> None:
 
 
 @given(sites)
-@settings(deadline=None)
 def test_every_finding_says_why_and_what_to_do(rows) -> None:
     for one in judged(rows).findings:
         assert one.evidence

@@ -127,7 +127,7 @@ def test_hostile_names_open_no_element_and_stay_readable():
     assert len(hostile) < 1_000_000
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.text(max_size=60))
 def test_whatever_a_name_holds_the_page_has_the_same_elements(name):
     report = replace(

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
@@ -124,7 +124,6 @@ DOCUMENT = json.loads(rendered(a_report(), "json"))
 PATHS = sorted(paths_in(DOCUMENT), key=str)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PATHS), st.sampled_from([None, -1, "x", [], {}, True, 1.5, 10**400]))
 def test_a_report_with_something_else_in_it_is_read_or_refused(path, value):
     document = json.loads(json.dumps(DOCUMENT))

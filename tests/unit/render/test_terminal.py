@@ -119,7 +119,7 @@ def test_hostile_names_are_shown_as_codes_and_never_as_markup(width):
     assert all(char == "\n" or char.isprintable() for char in text)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=80), st.sampled_from([None, 60, 80]))
 def test_whatever_a_name_holds_the_text_prints(name, width):
     stack = [type(frame)(frame.lang, name, name, 1, name) for frame in frames("C a", "Go b")]

@@ -220,7 +220,7 @@ def test_what_cannot_be_a_cache_is_none(count: int, first: int) -> None:
     flips=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=40),
     long=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_damage_to_the_memory_of_malloc_does_more_than_cost_numbers(
     *, flips: list[tuple[int, int]], long: bool
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_torn_file_gives_fewer_facts_and_no_exception(tmp_path, size):
     assert binary.path.endswith("worker")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_flipped_bytes_never_raise(tmp_path_factory, data):
     content = bytearray(an_elf())

@@ -117,7 +117,7 @@ def test_memory_that_cannot_be_read_leaves_what_the_mappings_say(pages: PageMap)
 
 
 @given(st.integers(0, 1 << 32), st.sampled_from(["random", "pointers", "short"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_content_of_a_process_raises_or_breaks_the_sum(seed: int, kind: str) -> None:
     noise = random.Random(seed)
     starts = [row.region.start for row in rows()]
