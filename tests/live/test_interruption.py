@@ -74,8 +74,8 @@ def test_an_interrupted_measurement_detaches_and_reports(busy, tmp_path, after, 
             assert not codes & NOT_CLEAN
         else:
             expected = {130, -number, 128 + number}
-            if "Fatal Python error: init" in watching.stderr:
-                expected.add(1)  # hit while it imports site, before any code of ours
+            if "Traceback" in watching.stderr:
+                expected.add(1)  # hit while Python imports its own, before any code of ours
             assert status in expected, watching.stderr
     assert is_left_alone(busy)
 
