@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -118,29 +117,21 @@ def test_without_symbols_the_leak_is_found_and_what_is_missing_is_said(tmp_path)
     assert fixes == ["keep the symbols: go test -ldflags='-s=false -w=false'"]
 
 
-def test_a_failing_test_fails_as_it_would_alone(tmp_path):
-    package = ROOT / "gate" / "pure"
-    assert package.is_dir()
-    done = go_test(
-        go_commands()[0], SYMBOLS, "-run", "TestTheHammer", "./algo", check="--suspect warn"
-    )
+@pytest.mark.parametrize(
+    ("words", "fault", "said"),
+    [
+        (("./gate/thumbs",), "no-such-fault", "the module knows no fault no-such-fault"),
+        (("-run", "Thumbnails", "-timeout", "1ms", "./gate/thumbs"), "", "test timed out"),
+    ],
+    ids=["panics", "times out"],
+)
+def test_a_failing_test_fails_as_it_would_alone(tmp_path, words, fault, said):
+    go = go_commands()[0]
+    alone = go_test(go, SYMBOLS, *words, check=None, fault=fault)
+    checked = go_test(go, SYMBOLS, *words, check=f"--output-dir {tmp_path}", fault=fault)
 
-    assert done.returncode == 0, done.stdout
-
-
-def test_tests_take_little_longer_than_alone(tmp_path):
-    """At most 1.3 times the plain wall time, and a second to start up."""
-    if os.getloadavg()[0] > (os.cpu_count() or 1) + 1:
-        pytest.skip("others keep this machine busy: wall times say nothing")
-    words = (SYMBOLS, "-run", "XXX", "-bench", ".", "-benchtime", "3000x", "./gate/thumbs")
-    for attempt in range(3):
-        times = []
-        for check in (None, "-q"):
-            go_test(go_commands()[0], *words, check=check)  # builds
-            began = time.monotonic()
-            assert go_test(go_commands()[0], *words, check=check).returncode == 0
-            times.append(time.monotonic() - began)
-        plain, checked = times
-        if checked <= 1.3 * plain + 1.0:
-            return
-        assert attempt < 2, f"{checked:.1f} s under check, {plain:.1f} s alone"
+    assert checked.returncode == alone.returncode == 1
+    assert said in alone.stdout
+    assert said in checked.stdout
+    (report,) = reports(tmp_path).values()
+    assert report["window"]["ended"] == "target-exited"
