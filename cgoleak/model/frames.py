@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 __all__ = ["Frame", "Language"]
 
@@ -21,9 +21,10 @@ class Language(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A function on a stack; inlined functions are frames of their own.
+
+    A tuple, because ten thousand stacks look their frames up in tables by the hundred thousand.
 
     Attributes:
         lang: kind of code.

@@ -14,6 +14,8 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from cgoleak.model.frames import Frame
+
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
 
@@ -76,6 +78,8 @@ def plain(value: object) -> object:
             return value.encode("utf-8", "replace").decode("utf-8")
         case float():
             return value if math.isfinite(value) else None
+        case Frame():
+            return {name: plain(part) for name, part in value._asdict().items()}
         case tuple():
             return [plain(item) for item in value]
         case _ if is_dataclass(value):

@@ -122,7 +122,7 @@ def _write(capture: Capture, to: Path) -> None:
         sink.seal_frames(
             {
                 address: tuple(
-                    replace(frame, file=neutral(frame.file)) if frame.file else frame
+                    frame._replace(file=neutral(frame.file)) if frame.file else frame
                     for frame in found
                 )
                 for address, found in capture.frames.items()

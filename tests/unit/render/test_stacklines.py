@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from cgoleak.model.frames import Frame, Language
@@ -160,7 +158,7 @@ def test_a_long_name_in_cpp_loses_its_parameters_and_template_arguments():
     )
     kept = "duckdb::Vector::Resize(unsigned long)"
 
-    assert [short_name(replace(a_frame("C++ f"), function=name)) for name in (made, kept)] == [
+    assert [short_name(a_frame("C++ f")._replace(function=name)) for name in (made, kept)] == [
         "std::unique_ptr<…> duckdb::make_uniq<…>(…)",
         kept,
     ]
