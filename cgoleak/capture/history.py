@@ -1,23 +1,31 @@
 """Running totals of every stack over time, kept as they are stored: where they changed.
 
 Input: rows of ``stack_count`` in order of time. Output: per snapshot a mapping that looks like a
-dict of all stacks. An hour of snapshots of ten thousand stacks at rest then costs what one costs.
+dict of all stacks, and per stack its rows over any snapshots. An hour of snapshots of ten thousand
+stacks at rest then costs what one costs.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import ItemsView, Iterator, Mapping
-from typing import NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from cgoleak.model.ids import StackId
 from cgoleak.model.snapshot import StackCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["CountRow", "CountsAt", "History"]
 
 
 class CountRow(NamedTuple):
-    """What one stack had from some snapshot on; columns of ``stack_count``, ``sample_count``."""
+    """What one stack had from some snapshot on; columns of ``stack_count``, ``sample_count``.
+
+    It is a ``StackCounts`` with a birth instead of an age, so that it stays true until the stack
+    allocates or frees again.
+    """
 
     born_blocks: int
     born_bytes: int
@@ -32,14 +40,41 @@ class CountRow(NamedTuple):
     blocks_error: int = 0
     bytes_error: int = 0
 
+    @classmethod
+    def of(cls, counts: StackCounts, at_ns: int) -> CountRow:
+        """Take what a snapshot at ``at_ns`` reports."""
+        return cls(
+            counts.born_blocks,
+            counts.born_bytes,
+            counts.freed_blocks,
+            counts.freed_bytes,
+            counts.cleaned_blocks,
+            counts.lifetime_ns_sum,
+            counts.lifetime_ns_max,
+            at_ns - counts.oldest_ns if counts.oldest_ns else None,
+            counts.old_blocks,
+            counts.samples,
+            counts.blocks_error,
+            counts.bytes_error,
+        )
+
+    @property
+    def outstanding_blocks(self) -> int:
+        """Blocks allocated since attach and not freed yet."""
+        return self.born_blocks - self.freed_blocks
+
+    @property
+    def outstanding_bytes(self) -> int:
+        """Bytes allocated since attach and not freed yet."""
+        return self.born_bytes - self.freed_bytes
+
+    def age_at(self, at_ns: int) -> int:
+        """Give the age of the oldest block at ``at_ns``; 0 if there is none or it is not known."""
+        return 0 if self.oldest_born_ns is None else at_ns - self.oldest_born_ns
+
     def at(self, at_ns: int) -> StackCounts:
         """Give the counts as a snapshot at ``at_ns`` reports them."""
-        # By position: a long watch makes millions of these.
-        return StackCounts(
-            *self[:7],
-            0 if self.oldest_born_ns is None else at_ns - self.oldest_born_ns,
-            *self[8:],
-        )
+        return StackCounts(*self[:7], self.age_at(at_ns), *self[8:])
 
 
 @final
@@ -54,8 +89,21 @@ class History:
 
     def add(self, snapshot: int, stack: StackId, row: CountRow | None) -> None:
         """Add the next change of a stack, in order of snapshots; None: no longer reported."""
-        self._numbers.setdefault(stack, []).append(snapshot)
-        self._rows.setdefault(stack, []).append(row)
+        found = self._rows.get(stack)
+        if found is None:
+            self._numbers[stack], self._rows[stack] = [snapshot], [row]
+        else:
+            self._numbers[stack].append(snapshot)
+            found.append(row)
+
+    @property
+    def stacks(self) -> Sequence[StackId]:
+        """Every stack that was ever reported."""
+        return tuple(self._rows)
+
+    def changes(self, stack: StackId) -> Iterator[tuple[int, CountRow | None]]:
+        """Go through the snapshots where a stack changed, and what it had from there on."""
+        return zip(self._numbers.get(stack, ()), self._rows.get(stack, ()), strict=True)
 
     def row(self, snapshot: int, stack: StackId) -> CountRow | None:
         """Give what ``stack`` had at ``snapshot``, or None."""
@@ -65,6 +113,19 @@ class History:
         place = bisect_right(numbers, snapshot)
         return self._rows[stack][place - 1] if place else None
 
+    def over(self, snapshots: Sequence[int], stack: StackId, before: CountRow) -> list[CountRow]:
+        """Give what ``stack`` had at each of some snapshots: ``before`` until it is reported.
+
+        Once it no longer is, it keeps what it had: the counts are totals since attach.
+        """
+        found: list[CountRow] = []
+        had = before
+        for number, row in self.changes(stack):
+            if row is not None:
+                found += [had] * (bisect_left(snapshots, number) - len(found))
+                had = row
+        return found + [had] * (len(snapshots) - len(found))
+
     def rows(self, snapshot: int) -> Iterator[tuple[StackId, CountRow]]:
         """Go through what was reported at ``snapshot``."""
         for stack in self._numbers:
@@ -72,41 +133,40 @@ class History:
             if row is not None:
                 yield stack, row
 
-    def stacks(self, snapshot: int) -> Iterator[StackId]:
-        """Go through the stacks that were reported at ``snapshot``."""
-        return (stack for stack, _ in self.rows(snapshot))
-
 
 @final
 class CountsAt(Mapping[StackId, StackCounts]):
-    """All stacks at one snapshot; equal to a dict of the same content."""
+    """All stacks at one snapshot; equal to a dict of the same content.
 
-    __slots__ = ("_at_ns", "_history", "_snapshot")
+    ``at_ns`` is when it was taken, on the clock of the births.
+    """
 
-    def __init__(self, history: History, snapshot: int, at_ns: int) -> None:
-        self._history = history
-        self._snapshot = snapshot
-        self._at_ns = at_ns
+    __slots__ = ("at_ns", "history", "number")
+
+    def __init__(self, history: History, number: int, at_ns: int) -> None:
+        self.history = history
+        self.number = number
+        self.at_ns = at_ns
 
     def __getitem__(self, stack: StackId) -> StackCounts:
-        row = self._history.row(self._snapshot, stack)
+        row = self.history.row(self.number, stack)
         if row is None:
             raise KeyError(stack)
-        return row.at(self._at_ns)
+        return row.at(self.at_ns)
 
     def __iter__(self) -> Iterator[StackId]:
-        return self._history.stacks(self._snapshot)
+        return (stack for stack, _ in self.history.rows(self.number))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def items(self) -> ItemsView[StackId, StackCounts]:
-        """Give the pairs in one pass; the ledger asks for all of them."""
+        """Give the pairs in one pass; a writer asks for all of them."""
         return _Pairs(self)
 
     def pairs(self) -> Iterator[tuple[StackId, StackCounts]]:
         """Go through the pairs."""
-        return ((stack, row.at(self._at_ns)) for stack, row in self._history.rows(self._snapshot))
+        return ((stack, row.at(self.at_ns)) for stack, row in self.history.rows(self.number))
 
     def __repr__(self) -> str:
         return f"CountsAt({dict(self)!r})"

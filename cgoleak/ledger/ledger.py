@@ -1,139 +1,155 @@
-"""All stacks over time: the one mutable object on the line.
+"""All stacks over time.
 
 Input: snapshots in order of time. Output: a ``Series`` for any group of stacks. It knows nothing of
-sites, so that a live view can fold before there are names and group afterwards.
+sites, so that stacks can be counted before there are names and grouped afterwards.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, final
 
+from cgoleak.capture.history import CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
-from cgoleak.ledger.series import NOTHING, Series, add_counts
+from cgoleak.ledger.series import NOTHING, Series, add_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
     from cgoleak.model.ids import StackId
-    from cgoleak.model.snapshot import (
-        GoMemory,
-        NativeMemory,
-        ProbeCounters,
-        ProcessMemory,
-        Snapshot,
-        StackCounts,
-    )
+    from cgoleak.model.snapshot import Snapshot
 
 __all__ = ["Ledger"]
 
 
 @final
 class Ledger:
-    """Counts per stack at each snapshot that was folded in."""
+    """Counts per stack at each snapshot.
 
-    def __init__(self) -> None:
-        self._first: dict[StackId, int] = {}
-        self._counts: dict[StackId, list[StackCounts]] = {}
-        self._times: list[int] = []
-        self._counters: list[ProbeCounters] = []
-        self._process: list[ProcessMemory | None] = []
-        self._go: list[GoMemory | None] = []
-        self._native: list[NativeMemory | None] = []
+    Attributes:
+        times_ns: when the snapshots were taken, since attach.
+        counters: what the probe said of itself at each snapshot.
+        process: what the kernel said.
+        go: what Go's runtime said.
+        native: where RSS lay, as far as it was looked at.
+    """
 
-    def fold(self, snapshot: Snapshot) -> None:
-        """Add the next snapshot; the order of its stacks does not matter.
+    def __init__(self, snapshots: Iterable[Snapshot] = ()) -> None:
+        """Take snapshots; the order of the stacks in each does not matter.
 
-        A stack that is missing keeps what it had: its counts are totals since attach.
+        A stack that is missing from one keeps what it had: its counts are totals since attach.
 
         Raises:
-            DamagedCapture: the snapshot is older than the one before.
+            DamagedCapture: a snapshot is older than the one before.
         """
-        if self._times and snapshot.at_ns < self._times[-1]:
-            raise DamagedCapture(
-                "the snapshots are out of order",
-                cause=f"one at {snapshot.at_ns} ns follows one at {self._times[-1]} ns",
-            )
-        place = len(self._times)
-        self._times.append(snapshot.at_ns)
-        self._counters.append(snapshot.counters)
-        self._process.append(snapshot.process)
-        self._go.append(snapshot.go)
-        self._native.append(snapshot.native)
-        for stack, counts in snapshot.stacks.items():
-            row = self._counts.setdefault(stack, [])
-            first = self._first.setdefault(stack, place)
-            row.extend([row[-1]] * (place - first - len(row)) if row else ())
-            row.append(counts)
+        snapshots = tuple(snapshots)
+        self.times_ns = tuple(one.at_ns for one in snapshots)
+        for earlier, later in pairwise(self.times_ns):
+            if later < earlier:
+                raise DamagedCapture(
+                    "the snapshots are out of order",
+                    cause=f"one at {later} ns follows one at {earlier} ns",
+                )
+        self.counters = tuple(one.counters for one in snapshots)
+        self.process = tuple(one.process for one in snapshots)
+        self.go = tuple(one.go for one in snapshots)
+        self.native = tuple(one.native for one in snapshots)
+        taken = _of_one_history(snapshots) or _recorded(snapshots)
+        self._history = taken[0].history if taken else History()
+        self._numbers = [one.number for one in taken]
+        self._clock = [one.at_ns for one in taken]
+        self._sums: dict[Callable[[CountRow], int], tuple[int, ...]] = {}
+        self._instants = (0, *self.times_ns)
 
     @property
     def stacks(self) -> frozenset[StackId]:
         """Every stack that was ever counted."""
-        return frozenset(self._counts)
-
-    @property
-    def times_ns(self) -> tuple[int, ...]:
-        """When the snapshots were taken, since attach."""
-        return tuple(self._times)
-
-    @property
-    def counters(self) -> tuple[ProbeCounters, ...]:
-        """What the probe said of itself at each snapshot."""
-        return tuple(self._counters)
-
-    @property
-    def process(self) -> tuple[ProcessMemory | None, ...]:
-        """What the kernel said at each snapshot."""
-        return tuple(self._process)
-
-    @property
-    def go(self) -> tuple[GoMemory | None, ...]:
-        """What Go's runtime said at each snapshot."""
-        return tuple(self._go)
-
-    @property
-    def native(self) -> tuple[NativeMemory | None, ...]:
-        """Where RSS lay at each snapshot, as far as it was looked at."""
-        return tuple(self._native)
+        return frozenset(self._history.stacks)
 
     @property
     def seconds(self) -> float:
         """From attach to the last snapshot."""
-        return self._times[-1] / 1e9 if self._times else 0.0
+        return self.times_ns[-1] / 1e9 if self.times_ns else 0.0
 
     @property
     def gc_cycles(self) -> int | None:
         """GC cycles from the first to the last snapshot that know, or None if fewer than 2 do."""
-        known = [go.gc_cycles for go in self._go if go is not None]
+        known = [go.gc_cycles for go in self.go if go is not None]
         return max(0, known[-1] - known[0]) if len(known) > 1 else None
 
-    def last(self, stack: StackId) -> StackCounts:
-        """Give the newest counts of a stack; nothing, if it was never counted."""
-        row = self._counts.get(stack)
-        return row[-1] if row else NOTHING
+    @property
+    def outstanding_bytes(self) -> tuple[int, ...]:
+        """Bytes allocated since attach and not freed, at each snapshot."""
+        return self.sums(_outstanding_bytes)
 
-    def counts_at(self, place: int) -> Iterator[StackCounts]:
-        """Go through the stacks that were known at a snapshot, given by its place."""
-        for stack, row in self._counts.items():
-            since = place - self._first[stack]
-            if since >= 0:
-                yield row[min(since, len(row) - 1)]
+    def last(self, stack: StackId) -> CountRow:
+        """Give the newest counts of a stack; nothing, if it was never counted."""
+        return self._newest(stack)[0]
+
+    def oldest_ns(self, stacks: Iterable[StackId]) -> int:
+        """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
+        newest = map(self._newest, stacks)
+        return max((row.age_at(at_ns) for row, at_ns in newest), default=0)
+
+    def sums(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
+        """Add up a measure of all stacks at each snapshot; it is taken once per stored row."""
+        found = self._sums.get(measure)
+        if found is None:
+            found = self._sums[measure] = self._added(measure)
+        return found
 
     def series(self, stacks: Iterable[StackId]) -> Series:
         """Give the sum of some stacks over time; nothing was there at the attach."""
-        total: list[StackCounts] = []
+        total: list[CountRow] = []
         for stack in stacks:
-            row = self._row(stack)
-            if row:
-                total = list(map(add_counts, total, row)) if total else row
-        return Series(
-            times_ns=(0, *self._times),
-            counts=(NOTHING, *(total or [NOTHING] * len(self._times))),
-        )
+            rows = self._history.over(self._numbers, stack, NOTHING)
+            total = list(map(add_rows, total, rows)) if total else rows
+        return Series.of(self._instants, (NOTHING, *(total or [NOTHING] * len(self.times_ns))))
 
-    def _row(self, stack: StackId) -> list[StackCounts]:
-        row = self._counts.get(stack, [])
-        if not row:
-            return []
-        before = self._first[stack]
-        after = len(self._times) - before - len(row)
-        return [NOTHING] * before + row + [row[-1]] * after
+    def _newest(self, stack: StackId) -> tuple[CountRow, int]:
+        """Give what a stack had when it was reported last, and when that was."""
+        for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
+            row = self._history.row(number, stack)
+            if row is not None:
+                return row, at_ns
+        return NOTHING, 0
+
+    def _added(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
+        steps = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
+        for stack in self._history.stacks:
+            had = 0
+            for number, row in self._history.changes(stack):
+                if row is not None:
+                    has = measure(row)
+                    steps[bisect_left(self._numbers, number)] += has - had
+                    had = has
+        return tuple(accumulate(steps[:-1]))
+
+
+def _outstanding_bytes(row: CountRow) -> int:
+    return row.born_bytes - row.freed_bytes
+
+
+def _of_one_history(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
+    """Take the rows that a capture has stored as they are; none if this is no capture's."""
+    taken = [one.stacks for one in snapshots if isinstance(one.stacks, CountsAt)]
+    whole = len(taken) == len(snapshots) and len({id(one.history) for one in taken}) == 1
+    return taken if whole else []
+
+
+def _recorded(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
+    """Store what changed from one snapshot to the next, as a capture does."""
+    history = History()
+    before: dict[StackId, CountRow] = {}
+    for number, snapshot in enumerate(snapshots):
+        now = {
+            stack: CountRow.of(counts, snapshot.at_ns) for stack, counts in snapshot.stacks.items()
+        }
+        for stack, row in now.items():
+            if before.get(stack) != row:
+                history.add(number, stack, row)
+        for stack in before.keys() - now.keys():
+            history.add(number, stack, None)
+        before = now
+    return [CountsAt(history, number, one.at_ns) for number, one in enumerate(snapshots)]

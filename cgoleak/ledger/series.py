@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import lru_cache
+from operator import mul, sub
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from cgoleak.capture.history import CountRow
 from cgoleak.ledger.totals import Totals
-from cgoleak.model.snapshot import StackCounts
 
-__all__ = ["NOTHING", "Line", "Series", "add_counts", "fit", "largest_fall"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-NOTHING: Final = StackCounts(0, 0, 0, 0, old_blocks=0)
+__all__ = ["NOTHING", "Line", "Series", "add_rows", "fit", "largest_fall"]
+
+NOTHING: Final = CountRow(0, 0, 0, 0, 0, 0, 0, oldest_born_ns=None, old_blocks=0)
 """What every stack had at the attach."""
 
 
@@ -25,13 +31,28 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Counts of one site at each instant; the first is the attach, where nothing was there."""
+    """Counts of one site at each instant; the first is the attach, where nothing was there.
+
+    ``blocks`` and ``bytes`` are the outstanding ones.
+    """
 
     times_ns: tuple[int, ...]
-    counts: tuple[StackCounts, ...]
+    counts: tuple[CountRow, ...]
+    blocks: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, times_ns: tuple[int, ...], counts: tuple[CountRow, ...]) -> Self:
+        """Take counts, and subtract once what was freed."""
+        return cls(
+            times_ns,
+            counts,
+            blocks=tuple([one.born_blocks - one.freed_blocks for one in counts]),
+            bytes=tuple([one.born_bytes - one.freed_bytes for one in counts]),
+        )
 
     @property
-    def last(self) -> StackCounts:
+    def last(self) -> CountRow:
         """The newest counts."""
         return self.counts[-1]
 
@@ -41,24 +62,13 @@ class Series:
         return self.times_ns[-1] / 1e9
 
     @property
-    def blocks(self) -> tuple[int, ...]:
-        """Outstanding blocks."""
-        return tuple(counts.outstanding_blocks for counts in self.counts)
-
-    @property
-    def bytes(self) -> tuple[int, ...]:
-        """Outstanding bytes."""
-        return tuple(counts.outstanding_bytes for counts in self.counts)
-
-    @property
     def survivors(self) -> tuple[int, ...]:
         """Outstanding blocks older than one interval; all outstanding ones if ages are not known.
 
         Blocks in flight are young. Without them a few that stay show under any amount of churn.
         """
-        olds = [counts.old_blocks for counts in self.counts]
-        known = [old for old in olds if old is not None]
-        return tuple(known) if len(known) == len(olds) else self.blocks
+        known = [one.old_blocks for one in self.counts if one.old_blocks is not None]
+        return tuple(known) if len(known) == len(self.counts) else self.blocks
 
     @property
     def has_ages(self) -> bool:
@@ -82,7 +92,9 @@ class Series:
         """Give the first ``count`` instants, or all if there are no more."""
         if count >= len(self.times_ns):
             return self
-        return Series(self.times_ns[:count], self.counts[:count])
+        return Series(
+            self.times_ns[:count], self.counts[:count], self.blocks[:count], self.bytes[:count]
+        )
 
     def change(self, start: int, end: int) -> Totals:
         """What happened between two instants, given by their places."""
@@ -94,21 +106,22 @@ class Series:
         At attach nothing is outstanding, so that every site rises to its normal level first; the
         first sixth of the time is left out if enough instants remain.
         """
-        begin = next(place for place, at in enumerate(self.times_ns) if at * 6 >= self.times_ns[-1])
+        begin = bisect_left(self.times_ns, self.times_ns[-1], key=lambda at: at * 6)
         begin = min(begin, max(0, len(self.times_ns) - 4))
         return fit(self.times_ns[begin:], self.bytes[begin:])
 
 
-def add_counts(one: StackCounts, other: StackCounts) -> StackCounts:
+def add_rows(one: CountRow, other: CountRow) -> CountRow:
     """Add two stacks at the same instant; ages are known only if both are."""
     if one is NOTHING:
         return other
     if other is NOTHING:
         return one
+    born = [at for at in (one.oldest_born_ns, other.oldest_born_ns) if at is not None]
     old = None
     if one.old_blocks is not None and other.old_blocks is not None:
         old = one.old_blocks + other.old_blocks
-    return StackCounts(
+    return CountRow(
         born_blocks=one.born_blocks + other.born_blocks,
         born_bytes=one.born_bytes + other.born_bytes,
         freed_blocks=one.freed_blocks + other.freed_blocks,
@@ -116,7 +129,7 @@ def add_counts(one: StackCounts, other: StackCounts) -> StackCounts:
         cleaned_blocks=one.cleaned_blocks + other.cleaned_blocks,
         lifetime_ns_sum=one.lifetime_ns_sum + other.lifetime_ns_sum,
         lifetime_ns_max=max(one.lifetime_ns_max, other.lifetime_ns_max),
-        oldest_ns=max(one.oldest_ns, other.oldest_ns),
+        oldest_born_ns=min(born, default=None),
         old_blocks=old,
         samples=one.samples + other.samples,
         blocks_error=_beside(one.blocks_error, other.blocks_error),
@@ -129,25 +142,26 @@ def _beside(one: int, other: int) -> int:
     return round(math.hypot(one, other)) if one and other else one or other
 
 
-def fit(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Line:
+def fit(times_ns: tuple[int, ...], values: Sequence[int]) -> Line:
     """Least squares; a curve without extent in time or in value has no slope."""
-    count = len(times_ns)
-    mid_time = sum(times_ns) / count
-    mid_value = sum(values) / count
-    times = [at - mid_time for at in times_ns]
+    times, spread = _centred(times_ns)
+    mid_value = sum(values) / len(times)
     offsets = [value - mid_value for value in values]
-    spread = sum(at * at for at in times)
-    variance = sum(offset * offset for offset in offsets)
+    variance = sum(map(mul, offsets, offsets))
     if not spread or not variance:
         return Line(0.0, 0.0)
-    covariance = sum(at * offset for at, offset in zip(times, offsets, strict=True))
+    covariance = sum(map(mul, times, offsets))
     return Line(covariance / spread * 1e9, covariance * covariance / (spread * variance))
 
 
-def largest_fall(values: tuple[int, ...]) -> int:
+@lru_cache(maxsize=64)
+def _centred(times_ns: tuple[int, ...]) -> tuple[list[float], float]:
+    """Give times less their mean, and the sum of their squares; all sites have the same times."""
+    middle = sum(times_ns) / len(times_ns)
+    times = [at - middle for at in times_ns]
+    return times, sum(map(mul, times, times))
+
+
+def largest_fall(values: Sequence[int]) -> int:
     """Give the deepest fall from any value to a later one; 0 if the curve never falls."""
-    peak = fall = 0
-    for value in values:
-        peak = max(peak, value)
-        fall = max(fall, peak - value)
-    return fall
+    return max(map(sub, itertools.accumulate(values, max), values), default=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from cgoleak.model.snapshot import StackCounts
+    from cgoleak.capture.history import CountRow
 
 __all__ = ["Totals"]
 
@@ -23,7 +23,7 @@ class Totals:
     lifetime_ns_sum: int = 0
 
     @classmethod
-    def of(cls, counts: StackCounts) -> Self:
+    def of(cls, counts: CountRow) -> Self:
         """Take the additive part of a stack's counts."""
         return cls(
             counts.born_blocks,

@@ -17,10 +17,9 @@ from cgoleak.units import format_bytes
 from cgoleak.verdict.totals import narrow_sheet, outstanding_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from cgoleak.capture.history import CountRow
     from cgoleak.ledger import Ledger
-    from cgoleak.model.snapshot import GoMemory, NativeMemory, StackCounts
+    from cgoleak.model.snapshot import GoMemory, NativeMemory
 
 __all__ = ["Sheet", "balance_notices", "balance_of", "outstanding_bytes", "sheet_at"]
 
@@ -131,7 +130,8 @@ def sheet_at(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
     native = ledger.native[place]
     assert native is not None
     in_use, held, lingering, inner, go_rest = _go_heap(native, ledger.go[place])
-    outstanding, headers = _since_attach(ledger.counts_at(place), headers=native.free is not None)
+    outstanding = max(0, ledger.outstanding_bytes[place])
+    headers = max(0, ledger.sums(_header_bytes)[place]) if native.free is not None else 0
     used = native.heap + native.anonymous - (native.free or 0)
     before = max(0, used - outstanding - headers)
     # Nothing that was there at the attach can become more. But without hooks, or where free memory
@@ -177,17 +177,14 @@ def _go_heap(native: NativeMemory, go: GoMemory | None) -> tuple[int, int, int, 
     return in_use, held, lingering, inner, left - lingering
 
 
-def _since_attach(counts: Iterable[StackCounts], *, headers: bool) -> tuple[int, int]:
-    """Add up what is outstanding, and what malloc needs beside it."""
-    total = beside = 0
-    for one in counts:
-        size, blocks = one.outstanding_bytes, one.outstanding_blocks
-        total += size
-        if headers and blocks > 0 and size >= 0:
-            # request2size, malloc.c: 8 bytes more, a multiple of 16, and at least 32.
-            mean = -(-size // blocks)
-            beside += blocks * max(32, (mean + 8 + 15) & ~15) - size
-    return max(0, total), max(0, beside)
+def _header_bytes(row: CountRow) -> int:
+    """Give what malloc needs beside the outstanding blocks of a stack."""
+    size, blocks = row.born_bytes - row.freed_bytes, row.born_blocks - row.freed_blocks
+    if blocks <= 0 or size < 0:
+        return 0
+    # request2size, malloc.c: 8 bytes more, a multiple of 16, and at least 32.
+    mean = -(-size // blocks)
+    return blocks * max(32, (mean + 8 + 15) & ~15) - size
 
 
 def _is_hooked(ledger: Ledger) -> bool:
@@ -235,7 +232,7 @@ def _sources(ledger: Ledger, place: int) -> dict[str, tuple[str, str]]:
 
 def _outstanding_source(ledger: Ledger, place: int) -> str:
     """Say how much of what is outstanding has no page in RAM."""
-    total, _ = _since_attach(ledger.counts_at(place), headers=False)
+    total = max(0, ledger.outstanding_bytes[place])
     resident = sheet_at(ledger, place, None).outstanding
     said = "allocated since attach and not freed"
     if total - resident >= _WORTH_SAYING:

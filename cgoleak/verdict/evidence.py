@@ -50,10 +50,10 @@ def _survival(facts: Facts) -> str:
         f"{seconds}, {staying} outstanding"
     )
     lifetime = facts.series.mean_lifetime_seconds
-    if lifetime and last.oldest_ns:
+    if lifetime and facts.oldest_ns:
         line += (
             f"; freed ones lived {format_seconds(lifetime)} on average, "
-            f"the oldest that stayed is {format_seconds(last.oldest_ns / 1e9)} old"
+            f"the oldest that stayed is {format_seconds(facts.oldest_ns / 1e9)} old"
         )
     return line
 
@@ -69,10 +69,9 @@ def _estimate(facts: Facts) -> str:
 
 def _growth(facts: Facts) -> str:
     grew, intervals = facts.looked.growing_intervals
-    line = facts.looked.growth()
     return (
         f"grew in {grew} of {plural(intervals, 'interval')}, "
-        f"{format_rate(line.per_second)} (r² {line.r2:.2f})"
+        f"{format_rate(facts.growth.per_second)} (r² {facts.growth.r2:.2f})"
     )
 
 

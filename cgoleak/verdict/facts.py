@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Self
 
 from cgoleak.ledger.estimate import seen
@@ -13,9 +14,10 @@ from cgoleak.verdict.shape import Shape, shape_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cgoleak.capture.history import CountRow
     from cgoleak.ledger import Ledger, Series
+    from cgoleak.ledger.series import Line
     from cgoleak.model.ids import StackId
-    from cgoleak.model.snapshot import StackCounts
     from cgoleak.stacks import Site
 
 __all__ = ["Facts", "Surroundings", "facts_of"]
@@ -35,6 +37,8 @@ class Surroundings:
         gc_cycles: in this window; None if Go's runtime was not read.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
+        collected: instants at which Go's runtime was read, and its GC cycles up to then.
+        unmatched: frees of blocks from before the attach, up to each snapshot.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
     """
 
@@ -42,6 +46,8 @@ class Surroundings:
     gc_cycles: int | None
     cleans: bool
     active: int
+    collected: tuple[tuple[int, int], ...]
+    unmatched: tuple[int, ...]
     holdings: Mapping[StackId, Holding] | None = None
 
     @classmethod
@@ -53,6 +59,12 @@ class Surroundings:
             gc_cycles=ledger.gc_cycles,
             cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
             active=_active(ledger),
+            collected=tuple(
+                (at, go.gc_cycles)
+                for at, go in zip(ledger.times_ns, ledger.go, strict=True)
+                if go is not None
+            ),
+            unmatched=tuple(counters.unmatched_frees for counters in ledger.counters),
         )
 
 
@@ -62,7 +74,8 @@ class Facts:
 
     Attributes:
         shape: of the blocks that outlived an interval, or of all where ages are unknown.
-        sizes: shape of the outstanding bytes.
+        growth: of the outstanding bytes, while the process worked.
+        oldest_ns: age of the oldest outstanding block; 0 where it is not known.
         gc_since_oldest: GC cycles that the oldest block lived through, or None if unknown.
         late_unmatched: frees of blocks from before the attach in the last third.
         looked: the part of ``series`` while the process worked; what did not happen while it
@@ -74,13 +87,19 @@ class Facts:
     site: Site
     series: Series
     shape: Shape | None
-    sizes: Shape | None
+    growth: Line
     around: Surroundings
+    oldest_ns: int
     gc_since_oldest: int | None
     late_unmatched: int
     looked: Series
     holding: Holding | None = None
     stands_for: float = 1.0
+
+    @property
+    def sizes(self) -> Shape | None:
+        """Shape of the outstanding bytes; few rules ask for it."""
+        return shape_of(self.looked.times_ns, self.looked.bytes)
 
     @property
     def sampled(self) -> bool:
@@ -96,21 +115,23 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     ):
         looked = series  # this site was not idle
     shape = shape_of(looked.times_ns, looked.survivors)
+    oldest_ns = around.ledger.oldest_ns(site.variants)
     return Facts(
         site=site,
         series=series,
         shape=shape,
-        sizes=shape_of(looked.times_ns, looked.bytes),
+        growth=looked.growth(),
         around=around,
-        gc_since_oldest=_gc_since_oldest(series, around.ledger),
-        late_unmatched=_late_unmatched(around.ledger, shape),
+        oldest_ns=oldest_ns,
+        gc_since_oldest=_gc_since(series.times_ns[-1] - oldest_ns, around) if oldest_ns else None,
+        late_unmatched=_late_unmatched(around, shape),
         looked=looked,
         holding=_holding(site, around),
         stands_for=_stands_for(series.last),
     )
 
 
-def _stands_for(last: StackCounts) -> float:
+def _stands_for(last: CountRow) -> float:
     if not last.samples or not last.outstanding_blocks:
         return 1.0
     return max(1.0, last.outstanding_blocks / seen(last.outstanding_blocks, last.blocks_error))
@@ -141,21 +162,14 @@ def _active(ledger: Ledger) -> int:
     return busy + 2 if long_enough else everything
 
 
-def _gc_since_oldest(series: Series, ledger: Ledger) -> int | None:
-    if not series.last.oldest_ns:
-        return None
-    birth = series.times_ns[-1] - series.last.oldest_ns
-    known = [
-        (at, go.gc_cycles)
-        for at, go in zip(ledger.times_ns, ledger.go, strict=True)
-        if go is not None and at >= birth
-    ]
-    return max(0, known[-1][1] - known[0][1]) if len(known) > 1 else None
+def _gc_since(birth_ns: int, around: Surroundings) -> int | None:
+    known = around.collected
+    first = bisect_left(known, birth_ns, key=itemgetter(0))
+    return max(0, known[-1][1] - known[first][1]) if len(known) - first > 1 else None
 
 
-def _late_unmatched(ledger: Ledger, shape: Shape | None) -> int:
-    if shape is None or not ledger.times_ns:
+def _late_unmatched(around: Surroundings, shape: Shape | None) -> int:
+    if shape is None or not around.unmatched:
         return 0
-    frees = [counters.unmatched_frees for counters in ledger.counters]
-    before = bisect_right(ledger.times_ns, shape.marks_ns[2]) - 1
-    return frees[-1] - (frees[before] if before >= 0 else 0)
+    before = bisect_right(around.ledger.times_ns, shape.marks_ns[2]) - 1
+    return around.unmatched[-1] - (around.unmatched[before] if before >= 0 else 0)

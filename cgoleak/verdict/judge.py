@@ -33,6 +33,7 @@ ORDER: Final = (
     Verdict.SUPPRESSED,
 )
 """Worst first."""
+_RANKS: Final = {verdict: rank for rank, verdict in enumerate(ORDER)}
 
 
 def judge(
@@ -55,7 +56,7 @@ def judge(
     return tuple(
         sorted(
             findings,
-            key=lambda one: (ORDER.index(one.verdict), -one.outstanding_bytes, one.site),
+            key=lambda one: (_RANKS[one.verdict], -one.outstanding_bytes, one.site),
         )
     )
 
@@ -77,8 +78,8 @@ def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -
         verdict=verdict,
         outstanding_bytes=series.last.outstanding_bytes,
         outstanding_blocks=series.last.outstanding_blocks,
-        growth_bytes_per_second=facts.looked.growth().per_second,
-        oldest_seconds=series.last.oldest_ns / 1e9,
+        growth_bytes_per_second=facts.growth.per_second,
+        oldest_seconds=facts.oldest_ns / 1e9,
         stack=frames,
         evidence=evidence,
         advice=advice_for(verdict, frames, infrastructure=site.infrastructure),
@@ -89,13 +90,13 @@ def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -
             if series.last.samples
             else None
         ),
-        history_bytes=tuple(
-            series.counts[place].outstanding_bytes for place in history_places(len(series.counts))
-        ),
+        history_bytes=tuple(series.bytes[place] for place in history_places(len(series.bytes))),
     )
 
 
 def _heaviest(site: Site, ledger: Ledger) -> tuple[Frame, ...]:
     """Give the stack that holds most: two lines of one function are one site, one may be sound."""
+    if len(site.variants) == 1:
+        return site.frames
     stack = max(site.stack_ids, key=lambda one: (ledger.last(one).outstanding_blocks, -one))
     return site.variants[stack]

@@ -39,16 +39,13 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     """
     if capture.processes:
         return _report_of_watch(capture, policy or Policy())
-    return report_of(capture, _folded(capture.snapshots), policy or Policy())
+    return report_of(capture, Ledger(capture.snapshots), policy or Policy())
 
 
 def report_of(
     capture: Capture, ledger: Ledger, policy: Policy, *, hooked: Ledger | None = None
 ) -> Report:
-    """Judge what was folded so far; the live view and ``analyse`` share this path.
-
-    ``hooked`` is the part with stacks, where that is not all of it.
-    """
+    """Judge what was counted; ``hooked`` is the part with stacks, where that is not all of it."""
     measured = ledger if hooked is None else hooked
     findings = _judged(capture, measured, policy) if measured.times_ns else ()
     processes = by_process(capture)
@@ -111,7 +108,7 @@ def _report_of_watch(capture: Capture, policy: Policy) -> Report:
         for one in capture.snapshots
         if span is not None and span.since_ns <= one.at_ns <= span.until_ns
     ]
-    report = report_of(capture, _folded(outside), policy, hooked=_folded(inside))
+    report = report_of(capture, Ledger(outside), policy, hooked=Ledger(inside))
     restarts = restarts_of(capture)
     restarted = conclude_restarts(capture, restarts)
     if restarted is None:
@@ -141,13 +138,6 @@ def _modules_of(capture: Capture, findings: Sequence[Finding]) -> tuple[Module, 
 
 def _judged(capture: Capture, ledger: Ledger, policy: Policy) -> tuple[Finding, ...]:
     return judge(ledger, find_sites(capture), policy, holdings=capture.holdings)
-
-
-def _folded(snapshots: Iterable[Snapshot]) -> Ledger:
-    ledger = Ledger()
-    for snapshot in snapshots:
-        ledger.fold(snapshot)
-    return ledger
 
 
 def _gc_cycles(parts: Iterable[Sequence[Snapshot]]) -> int | None:

@@ -45,7 +45,7 @@ def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     Cannot know: what happens to them afterwards. In a window shorter than the minimum age
     everything is young; then this rule stands back.
     """
-    oldest = facts.series.last.oldest_ns / 1e9
+    oldest = facts.oldest_ns / 1e9
     if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
         return None
     return Ruling(Verdict.BOUNDED, (f"its oldest block is {format_seconds(oldest)} old",))

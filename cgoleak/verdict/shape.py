@@ -7,11 +7,12 @@ filled, a burst and an allocation made once do not lift it in the last.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from operator import sub
 from typing import TYPE_CHECKING, Final
-
-from cgoleak.ledger.series import largest_fall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,31 +77,38 @@ class Shape:
         return (self.rises[0] + self.rises[1]) / max(1, before) * self.flat_seconds * 1e9
 
 
-def shape_of(times_ns: Sequence[int], values: Sequence[int]) -> Shape | None:
+def shape_of(times_ns: tuple[int, ...], values: Sequence[int]) -> Shape | None:
     """Measure a curve; None if it has too few instants."""
-    count = len(values)
-    if count < _FEWEST:
+    if len(values) < _FEWEST:
         return None
-    parts = 7 if count >= _MANY else 4
-    edges = _edges(times_ns, parts)
-    floors = [min(values[edges[part] : edges[part + 1]]) for part in range(parts)]
-    step = (parts - 1) // 3
-    levels = floors[::step]
-    starts = [times_ns[edges[part]] for part in range(0, parts, step)]
-    rises = (levels[1] - levels[0], levels[2] - levels[1], levels[3] - levels[2])
-    fall = largest_fall(tuple(values))
-    high = max(values) - fall
-    reached = next(at for at, value in zip(times_ns, values, strict=True) if value >= high)
+    edges = _edges(times_ns)
+    first, second, third, last = [min(values[begin:end]) for begin, end in edges]
+    peaks = list(accumulate(values, max))
+    fall = max(map(sub, peaks, values))
+    reached = bisect_left(peaks, peaks[-1] - fall)
     return Shape(
-        rises=rises,
+        rises=(second - first, third - second, last - third),
         fall=fall,
-        level=levels[3],
-        flat_seconds=(times_ns[-1] - reached) / 1e9,
-        marks_ns=(starts[0], starts[1], starts[2], starts[3]),
+        level=last,
+        flat_seconds=(times_ns[-1] - times_ns[reached]) / 1e9,
+        marks_ns=(
+            times_ns[edges[0][0]],
+            times_ns[edges[1][0]],
+            times_ns[edges[2][0]],
+            times_ns[edges[3][0]],
+        ),
     )
 
 
-def _edges(times_ns: Sequence[int], parts: int) -> list[int]:
+@lru_cache(maxsize=16)
+def _edges(times_ns: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Give begin and end of the four parts whose floors are compared; sites share their times."""
+    parts = 7 if len(times_ns) >= _MANY else 4
+    cuts = _cuts(times_ns, parts)
+    return tuple((cuts[part], cuts[part + 1]) for part in range(0, parts, (parts - 1) // 3))
+
+
+def _cuts(times_ns: Sequence[int], parts: int) -> list[int]:
     """Cut the window into parts of equal time; of equal count where one would be empty."""
     count = len(times_ns)
     begin, span = times_ns[0], times_ns[-1] - times_ns[0]

@@ -47,7 +47,7 @@ def timeline_of(ledger: Ledger, hooked: Ledger | None, hooked_since_ns: int) -> 
             go_one.heap_free if (go_one := go[place]) else None for place in places
         ),
         outstanding_bytes=tuple(
-            None if (at := counted.get(times[place])) is None else _outstanding(measured, at)
+            None if (at := counted.get(times[place])) is None else measured.outstanding_bytes[at]
             for place in places
         ),
         slack_bytes=tuple(chunk.free if (chunk := native[place]) else None for place in places),
@@ -61,10 +61,6 @@ def history_places(instants: int) -> tuple[int, ...]:
     if instants <= _HISTORY:
         return tuple(range(instants))
     return tuple(round(step * (instants - 1) / (_HISTORY - 1)) for step in range(_HISTORY))
-
-
-def _outstanding(ledger: Ledger, place: int) -> int:
-    return sum(counts.born_bytes - counts.freed_bytes for counts in ledger.counts_at(place))
 
 
 def _thinned(sizes: Sequence[int]) -> list[int]:

@@ -36,7 +36,7 @@ def narrow_sheet(ledger: Ledger) -> tuple[BalanceLine, ...]:
 
 def outstanding_bytes(ledger: Ledger) -> int:
     """Native bytes allocated since the attach and not freed."""
-    return sum(ledger.last(stack).outstanding_bytes for stack in ledger.stacks)
+    return ledger.outstanding_bytes[-1]
 
 
 def _go(ledger: Ledger) -> list[BalanceLine]:

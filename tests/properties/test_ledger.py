@@ -35,10 +35,7 @@ def snapshots_of(rows: list[list[tuple[int, int, int]]], order: list[int]) -> li
 
 
 def folded(snapshots: list[Snapshot]) -> Ledger:
-    ledger = Ledger()
-    for snapshot in snapshots:
-        ledger.fold(snapshot)
-    return ledger
+    return Ledger(snapshots)
 
 
 @given(many, st.randoms(use_true_random=False))

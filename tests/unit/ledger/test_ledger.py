@@ -17,10 +17,7 @@ ONE, TWO = StackId(1), StackId(2)
 
 
 def a_ledger(*snapshots: Snapshot) -> Ledger:
-    ledger = Ledger()
-    for snapshot in snapshots:
-        ledger.fold(snapshot)
-    return ledger
+    return Ledger(snapshots)
 
 
 def test_a_series_begins_with_nothing_at_the_attach() -> None:
@@ -64,7 +61,7 @@ def test_a_site_is_the_sum_of_its_stacks() -> None:
     assert both.blocks == (0, 4, 5)
     assert both.survivors == (0, 2, 4)
     assert both.last.lifetime_ns_max == 4 * SECOND
-    assert both.last.oldest_ns == 1.5 * SECOND
+    assert ledger.oldest_ns([ONE, TWO]) == 1.5 * SECOND
     assert both.mean_lifetime_seconds == pytest.approx(41 / 11)
     assert both.change(1, 2) == Totals(11, 704, 10, 640, 0, 40 * SECOND)
 

@@ -20,10 +20,7 @@ HOOKED = ProbeCounters(events=1000, table_bytes=MIB)
 
 
 def folded(*snapshots: Snapshot) -> Ledger:
-    ledger = Ledger()
-    for snapshot in snapshots:
-        ledger.fold(snapshot)
-    return ledger
+    return Ledger(snapshots)
 
 
 def at(

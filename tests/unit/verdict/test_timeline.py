@@ -19,10 +19,7 @@ from support.builders import (
 
 
 def folded(snapshots):
-    ledger = Ledger()
-    for snapshot in snapshots:
-        ledger.fold(snapshot)
-    return ledger
+    return Ledger(snapshots)
 
 
 def leaking(count, step_s=1):
