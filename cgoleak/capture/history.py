@@ -110,6 +110,8 @@ class History:
         numbers = self._numbers.get(stack)
         if numbers is None:
             return None
+        if numbers[-1] <= snapshot:
+            return self._rows[stack][-1]
         place = bisect_right(numbers, snapshot)
         return self._rows[stack][place - 1] if place else None
 
@@ -122,7 +124,9 @@ class History:
         had = before
         for number, row in self.changes(stack):
             if row is not None:
-                found += [had] * (bisect_left(snapshots, number) - len(found))
+                missing = bisect_left(snapshots, number) - len(found)
+                if missing:
+                    found += [had] * missing
                 had = row
         return found + [had] * (len(snapshots) - len(found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
@@ -36,7 +37,7 @@ def join(capture: Capture) -> dict[StackId, tuple[Frame, ...]]:
         return found
 
     return {
-        stack: tuple(frame for address in raw.addresses for frame in name(address))
+        stack: tuple(chain.from_iterable(map(name, raw.addresses)))
         for stack, raw in capture.stacks.items()
     }
 

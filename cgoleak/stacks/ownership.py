@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "PLUMBING",
     "allocating_frame",
     "innermost_go",
     "is_cpp_library",
@@ -21,7 +22,7 @@ __all__ = [
     "is_wrapper",
 ]
 
-_PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
+PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 
 _LIBRARIES: Final = re.compile(
     r"^(?:libc|libm|libpthread|libdl|librt|libstdc\+\+|libc\+\+|libc\+\+abi|libgcc_s"
@@ -70,7 +71,7 @@ _CPP_LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new", "operator delete"
 
 def is_plumbing(frame: Frame) -> bool:
     """Whether the frame is cgo's bridge or Go's runtime."""
-    return frame.lang in _PLUMBING
+    return frame.lang in PLUMBING
 
 
 def is_wrapper(frame: Frame) -> bool:
@@ -105,6 +106,7 @@ def is_cpp_library(function: str) -> bool:
     return function.startswith(_CPP_LIBRARY, start)
 
 
+@lru_cache(maxsize=65536)
 def is_users(frame: Frame) -> bool:
     """Whether somebody who reads a report would call this frame their code, or a library's."""
     return not is_plumbing(frame) and not is_wrapper(frame) and not frame.function.startswith("[")

@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
@@ -21,7 +23,7 @@ from cgoleak.model.ids import SiteKey, StackId
 from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import DROPPED, join
 from cgoleak.stacks.names import plain_function, plain_module
-from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_plumbing
+from cgoleak.stacks.ownership import PLUMBING, allocating_frame, innermost_go
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,15 +106,15 @@ def group(
 
 def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
-    parts: list[str] = []
-    for frame in [frame for frame in frames if not is_plumbing(frame)] or frames:
-        name = plain_function(frame)
-        # Go names hold the package's path; the executable's own name may change.
-        module = "" if frame.lang is Language.GO else plain_module(frame.module)
-        part = f"{module}!{name}"
-        if not parts or parts[-1] != part:
-            parts.append(part)
-    return tuple(parts)
+    own = [frame for frame in frames if frame.lang not in PLUMBING] or frames
+    return tuple([part for part, _ in groupby(map(_part, own))])
+
+
+@lru_cache(maxsize=65536)
+def _part(frame: Frame) -> str:
+    # Go names hold the package's path; the executable's own name may change.
+    module = "" if frame.lang is Language.GO else plain_module(frame.module)
+    return f"{module}!{plain_function(frame)}"
 
 
 def _site(key: SiteKey, variants: Mapping[StackId, tuple[Frame, ...]], *, complete: bool) -> Site:
