@@ -8,14 +8,16 @@ stacks at rest then costs what one costs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import ItemsView, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from cgoleak.model.ids import StackId
 from cgoleak.model.snapshot import StackCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["CountRow", "CountsAt", "History"]
 
@@ -77,43 +79,55 @@ class CountRow(NamedTuple):
         return StackCounts(*self[:7], self.age_at(at_ns), *self[8:])
 
 
+_count_row = partial(tuple.__new__, CountRow)
+"""Makes a row of a tuple, at half the cost of a call with twelve arguments."""
+
+
 @final
 class History:
     """Per stack the numbers of the snapshots where it changed, and what it had from there on."""
 
-    __slots__ = ("_numbers", "_rows")
+    __slots__ = ("_tracks",)
 
     def __init__(self) -> None:
-        self._numbers: dict[StackId, list[int]] = {}
-        self._rows: dict[StackId, list[CountRow | None]] = {}
+        self._tracks: dict[StackId, tuple[list[int], list[CountRow | None]]]
+        self._tracks = defaultdict(lambda: ([], []))
 
     def add(self, snapshot: int, stack: StackId, row: CountRow | None) -> None:
         """Add the next change of a stack, in order of snapshots; None: no longer reported."""
-        found = self._rows.get(stack)
-        if found is None:
-            self._numbers[stack], self._rows[stack] = [snapshot], [row]
-        else:
-            self._numbers[stack].append(snapshot)
-            found.append(row)
+        numbers, rows = self._tracks[stack]
+        numbers.append(snapshot)
+        rows.append(row)
+
+    def add_stored(self, stored: Iterable[tuple[Any, ...]]) -> None:
+        """Add changes, each as a snapshot's number, a stack, and the fields of a ``CountRow``.
+
+        The first of these is None where the stack is no longer reported.
+        """
+        tracks = self._tracks
+        for change in stored:
+            numbers, rows = tracks[change[1]]
+            numbers.append(change[0])
+            rows.append(None if change[2] is None else _count_row(change[2:]))
 
     @property
-    def stacks(self) -> Sequence[StackId]:
+    def stacks(self) -> Collection[StackId]:
         """Every stack that was ever reported."""
-        return tuple(self._rows)
+        return self._tracks.keys()
 
     def changes(self, stack: StackId) -> Iterator[tuple[int, CountRow | None]]:
         """Go through the snapshots where a stack changed, and what it had from there on."""
-        return zip(self._numbers.get(stack, ()), self._rows.get(stack, ()), strict=True)
+        return zip(*self._tracks.get(stack, ((), ())), strict=True)
 
     def row(self, snapshot: int, stack: StackId) -> CountRow | None:
         """Give what ``stack`` had at ``snapshot``, or None."""
-        numbers = self._numbers.get(stack)
-        if numbers is None:
+        if stack not in self._tracks:
             return None
+        numbers, rows = self._tracks[stack]
         if numbers[-1] <= snapshot:
-            return self._rows[stack][-1]
+            return rows[-1]
         place = bisect_right(numbers, snapshot)
-        return self._rows[stack][place - 1] if place else None
+        return rows[place - 1] if place else None
 
     def over(self, snapshots: Sequence[int], stack: StackId, before: CountRow) -> list[CountRow]:
         """Give what ``stack`` had at each of some snapshots: ``before`` until it is reported.
@@ -132,7 +146,7 @@ class History:
 
     def rows(self, snapshot: int) -> Iterator[tuple[StackId, CountRow]]:
         """Go through what was reported at ``snapshot``."""
-        for stack in self._numbers:
+        for stack in self._tracks:
             row = self.row(snapshot, stack)
             if row is not None:
                 yield stack, row

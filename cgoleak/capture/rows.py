@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NoReturn
 
-from cgoleak.capture.format import COUNT_COLUMNS, SNAPSHOT_COLUMNS
+from cgoleak.capture.format import SNAPSHOT_COLUMNS
 from cgoleak.capture.history import CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
 from cgoleak.model.capture import (
@@ -44,6 +45,23 @@ _PROCESS = 7
 """Where the kernel's numbers begin in a row of ``snapshot`` without its ``id``."""
 _GO = 15
 _NATIVE = 37
+_LANGUAGES = {language.value: language for language in Language}
+
+# SQLite looks through the large tables five times as fast as can be done from here. A row that it
+# finds is checked again, value by value, for the words to say what is wrong.
+_NATURAL = "(typeof({0}) = 'integer' AND {0} >= 0)"
+_STRANGE_ADDRESSES = f"SELECT address FROM stack_address WHERE NOT {_NATURAL.format('address')}"  # noqa: S608 - of constants
+_STRANGE_SAMPLES = f"""SELECT samples, blocks_error, bytes_error FROM sample_count WHERE NOT (
+  {" AND ".join(map(_NATURAL.format, CountRow._fields[9:]))})"""  # noqa: S608 - of constants
+_STRANGE_COUNTS = f"""SELECT * FROM stack_count WHERE NOT (
+  {_NATURAL.format("snapshot")} AND typeof(stack) = 'integer' AND (born_blocks IS NULL OR (
+    {" AND ".join(map(_NATURAL.format, CountRow._fields[:7]))}
+    AND typeof(oldest_born_ns) IN ('integer', 'null')
+    AND (old_blocks IS NULL OR {_NATURAL.format("old_blocks")}))))"""  # noqa: S608 - of constants
+_COUNTS = "SELECT *, 0, 0, 0 FROM stack_count ORDER BY snapshot, stack"
+_SAMPLED_COUNTS = """SELECT stack_count.*, coalesce(samples, 0), coalesce(blocks_error, 0),
+  coalesce(bytes_error, 0) FROM stack_count LEFT JOIN sample_count USING (snapshot, stack)
+  ORDER BY snapshot, stack"""
 
 
 class Rows:
@@ -135,11 +153,13 @@ class Rows:
         )
 
     def _stacks(self) -> dict[StackId, RawStack]:
+        for (address,) in self._db.execute(_STRANGE_ADDRESSES):
+            self._count(address)
         addresses = {
-            stack: tuple(Address(self._count(address)) for _, address in rows)
+            stack: tuple([address for _, address in rows])
             for stack, rows in groupby(
                 self._db.execute("SELECT stack, address FROM stack_address ORDER BY stack, depth"),
-                key=lambda row: row[0],
+                key=itemgetter(0),
             )
         }
         return {
@@ -163,9 +183,8 @@ class Rows:
 
     def _frame(self, row: Sequence[object]) -> Frame:
         _, lang, function, file, line, module, inlined = row
-        try:
-            language = Language(self._text(lang))
-        except ValueError:
+        language = _LANGUAGES.get(self._text(lang))
+        if language is None:
             self._bad(f"a frame is written in {lang!r}")
         return Frame(
             lang=language,
@@ -239,33 +258,23 @@ class Rows:
         )
 
     def _history(self) -> History:
+        for snapshot, stack, *values in self._db.execute(_STRANGE_COUNTS):
+            self._count(snapshot)
+            self._integer(stack)
+            self._check_counts(values)
+        sampled = self._has("sample_count")
+        if sampled:
+            for row in self._db.execute(_STRANGE_SAMPLES):
+                for value in row:
+                    self._count(value)
         history = History()
-        sampled = self._sampled()
-        for snapshot, stack, *values in self._db.execute(
-            "SELECT * FROM stack_count ORDER BY snapshot, stack"
-        ):
-            row = self._count_row(values)
-            found = sampled.get((snapshot, stack))
-            if row is not None and found is not None:
-                samples, blocks_error, bytes_error = map(self._count, found)
-                row = row._replace(
-                    samples=samples, blocks_error=blocks_error, bytes_error=bytes_error
-                )
-            history.add(self._count(snapshot), StackId(self._integer(stack)), row)
+        history.add_stored(self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS))
         return history
 
     def _has(self, table: str) -> bool:
         """Say whether the file has a table that earlier captures of this version have not."""
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,))
         return found.fetchone() is not None
-
-    def _sampled(self) -> dict[tuple[object, object], tuple[object, ...]]:
-        if not self._has("sample_count"):
-            return {}
-        rows = self._db.execute(
-            "SELECT snapshot, stack, samples, blocks_error, bytes_error FROM sample_count"
-        )
-        return {(snapshot, stack): tuple(values) for snapshot, stack, *values in rows}
 
     def _sampling(self) -> tuple[Sampling, ...]:
         if not self._has("sampling"):
@@ -288,24 +297,14 @@ class Rows:
             self._bad("it says twice what it cost")
         return self._number(rows[0][0]) if rows else None
 
-    def _count_row(self, values: Sequence[object]) -> CountRow | None:
-        if len(values) != COUNT_COLUMNS:
-            self._bad("a stack has the wrong number of counts")
-        if values[0] is None:
-            return None
+    def _check_counts(self, values: Sequence[object]) -> None:
+        """Say what is wrong with a row of ``stack_count``."""
         *counts, oldest, old_blocks = values
-        born, born_bytes, freed, freed_bytes, cleaned, total, longest = map(self._count, counts)
-        return CountRow(
-            born_blocks=born,
-            born_bytes=born_bytes,
-            freed_blocks=freed,
-            freed_bytes=freed_bytes,
-            cleaned_blocks=cleaned,
-            lifetime_ns_sum=total,
-            lifetime_ns_max=longest,
-            oldest_born_ns=None if oldest is None else self._integer(oldest),
-            old_blocks=None if old_blocks is None else self._count(old_blocks),
-        )
+        for value in counts:
+            self._count(value)
+        if oldest is not None:
+            self._integer(oldest)
+        self._maybe_count(old_blocks)
 
     def _processes(self) -> tuple[WatchedProcess, ...]:
         rows = self._db.execute(
