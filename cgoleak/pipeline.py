@@ -3,31 +3,28 @@
 ::
 
     target ─► probe ─► capture ─► symbols ─► stacks ─► ledger ─► verdict ─► Report ─► render
+
+Stages are imported where they are used: who renders a report again waits for none that records.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CgoleakError, SymbolError
 from cgoleak.model.capture import RawStack, Span
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
-from cgoleak.symbols.resolver import seal
-from cgoleak.target import preflight
-from cgoleak.target.procfs import PROC
-from cgoleak.verdict.policy import Policy
-from cgoleak.verdict.report import analyse as _judge
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from cgoleak.capture.writer import CaptureWriter
     from cgoleak.model.capture import Capture, Cost, Module
     from cgoleak.model.report import Report
     from cgoleak.probe.closing import Closing
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.session import ProbeSession
     from cgoleak.probe.spawn import HeldProcess
     from cgoleak.symbols.elf import ObjectFile
+    from cgoleak.verdict.policy import Policy
 
 __all__ = [
     "Progress",
@@ -121,8 +119,9 @@ def attach(
         ProbeError: the probe could not be brought in.
         CaptureError, OutputError: the capture cannot be written.
     """
-    from cgoleak.probe.injector import Injector  # noqa: PLC0415  (only recording needs the probe)
+    from cgoleak.probe.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
+    from cgoleak.target import preflight  # noqa: PLC0415
 
     show = _Shown(progress, plan)
     show.phase("preparing")
@@ -155,6 +154,7 @@ def attach_within(
     """
     from cgoleak.probe.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
+    from cgoleak.target import preflight  # noqa: PLC0415
 
     show = _Shown(progress, plan)
     show.phase("preparing")
@@ -187,6 +187,7 @@ def run(
     from cgoleak.probe.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
     from cgoleak.probe.spawn import HeldProcess  # noqa: PLC0415
+    from cgoleak.target import preflight  # noqa: PLC0415
 
     show = _Shown(progress, plan)
     show.phase("preparing")
@@ -223,25 +224,23 @@ def run(
         return RecordResult(sink.capture(), status)
 
 
-def analyse(
-    capture: Capture, *, min_age_s: float | None = None, policy: Policy | None = None
-) -> Report:
+def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     """Judge a sealed capture. Pure: it reads no file and asks no process.
 
-    ``min_age_s``: a site whose blocks are all younger only has blocks in flight.
-    ``policy``: the other thresholds, and suppressions.
+    ``policy`` has the thresholds and suppressions; the default's are taken without one.
 
     Raises:
         DamagedCapture: its snapshots are out of order.
     """
-    policy = policy or Policy()
-    if min_age_s is not None:
-        policy = replace(policy, min_age_seconds=min_age_s)
-    return _judge(capture, policy)
+    from cgoleak.verdict.report import analyse as judge  # noqa: PLC0415
+
+    return judge(capture, policy)
 
 
 def _sink(path: Path | None, session: ProbeSession) -> CaptureWriter:
     """Open the capture. Only now, so that a failed attach leaves an older file alone."""
+    from cgoleak.capture.writer import CaptureWriter  # noqa: PLC0415
+
     try:
         return CaptureWriter(path, overwrite=True)
     except CgoleakError:
@@ -337,6 +336,9 @@ def _measure(
 
 def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
     """Put names to all addresses; what goes wrong here costs names, never the measurement."""
+    from cgoleak.symbols.resolver import seal  # noqa: PLC0415
+    from cgoleak.target.procfs import PROC  # noqa: PLC0415
+
     opened = {module.described: module.obj for module in session.modules}
 
     def open_module(module: Module) -> ObjectFile:

@@ -65,5 +65,5 @@ def command(
             result = pipeline.attach(
                 pid, plan, capture=outputs.capture, progress=progress, stop=stop
             )
-        deliver(pipeline.analyse(result.capture, min_age_s=options.min_age), options, outputs)
+        deliver(pipeline.analyse(result.capture, options.policy), options, outputs)
     return 0

@@ -219,7 +219,7 @@ def _show(report: Report, options: ReportOptions, outputs: Outputs, *, to_stderr
 
 
 def _decided(capture: Capture, rules: Rules, program: str, *, updating: bool) -> Report:
-    report = pipeline.analyse(capture, policy=rules.policy)
+    report = pipeline.analyse(capture, rules.policy)
     known = rules.known
     if updating:
         path, known = update_baseline(rules, program, guarded(report))

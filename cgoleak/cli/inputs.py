@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgoleak.model.report import Report
+    from cgoleak.verdict.policy import Policy
 
 __all__ = ["open_report"]
 
 _LARGEST: Final = 1 << 30
 
 
-def open_report(path: Path, *, min_age_s: float | None = None) -> Report:
-    """Read a file, whatever its name is; a capture is judged anew, with ``min_age_s``.
+def open_report(path: Path, policy: Policy | None = None) -> Report:
+    """Read a file, whatever its name is; a capture is judged anew, by ``policy``.
 
     Raises:
         CaptureError: it is neither, damaged, or of a newer version.
@@ -30,7 +31,7 @@ def open_report(path: Path, *, min_age_s: float | None = None) -> Report:
         collects = gc.isenabled()
         gc.disable()
         try:
-            return pipeline.analyse(open_capture(path), min_age_s=min_age_s)
+            return pipeline.analyse(open_capture(path), policy)
         finally:
             if collects:
                 gc.enable()

@@ -16,6 +16,8 @@ from cgoleak.units import parse_rate, parse_seconds, parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cgoleak.verdict.policy import Policy
+
 __all__ = [
     "Following",
     "ReportOptions",
@@ -82,6 +84,15 @@ class ReportOptions:
     min_age: float | None = None
     lang: str = "en"
     source: Path | None = None
+
+    @property
+    def policy(self) -> Policy | None:
+        """How sites are to be judged; None where nothing was said about it."""
+        if self.min_age is None:
+            return None
+        from cgoleak.verdict.policy import Policy  # noqa: PLC0415 - not for --help
+
+        return Policy(min_age_seconds=self.min_age)
 
 
 def format_option(command: _Command) -> _Command:

@@ -34,5 +34,5 @@ def command(capture: Path, **report: Any) -> int:
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
     raise_on_interrupt()
-    deliver(open_report(capture, min_age_s=options.min_age), options, outputs)
+    deliver(open_report(capture, options.policy), options, outputs)
     return 0

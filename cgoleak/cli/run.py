@@ -64,7 +64,7 @@ def command(
         with show_progress(name, quiet=options.quiet, live=False, every_s=30.0) as progress:
             result = pipeline.run(cmd, plan, capture=outputs.capture, progress=progress, stop=stop)
         deliver(
-            pipeline.analyse(result.capture, min_age_s=options.min_age),
+            pipeline.analyse(result.capture, options.policy),
             options,
             outputs,
             screen=sys.stderr,

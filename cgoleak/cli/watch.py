@@ -95,5 +95,5 @@ def command(
     with stop_on_signals() as stop:
         with show_watch(subject, quiet=options.quiet) as progress:
             result = watching.watch(plan, capture=outputs.capture, progress=progress, stop=stop)
-        deliver(pipeline.analyse(result.capture, min_age_s=options.min_age), options, outputs)
+        deliver(pipeline.analyse(result.capture, options.policy), options, outputs)
     return 0

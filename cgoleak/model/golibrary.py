@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.model.frames import Language
+from cgoleak.model.frames import Frame, Language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cgoleak.model.frames import Frame
 
 __all__ = ["go_package", "is_dependency", "is_go_library", "own_go_frame"]
 
@@ -18,14 +17,17 @@ _OF_A_MODULE: Final = re.compile(r"@v\d|(?:^|/)vendor/")
 """In a file's path: the module cache has a directory per version, ``go mod vendor`` one for all."""
 
 
+@lru_cache(maxsize=32768)
 def is_go_library(frame: Frame) -> bool:
     """Tell Go's own packages by the first element of their path, which has no dot in it.
 
     A module's path begins with a host name or is ``main`` in an executable; a module without one
     (``module worker``) is told by its file, which does not lie in ``src/PACKAGE``.
     """
+    if frame.lang is not Language.GO:
+        return False
     package = go_package(frame)
-    if frame.lang is not Language.GO or package == "main" or "." in package.split("/")[0]:
+    if package == "main" or "." in package.split("/")[0]:
         return False
     file = frame.file or ""
     return f"/src/{package}/" in file or file.startswith(f"{package}/")
@@ -37,6 +39,7 @@ def go_package(frame: Frame) -> str:
     return head + slash + tail.partition(".")[0]
 
 
+@lru_cache(maxsize=32768)
 def is_dependency(frame: Frame) -> bool:
     """Tell code of a module that the program requires, by where its file lies.
 

@@ -6,10 +6,9 @@ Frames → lines without layout, so that every text format shows the same stack.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
@@ -44,8 +43,7 @@ _HEAD: Final = 14
 _TAIL: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class StackLine:
+class StackLine(NamedTuple):
     """One line; ``place`` is ``file:line``, the module where there is no file, or empty."""
 
     lang: Language

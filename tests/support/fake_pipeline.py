@@ -60,7 +60,7 @@ class FakePipeline:
             ProgressState=ProgressState,
             attach=self._record,
             run=self._record,
-            analyse=lambda capture, *, min_age_s=None, policy=None: self.report,
+            analyse=lambda capture, policy=None: self.report,
         )
         return module
 

@@ -20,6 +20,7 @@ from cgoleak.errors import (
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.pipeline import RecordPlan, attach, attach_within, run
+from cgoleak.symbols import resolver
 from support.builders import SECOND, a_target
 from support.elf_slots import CODE, an_image, loaded
 from support.fake_attach import FakeEdge
@@ -106,7 +107,7 @@ def test_notices_of_the_probe_its_end_and_the_symbols_are_written(edge, stop, mo
     first, second, third = (Notice(code, "text") for code in ("probe.a", "probe.b", "symbols.c"))
     edge.session.notices = [first]
     edge.session.farewell_notices = (second,)
-    monkeypatch.setattr(pipeline, "seal", lambda *_, **__: ({}, (third,)))
+    monkeypatch.setattr(resolver, "seal", lambda *_, **__: ({}, (third,)))
 
     assert attach(4242, SHORT, stop=stop).capture.notices == (first, second, third)
 
@@ -115,7 +116,7 @@ def test_symbols_that_cannot_be_had_cost_names_and_not_the_measurement(edge, sto
     def fails(*_, **__):
         raise SymbolError("the symbols are gone", fix="bring them back")
 
-    monkeypatch.setattr(pipeline, "seal", fails)
+    monkeypatch.setattr(resolver, "seal", fails)
 
     capture = attach(4242, SHORT, stop=stop).capture
 
