@@ -134,15 +134,18 @@ class History:
 
         Once it no longer is, it keeps what it had: the counts are totals since attach.
         """
+        if stack not in self._tracks:
+            return [before] * len(snapshots)
+        numbers, rows = self._tracks[stack]
+        known = [row for row in rows if row is not None]
+        if numbers == snapshots and len(known) == len(rows):
+            return known  # it changed at each of them
         found: list[CountRow] = []
-        had = before
-        for number, row in self.changes(stack):
+        for number, row in zip(numbers, rows, strict=True):
             if row is not None:
-                missing = bisect_left(snapshots, number) - len(found)
-                if missing:
-                    found += [had] * missing
-                had = row
-        return found + [had] * (len(snapshots) - len(found))
+                found += [before] * (bisect_left(snapshots, number) - len(found))
+                before = row
+        return found + [before] * (len(snapshots) - len(found))
 
     def rows(self, snapshot: int) -> Iterator[tuple[StackId, CountRow]]:
         """Go through what was reported at ``snapshot``."""

@@ -89,8 +89,7 @@ class Ledger:
 
     def oldest_ns(self, stacks: Iterable[StackId]) -> int:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
-        newest = map(self._newest, stacks)
-        return max((row.age_at(at_ns) for row, at_ns in newest), default=0)
+        return max([row.age_at(at_ns) for row, at_ns in map(self._newest, stacks)], default=0)
 
     def sums(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
         """Add up a measure of all stacks at each snapshot; it is taken once per stored row."""
@@ -109,10 +108,10 @@ class Ledger:
 
     def _newest(self, stack: StackId) -> tuple[CountRow, int]:
         """Give what a stack had when it was reported last, and when that was."""
-        for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
-            row = self._history.row(number, stack)
+        for place in reversed(range(len(self._numbers))):
+            row = self._history.row(self._numbers[place], stack)
             if row is not None:
-                return row, at_ns
+                return row, self._clock[place]
         return NOTHING, 0
 
     def _added(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:

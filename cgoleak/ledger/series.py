@@ -20,6 +20,7 @@ __all__ = ["NOTHING", "Line", "Series", "add_rows", "fit", "largest_fall"]
 
 NOTHING: Final = CountRow(0, 0, 0, 0, 0, 0, 0, oldest_born_ns=None, old_blocks=0)
 """What every stack had at the attach."""
+_OLD_BLOCKS: Final = CountRow._fields.index("old_blocks")
 
 
 class Line(NamedTuple):
@@ -33,22 +34,31 @@ class Line(NamedTuple):
 class Series:
     """Counts of one site at each instant; the first is the attach, where nothing was there.
 
-    ``blocks`` and ``bytes`` are the outstanding ones.
+    Attributes:
+        blocks: outstanding ones.
+        bytes: their bytes.
+        survivors: outstanding blocks older than one interval; all of them if ages are not known.
+            Blocks in flight are young. Without them a few that stay show under any amount of churn.
     """
 
     times_ns: tuple[int, ...]
     counts: tuple[CountRow, ...]
     blocks: tuple[int, ...]
     bytes: tuple[int, ...]
+    survivors: tuple[int, ...]
 
     @classmethod
     def of(cls, times_ns: tuple[int, ...], counts: tuple[CountRow, ...]) -> Self:
-        """Take counts, and subtract once what was freed."""
+        """Take counts, and from them the columns that are judged."""
+        born, born_bytes, freed, freed_bytes, *_ = columns = list(zip(*counts, strict=True))
+        blocks = tuple(map(sub, born, freed))
+        old_blocks = columns[_OLD_BLOCKS]
         return cls(
             times_ns,
             counts,
-            blocks=tuple([one.born_blocks - one.freed_blocks for one in counts]),
-            bytes=tuple([one.born_bytes - one.freed_bytes for one in counts]),
+            blocks=blocks,
+            bytes=tuple(map(sub, born_bytes, freed_bytes)),
+            survivors=blocks if None in old_blocks else old_blocks,
         )
 
     @property
@@ -60,15 +70,6 @@ class Series:
     def seconds(self) -> float:
         """From attach to the newest counts."""
         return self.times_ns[-1] / 1e9
-
-    @property
-    def survivors(self) -> tuple[int, ...]:
-        """Outstanding blocks older than one interval; all outstanding ones if ages are not known.
-
-        Blocks in flight are young. Without them a few that stay show under any amount of churn.
-        """
-        known = [one.old_blocks for one in self.counts if one.old_blocks is not None]
-        return tuple(known) if len(known) == len(self.counts) else self.blocks
 
     @property
     def has_ages(self) -> bool:
@@ -92,9 +93,7 @@ class Series:
         """Give the first ``count`` instants, or all if there are no more."""
         if count >= len(self.times_ns):
             return self
-        return Series(
-            self.times_ns[:count], self.counts[:count], self.blocks[:count], self.bytes[:count]
-        )
+        return Series.of(self.times_ns[:count], self.counts[:count])
 
     def change(self, start: int, end: int) -> Totals:
         """What happened between two instants, given by their places."""

@@ -177,6 +177,8 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     """Few blocks, or no more of them, but ever more bytes: a buffer that is enlarged, or one big
     block. Nothing is lost as long as somebody still uses it, and nobody can tell from outside.
     """  # noqa: D205  # one thought
+    if max(facts.looked.bytes) - min(facts.looked.bytes) < policy.big_bytes:
+        return None  # nor does any third of it
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
