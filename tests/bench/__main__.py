@@ -15,7 +15,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.attach import attach_costs
+from tests.bench.attach import Cost, attach_costs
 from tests.bench.http import served
 from tests.bench.pairs import (
     Pairs,
@@ -27,6 +27,7 @@ from tests.bench.pairs import (
     valgrind_pairs,
 )
 from tests.bench.rendering import rendering_costs
+from tests.bench.snapshot import snapshot_costs
 
 OUT = Path(__file__).resolve().parents[2] / "out" / "bench.json"
 
@@ -63,11 +64,14 @@ def main() -> int:
     costs = attach_costs(rounds=3 if options.quick else 15)
     _say("\nattach and detach, idle Go worker: median (worst)")
     for cost in costs:
-        _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
-    rendering = rendering_costs(rounds=3)
-    _say("\nfrom a capture to a report: median (worst)")
-    for cost in rendering:
-        _say(f"  {cost.what:<44}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}")
+        _say(_cost_line(cost))
+    reading = snapshot_costs(rounds=3 if options.quick else 15)
+    rendering = rendering_costs(rounds=3 if options.quick else 7)
+    _say(
+        "\nfrom the tables to a report, CPU time: median (worst), and how many times the row above"
+    )
+    for cost in (*reading, *rendering):
+        _say(_cost_line(cost))
     _say("\nsample worker, four clients as fast as they are answered (best turn)")
     answers = served(turns)
     for row in answers:
@@ -86,6 +90,7 @@ def main() -> int:
                 "pairs": [row.as_json() for row in rows],
                 "http": [row.as_json() for row in answers],
                 "attach": [cost.as_json() for cost in costs],
+                "reading": [cost.as_json() for cost in reading],
                 "rendering": [cost.as_json() for cost in rendering],
             },
             indent=2,
@@ -104,6 +109,11 @@ def _line(row: Pairs) -> str:
         f"{head}{row.plain_ns:>8.1f}{row.with_ns:>9.1f}{row.added_ns:>8.1f}{row.times:>7.1f}"
         f"  {row.frames or ''}"
     )
+
+
+def _cost_line(cost: Cost) -> str:
+    times = "" if cost.times is None else f"{cost.times:>7.1f} times"
+    return f"  {cost.what:<50}{cost.median:>10.1f} ({cost.worst:.1f}) {cost.unit}{times}"
 
 
 def _machine() -> str:

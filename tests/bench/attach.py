@@ -19,12 +19,13 @@ __all__ = ["Cost", "attach_costs"]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A number over several rounds."""
+    """A number over several rounds; ``times`` as much as what was run next to it."""
 
     what: str
     unit: str
     median: float
     worst: float
+    times: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give it as it is."""

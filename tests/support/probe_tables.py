@@ -126,6 +126,10 @@ class MadeTables:
         if level >= self._shared.levels_used:
             self.set(levels_used=level + 1)
 
+    def level_at(self, level: int) -> int:
+        """Where the blocks of a level begin in the file."""
+        return self._shared.levels_at[level]
+
     def region(self, index: int, *, start: int, size: int, stack: int, tick: int) -> None:
         """Enter an outstanding mmap (layout.h, struct cg_region)."""
         raw = b"".join(word.to_bytes(8, "little") for word in (start, size, stack, tick))
