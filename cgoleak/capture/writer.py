@@ -16,7 +16,6 @@ import sqlite3
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -432,6 +431,9 @@ def _make_room(path: Path, *, overwrite: bool) -> None:
 
 
 def _program() -> str:
+    # Readers import this module too, and it takes 30 ms.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return f"cgoleak {version('cgoleak')}"
     except PackageNotFoundError:

@@ -34,6 +34,7 @@ def open_report(path: Path, policy: Policy | None = None) -> Report:
             return pipeline.analyse(open_capture(path), policy)
         finally:
             if collects:
+                gc.freeze()  # nor is what was made looked through later
                 gc.enable()
     from cgoleak.render.jsonread import read_report  # noqa: PLC0415 - captures do not need it
 

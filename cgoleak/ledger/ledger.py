@@ -7,6 +7,7 @@ sites, so that stacks can be counted before there are names and grouped afterwar
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, final
 
@@ -115,15 +116,18 @@ class Ledger:
         return NOTHING, 0
 
     def _added(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
-        steps = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
+        steps: Counter[int] = Counter()
         for stack in self._history.stacks:
             had = 0
             for number, row in self._history.changes(stack):
                 if row is not None:
                     has = measure(row)
-                    steps[bisect_left(self._numbers, number)] += has - had
+                    steps[number] += has - had
                     had = has
-        return tuple(accumulate(steps[:-1]))
+        added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
+        for number, step in steps.items():
+            added[bisect_left(self._numbers, number)] += step
+        return tuple(accumulate(added[:-1]))
 
 
 def _outstanding_bytes(row: CountRow) -> int:

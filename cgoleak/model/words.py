@@ -11,7 +11,6 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -123,6 +122,8 @@ def words_in(lang: str) -> Words:
     """Give the words of a language; English for one that is not known."""
     if lang == "en" or lang not in LANGUAGES:
         return ENGLISH
+    from importlib.resources import files  # noqa: PLC0415 - not for English
+
     source = files("cgoleak.model").joinpath(f"words.{lang}.toml").read_text("utf-8")
     texts: dict[str, str] = tomllib.loads(source)
     holed = [(english, text) for english, text in texts.items() if _HOLE.search(english)]
