@@ -105,9 +105,15 @@ class Series:
         At attach nothing is outstanding, so that every site rises to its normal level first; the
         first sixth of the time is left out if enough instants remain.
         """
-        begin = bisect_left(self.times_ns, self.times_ns[-1], key=lambda at: at * 6)
-        begin = min(begin, max(0, len(self.times_ns) - 4))
-        return fit(self.times_ns[begin:], self.bytes[begin:])
+        return _growth(self.times_ns, self.bytes)
+
+
+@lru_cache(maxsize=4096)
+def _growth(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Line:
+    """Fit a curve without its warm-up; thousands of sites have the same, and it is flat."""
+    begin = bisect_left(times_ns, times_ns[-1], key=lambda at: at * 6)
+    begin = min(begin, max(0, len(times_ns) - 4))
+    return fit(times_ns[begin:], values[begin:])
 
 
 def add_rows(one: CountRow, other: CountRow) -> CountRow:

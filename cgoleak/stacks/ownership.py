@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "PLUMBING",
     "allocating_frame",
     "innermost_go",
     "is_cpp_library",
@@ -22,7 +21,7 @@ __all__ = [
     "is_wrapper",
 ]
 
-PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
+_PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 
 _LIBRARIES: Final = re.compile(
     r"^(?:libc|libm|libpthread|libdl|librt|libstdc\+\+|libc\+\+|libc\+\+abi|libgcc_s"
@@ -71,7 +70,7 @@ _CPP_LIBRARY: Final = ("std::", "__gnu_cxx::", "operator new", "operator delete"
 
 def is_plumbing(frame: Frame) -> bool:
     """Whether the frame is cgo's bridge or Go's runtime."""
-    return frame.lang in PLUMBING
+    return frame.lang in _PLUMBING
 
 
 def is_wrapper(frame: Frame) -> bool:

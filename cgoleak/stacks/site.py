@@ -23,7 +23,7 @@ from cgoleak.model.ids import SiteKey, StackId
 from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import DROPPED, join
 from cgoleak.stacks.names import plain_function, plain_module
-from cgoleak.stacks.ownership import PLUMBING, allocating_frame, innermost_go
+from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_plumbing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,11 +106,15 @@ def group(
 
 def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
-    own = [frame for frame in frames if frame.lang not in PLUMBING] or frames
-    return tuple([part for part, _ in groupby(map(_part, own))])
+    own = [part for part in map(_own_part, frames) if part] or map(_part, frames)
+    return tuple([part for part, _ in groupby(own)])
 
 
 @lru_cache(maxsize=65536)
+def _own_part(frame: Frame) -> str:
+    return "" if is_plumbing(frame) else _part(frame)
+
+
 def _part(frame: Frame) -> str:
     # Go names hold the package's path; the executable's own name may change.
     module = "" if frame.lang is Language.GO else plain_module(frame.module)

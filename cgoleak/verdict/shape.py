@@ -77,8 +77,12 @@ class Shape:
         return (self.rises[0] + self.rises[1]) / max(1, before) * self.flat_seconds * 1e9
 
 
-def shape_of(times_ns: tuple[int, ...], values: Sequence[int]) -> Shape | None:
-    """Measure a curve; None if it has too few instants."""
+@lru_cache(maxsize=4096)
+def shape_of(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Shape | None:
+    """Measure a curve; None if it has too few instants.
+
+    Thousands of sites have the same: what was made once and is there.
+    """
     if len(values) < _FEWEST:
         return None
     edges = _edges(times_ns)
