@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
@@ -19,7 +19,7 @@ from cgoleak.render.stacklines import GUTTER, place_of, stack_lines
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding, Report
@@ -85,57 +85,66 @@ class _Table:
         return found
 
 
+_Key = TypeVar("_Key")
+
+
+class _Places(dict[_Key, int]):
+    """Places by what stands there; what was not met before is entered."""
+
+    def __init__(self, enter: Callable[[_Key], int]) -> None:
+        super().__init__()
+        self._enter = enter
+
+    def __missing__(self, key: _Key) -> int:
+        place = self[key] = self._enter(key)
+        return place
+
+
 class _Tables:
     def __init__(self) -> None:
         self.strings = _Table()
         self.frames = _Table()
         self.lines = _Table()
-        self._texts: dict[str, int] = {}
-        self._known: dict[Frame, int] = {}
-        self._drawn: dict[StackLine, int] = {}
+        self.of_text = _Places(self._text)
+        self.of_frame = _Places(self._frame)
+        self.of_line = _Places(self._line)
 
-    def text(self, foreign: str) -> int:
-        found = self._texts.get(foreign)
-        if found is None:
-            found = self._texts[foreign] = self.strings.place(visible(foreign))
-        return found
+    def _text(self, foreign: str) -> int:
+        return self.strings.place(visible(foreign))
 
-    def line(self, line: StackLine) -> int:
-        found = self._drawn.get(line)
-        if found is None:
-            row = (_LANGUAGES.index(line.lang), self.text(line.text), self.text(line.place))
-            found = self._drawn[line] = self.lines.place(row)
-        return found
+    def _line(self, line: StackLine) -> int:
+        return self.lines.place(
+            (_LANGUAGES.index(line.lang), self.of_text[line.text], self.of_text[line.place])
+        )
 
-    def frame(self, frame: Frame) -> int:
-        found = self._known.get(frame)
-        if found is None:
-            place = place_of(frame, parts=3) or (visible(frame.module) if frame.module else "")
-            row = (
+    def _frame(self, frame: Frame) -> int:
+        place = place_of(frame, parts=3) or (visible(frame.module) if frame.module else "")
+        return self.frames.place(
+            (
                 _LANGUAGES.index(frame.lang),
-                self.text(frame.function),
-                self.text(place),
+                self.of_text[frame.function],
+                self.of_text[place],
                 int(frame.inlined),
             )
-            found = self._known[frame] = self.frames.place(row)
-        return found
+        )
 
 
 def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
-    lines = [tables.line(line) for line in stack_lines(one.stack)]
+    text = tables.of_text
+    lines = [tables.of_line[line] for line in stack_lines(one.stack)]
     return (
-        tables.text(one.site),
+        text[one.site],
         one.verdict.value,
         one.outstanding_bytes,
         one.outstanding_blocks,
         _number(one.growth_bytes_per_second),
         _number(one.oldest_seconds),
-        tables.text(name_of(one)),
-        [tables.frame(frame) for frame in one.stack],
+        text[name_of(one)],
+        [tables.of_frame[frame] for frame in one.stack],
         lines,
-        [tables.text(words(text)) for text in one.evidence],
-        tables.text(words(one.advice)),
-        tables.text(one.suppression),
+        [text[words(said)] for said in one.evidence],
+        text[words(one.advice)],
+        text[one.suppression],
         one.history_bytes,
     )
 
