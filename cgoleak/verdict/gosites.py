@@ -48,7 +48,7 @@ def grown_go_sites(capture: Capture) -> tuple[GoSiteGrowth, ...]:
         change = sum(part[1] for part in parts)
         if change > 0:
             in_use = sum(part[0] for part in parts)
-            stack = max(parts, key=lambda part: (part[1], part[2]))[2]
+            stack = max(parts, key=lambda part: (part[1], repr(part[2])))[2]
             grown.append(GoSiteGrowth(function, file, line, in_use, change, stack))
     grown.sort(key=lambda one: (-one.change_bytes, one.function, one.file or "", one.line or 0))
     return tuple(grown[:_MOST])

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from cgoleak.capture.reader import open_capture
+from cgoleak.ledger import Ledger
 from cgoleak.ledger.estimate import interval
-from cgoleak.ledger.series import add_counts
 from cgoleak.pipeline import analyse
 from support.findings import is_called
 from support.go_programs import missing_tools
@@ -24,16 +24,16 @@ ROUNDS = 5
 
 def outstanding(capture, part):
     """Sum the last counts of the stacks that go through the hammer's functions."""
-    total = None
-    for stack, counts in capture.snapshots[-1].stacks.items():
+    stacks = []
+    for stack in capture.snapshots[-1].stacks:
         names = (
             frame.function
             for address in capture.stacks[stack].addresses
             for frame in capture.frames.get(address, ())
         )
         if any(is_called(name, part) or part in name for name in names):
-            total = counts if total is None else add_counts(total, counts)
-    return total
+            stacks.append(stack)
+    return Ledger(capture.snapshots).series(stacks).last if stacks else None
 
 
 def test_what_is_outstanding_lies_within_its_interval(sample, tmp_path):

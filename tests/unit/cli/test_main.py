@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
+from cgoleak.capture.writer import CaptureWriter
 from cgoleak.cli import main
 from cgoleak.cli.main import COMMANDS, cli, run_command_line
 from cgoleak.errors import NotPermitted, OutputError, PolicyError, TargetExited
-from support.builders import a_capture
+from support.builders import a_capture, a_snapshot, a_target, counts
 
 
 def python(*arguments, **options):
@@ -159,6 +160,24 @@ def test_help_imports_neither_rich_nor_frida_nor_a_command():
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
+    assert answer.stderr == b"[]\n"
+
+
+def test_a_capture_is_rendered_without_what_records(tmp_path):
+    path = tmp_path / "a.cgoleak"
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, {1: counts(born=5)}))
+    code = (
+        "import sys; from cgoleak.cli.main import run_command_line\n"
+        f"run_command_line(['report', {str(path)!r}])\n"
+        "heavy = {'frida', 'elftools', 'jinja2', 'email', 'cgoleak.target.preflight'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert b"1 snapshot" in answer.stdout
     assert answer.stderr == b"[]\n"
 
 

@@ -11,6 +11,7 @@ from cgoleak.model.ids import StackId
 from support.builders import SECOND, a_snapshot, counts, go_memory, process_memory
 
 if TYPE_CHECKING:
+    from cgoleak.capture.history import CountRow
     from cgoleak.model.snapshot import Snapshot
 
 ONE, TWO = StackId(1), StackId(2)
@@ -42,6 +43,29 @@ def test_a_stack_that_appears_late_or_is_left_out_later_keeps_its_place() -> Non
     assert ledger.series([ONE]).blocks == (0, 0, 5, 5, 9, 9)
     assert ledger.last(ONE).born_blocks == 9
     assert ledger.last(TWO).born_blocks == 0
+
+
+def test_the_age_of_a_stack_is_that_when_it_was_reported_last() -> None:
+    ledger = a_ledger(a_snapshot(2, {1: counts(born=5, oldest_s=1.5)}), a_snapshot(9))
+
+    assert ledger.oldest_ns([ONE]) == 1.5 * SECOND
+    assert ledger.oldest_ns([ONE, TWO]) == 1.5 * SECOND
+    assert ledger.oldest_ns([TWO]) == 0
+
+
+def test_of_a_stack_at_rest_one_row_is_looked_at_however_many_snapshots_there_are() -> None:
+    looked: list[int] = []
+
+    def measure(row: CountRow) -> int:
+        looked.append(row.born_blocks)
+        return row.born_blocks
+
+    moves = [a_snapshot(at, {1: counts(born=5), 2: counts(born=at // 50)}) for at in range(1, 101)]
+    ledger = a_ledger(*moves)
+
+    assert ledger.sums(measure)[48:51] == (5, 6, 6)
+    assert ledger.sums(measure)[-1] == 7
+    assert sorted(looked) == [0, 1, 2, 5]
 
 
 def test_a_site_is_the_sum_of_its_stacks() -> None:

@@ -74,6 +74,14 @@ def test_sizes_and_stacks_of_one_line_are_one_place():
     assert site.change_bytes == 8 + 64 + 16
 
 
+def test_of_two_stacks_that_grew_alike_one_is_shown_and_always_the_same() -> None:
+    end = a_profile(9, ((KEEP, MAIN), 8, 1), ((SLICE, KEEP), 8, 1))
+
+    (site,) = grown_go_sites(profiled(a_profile(0), end))
+
+    assert [frame.function for frame in site.stack] == ["main.keep", "main.main"]
+
+
 def test_small_objects_count_for_those_that_were_not_sampled():
     end = a_profile(9, ((KEEP,), 1024, 1), rate=512 << 10)
 
