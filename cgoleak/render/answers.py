@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
-from cgoleak.render.stacklines import place_of, site_words
+from cgoleak.render.stacklines import place_of, site_names
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
@@ -23,7 +24,9 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
-    from cgoleak.model.report import Finding, GoReturn, Report
+    from collections.abc import Iterable
+
+    from cgoleak.model.report import BalanceLine, Finding, GoReturn, Report
     from cgoleak.model.words import Words
 
 __all__ = ["Answer", "answers_to", "finding_to_blame", "within"]
@@ -90,7 +93,7 @@ _NO_LEAK: Final = {
     Cause.GO_HEAP: "Not of C memory: the live Go heap grows.",
     Cause.GO_RETAINED: "No. Go's memory is free or garbage, and still resident.",
     Cause.ALLOCATOR_RETAINED: "No. C has freed it; malloc keeps it.",
-    Cause.RESTART: "It did not recover: the process ended and another took its place.",
+    Cause.RESTART: "Not shown. Nothing recovered: the process ended and another took its place.",
     Cause.OTHER: "Not of C's heap or Go's: stacks, mappings or files grow.",
     Cause.STABLE: "No. Nothing kept growing in this window.",
     Cause.UNKNOWN: "Not known: what was measured does not tell.",
@@ -108,6 +111,11 @@ _MOSTLY: Final = {
     Cause.STABLE: "It is little.",
     Cause.UNKNOWN: "What the rest is was not told.",
 }
+_GOES_ON: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.OTHER, Cause.UNKNOWN})
+"""Causes that grow on as long as the work does, so that an average says something."""
+_RISES_AND_FALLS: Final = frozenset({Cause.GO_RETAINED, Cause.ALLOCATOR_RETAINED, Cause.OTHER})
+_LAZILY_FREED: Final = "memory.lazily-freed"
+_GIVEN_UP: Final = "Nothing to fix. To see RSS fall at once: GODEBUG=madvdontneed=1."
 _NAMED: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.GO_RETAINED, Cause.RESTART})
 
 
@@ -119,29 +127,76 @@ def _is_leak(report: Report, words: Words) -> str:
     if leaks:
         sites = words.count(len(leaks), "site")
         part = words("Yes, in part: C memory accumulates at {sites}.", sites=sites)
-        return f"{part} {words(_MOSTLY[report.cause])}"
+        return _sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:
         sites = words.count(len(suspects), "site")
         return words("Not shown, but it may be: {sites} to look at.", sites=sites)
+    if _speed_between_restarts(report) is not None:
+        return words(
+            "Perhaps: it grew until it ended. Nothing recovered, another process took its place."
+        )
+    if _came_back(report):
+        return words("No. Most of what RSS rose by has come back.")
     return said
 
 
 def _how_fast(report: Report, words: Words) -> tuple[str, str]:
     """Give the rate of the leaks, else what RSS did; the detail is what that comes to."""
-    rss = next((line for line in report.balance if line.part == "RSS"), None)
-    window = format_seconds(report.window.seconds)
-    moved = ""
-    if rss is not None and rss.change_bytes is not None:
-        change = format_bytes_change(rss.change_bytes)
-        moved = words("RSS {change} in {window}", change=change, window=window)
+    moved = _moved(report, words)
     if (speed := _speed_between_restarts(report)) is not None:
         return words("{rate} before each restart", rate=format_rate(speed)), moved
     leaks = _having(report, Verdict.NATIVE_LEAK) or _having(report, Verdict.SUSPECT)
     rate = sum(one.growth_bytes_per_second for one in leaks)
     if leaks and rate > 0:
-        a_day = words("{size} a day", size=format_bytes(rate * _DAY))
-        return format_rate(rate), f"{a_day} · {moved}" if moved else a_day
-    return (moved or words("Not known: RSS was not read."), "")
+        size = format_bytes(sum(one.outstanding_bytes for one in leaks))
+        details = [
+            words("{size} a day", size=format_bytes(rate * _DAY)),
+            words("{size} so far", size=size),
+        ]
+        return format_rate(rate), " · ".join([*details, moved] if moved else details)
+    if not moved:
+        return words("Not known: RSS was not read."), ""
+    if report.cause is Cause.STABLE:
+        return words("It does not keep growing."), moved
+    grown = _rss_change(report)
+    if report.cause in _GOES_ON and grown is not None and grown > 0 < report.window.seconds:
+        average = format_rate(grown / report.window.seconds)
+        return words("{rate} on average", rate=average), moved
+    return moved, ""
+
+
+def _moved(report: Report, words: Words) -> str:
+    """Say what RSS did in the window, and how high it stood if most of that has come back."""
+    change = _rss_change(report)
+    if change is None:
+        return ""
+    window = format_seconds(report.window.seconds)
+    moved = words("RSS {change} in {window}", change=format_bytes_change(change), window=window)
+    if not _came_back(report):
+        return moved
+    peak = words("{size} at its peak", size=format_bytes(max(_rss_known(report))))
+    return f"{moved} · {peak}"
+
+
+def _rss_change(report: Report) -> int | None:
+    return next((line.change_bytes for line in report.balance if line.part == "RSS"), None)
+
+
+def _rss_known(report: Report) -> list[int]:
+    line = report.timeline
+    return [] if line is None else [size for size in line.rss_bytes if size is not None]
+
+
+def _came_back(report: Report) -> int:
+    """Give what RSS has lost since its peak, if that is most of what it had risen by; else 0.
+
+    Only where the cause says that RSS rose for a time: any process breathes.
+    """
+    known = _rss_known(report)
+    if report.cause not in _RISES_AND_FALLS or not known:
+        return 0
+    back = max(known) - known[-1]
+    return back if 2 * back > max(known) - known[0] else 0
 
 
 def _speed_between_restarts(report: Report) -> float | None:
@@ -164,56 +219,128 @@ def _which_line(report: Report, blamed: Finding | None, words: Words) -> Answer:
     if report.cause is Cause.GO_HEAP and report.go_sites:
         site = report.go_sites[0]
         frame = Frame(Language.GO, site.function, site.file, site.line)
-        place = place_of(frame, parts=2)
-        return Answer("line", question, visible(site.function), place)
+        return Answer("line", question, visible(brief_name(frame)), place_of(frame, parts=2))
     if report.cause is Cause.GO_HEAP and blamed is None:
         return Answer("line", question, words("In Go code: its heap profile names it."))
     if blamed is None:
-        watched = report.window.mode == "watch" and not report.findings
-        text = (
-            words("Not looked for: watched from outside, without hooks.")
-            if watched
-            else words("None to blame: no site kept growing.")
-        )
-        return Answer("line", question, text)
+        return Answer("line", question, *_no_line(report, words))
     accused = [one for one in report.findings if one.verdict is blamed.verdict]
-    more = words("and {count} more", count=len(accused) - 1) if len(accused) > 1 else ""
-    return Answer("line", question, site_words(blamed.stack), more, blamed.site)
+    leaf, *callers = site_names(blamed.stack)
+    details = [words("called from {function}", function=" ← ".join(callers))] if callers else []
+    if len(accused) > 1:
+        details.append(words("and {sites} more", sites=words.count(len(accused) - 1, "site")))
+    return Answer("line", question, leaf, " · ".join(details), blamed.site)
+
+
+def _no_line(report: Report, words: Words) -> tuple[str, str]:
+    """Say why no line is named, and which part of RSS grew instead, if that is what it is about."""
+    if report.window.mode == "watch" and not report.findings:
+        return words("Not looked for: watched from outside, without hooks."), ""
+    most = _grown_most(report)
+    if report.cause is not Cause.OTHER or most is None:
+        return words("None to blame: no site kept growing."), ""
+    part, change = words(visible(most.part)), format_bytes_change(most.change_bytes or 0)
+    return (
+        words("None: it is in neither heap."),
+        words("Grown most: {part} {change}", part=part, change=change),
+    )
+
+
+def _grown_most(report: Report) -> BalanceLine | None:
+    parts = [line for line in report.balance if line.part != "RSS" and (line.change_bytes or 0) > 0]
+    return max(parts, key=lambda line: line.change_bytes or 0, default=None)
 
 
 def _comes_back(report: Report, words: Words) -> tuple[str, str]:
-    """Say what Go hands back, what finalizers will free, and that leaked memory does not return."""
-    back = report.go_return
-    detail = ""
-    if back is None:
-        text = words("Not known: Go's numbers were not read.")
-    elif back.returning_bytes < _WORTH_SAYING:
-        text = words("Nothing of note.")
-        if back.held_bytes >= _WORTH_SAYING:
-            detail = words("Go keeps {size} free for reuse.", size=format_bytes(back.held_bytes))
-    else:
-        size = format_bytes(back.returning_bytes)
-        when = within(back, words)
-        text = (
-            words("{size} of Go's heap, {when}.", size=size, when=when)
-            if when
-            else words("{size} of Go's heap, no telling when.", size=size)
-        )
-        if back.buffer_bytes:
-            detail = words("Go keeps {size} free for reuse.", size=format_bytes(back.buffer_bytes))
-    held = sum(one.outstanding_bytes for one in _having(report, Verdict.GO_HELD))
-    if held:
-        held_text = words("{size} of C memory after a GC.", size=format_bytes(held))
-        text, detail = held_text, text if text != words("Nothing of note.") else detail
+    """Say what comes back, the surest first, then what stays free for reuse, and what is lost."""
+    nothing = words("Nothing of note.")
+    said = [
+        _already_back(report, words),
+        _after_a_collection(report, words),
+        _go_hands_back(report, words),
+        _garbage(report, words),
+        _kernel_takes(report, words),
+    ]
+    sure, *more = [text for text in said if text] or [nothing]
+    if report.go_return is None and sure == nothing:
+        sure = words("Not known: Go's numbers were not read.")
     leaked = sum(one.outstanding_bytes for one in _having(report, Verdict.NATIVE_LEAK))
-    if leaked:
-        lost = words("{size} of C memory stays.", size=format_bytes(leaked))
-        detail = f"{detail} {lost}".strip()
-    return text, detail
+    lost = words("{size} of C memory stays.", size=format_bytes(leaked)) if leaked else ""
+    return sure, _sentences([*more, _kept_free(report, words), lost])
+
+
+def _sentences(texts: Iterable[str]) -> str:
+    """Put sentences together; Chinese ones have no blank between them."""
+    return " ".join(filter(None, texts)).replace("。 ", "。")
+
+
+def _already_back(report: Report, words: Words) -> str:
+    back = _came_back(report)
+    return words("{size} has come back already.", size=format_bytes(back)) if back else ""
+
+
+def _after_a_collection(report: Report, words: Words) -> str:
+    held = sum(one.outstanding_bytes for one in _having(report, Verdict.GO_HELD))
+    return words("{size} of C memory after a GC.", size=format_bytes(held)) if held else ""
+
+
+def _go_hands_back(report: Report, words: Words) -> str:
+    back = report.go_return
+    if back is None or back.returning_bytes < _WORTH_SAYING:
+        return ""
+    size, when = format_bytes(back.returning_bytes), within(back, words)
+    if not when:
+        return words("{size} of Go's heap, no telling when.", size=size)
+    return words("{size} of Go's heap, {when}.", size=size, when=when)
+
+
+def _garbage(report: Report, words: Words) -> str:
+    """Say that there is more to come where most of what Go retains has not been collected."""
+    size = _now(report, "Go heap in use")
+    if report.cause is not Cause.GO_RETAINED or size <= _now(report, "Go heap held back"):
+        return ""
+    if _came_back(report) or _now(report, "Go heap released") > size:
+        return ""
+    return words("And what of the {size} in use is garbage, after a GC.", size=format_bytes(size))
+
+
+def _kernel_takes(report: Report, words: Words) -> str:
+    """Say what Go gave up with MADV_FREE, which stays resident until the kernel needs memory."""
+    size = _now(report, "Go heap released")
+    if size < _WORTH_SAYING or not _has(report, _LAZILY_FREED):
+        return ""
+    return words("{size} when the kernel runs short of memory.", size=format_bytes(size))
+
+
+def _kept_free(report: Report, words: Words) -> str:
+    """Say what both allocators keep for reuse: it is resident, and not lost."""
+    go, back = 0, report.go_return
+    if back is not None:
+        goes = back.returning_bytes >= _WORTH_SAYING
+        go = back.buffer_bytes if goes else back.held_bytes
+    malloc = _now(report, "allocator slack")
+    if go >= _WORTH_SAYING and malloc >= _WORTH_SAYING:
+        sizes = {"size": format_bytes(go), "slack": format_bytes(malloc)}
+        return words("Go keeps {size} and malloc {slack} free for reuse.", **sizes)
+    if malloc >= _WORTH_SAYING:
+        return words("malloc keeps {size} free for reuse.", size=format_bytes(malloc))
+    if go >= _WORTH_SAYING:
+        return words("Go keeps {size} free for reuse.", size=format_bytes(go))
+    return ""
+
+
+def _now(report: Report, part: str) -> int:
+    return next((line.now_bytes for line in report.balance if line.part == part), 0)
+
+
+def _has(report: Report, code: str) -> bool:
+    return any(one.code == code for one in report.notices)
 
 
 def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     if report.cause is not Cause.GO_HEAP and blamed is not None and blamed.advice:
         return visible(words(blamed.advice))
     action = CAUSES[report.cause].action
+    if report.cause is Cause.GO_RETAINED and _has(report, _LAZILY_FREED):
+        action = _GIVEN_UP
     return words(action) if action else words("Nothing.")

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
+from cgoleak.model.names import brief_name, short_name
+from cgoleak.model.ownership import allocating_frame, is_users
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["GUTTER", "StackLine", "place_of", "short_name", "site_words", "stack_lines"]
+__all__ = ["GUTTER", "StackLine", "place_of", "site_names", "site_words", "stack_lines"]
 
 GUTTER: Final = {
     Language.C: "C",
@@ -32,12 +34,9 @@ GUTTER: Final = {
 
 _PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 _NATIVE: Final = frozenset({Language.C, Language.CPP})
-# Instances of function templates have their return type before their name.
-_LIBRARY: Final = re.compile(r"(?:[\w:*&]+ )?(?:std::|__gnu_cxx::)|operator new")
 _STUB: Final = re.compile(r"_Cfunc_(\w+)$")
 _MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
 _LIBRARY_RUN: Final = 3
-_LONG_NAME: Final = 60
 _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
@@ -64,28 +63,51 @@ def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLin
     return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
 
 
-def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
-    """Name a stack in one line: the allocating function and the Go function that called into C.
+def site_words(stack: Sequence[Frame]) -> str:
+    """Name a stack in one line: the allocating function and the Go function that called into C."""
+    return " ← ".join(_names(stack, short_name))
 
-    Where that is in a module that the program requires, the program's own caller follows.
+
+def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
+    """Name a stack as people say it: the allocating function, and who called it.
+
+    Who allocates comes first, and the program's own code last.
     """
+    return tuple(_names(stack, brief_name))
+
+
+def _names(stack: Sequence[Frame], named: Callable[[Frame], str]) -> Iterator[str]:
+    """Name who allocates, the Go function that called into C, and the program's own caller.
+
+    The last where that Go function is in a module that the program requires: who calls a library
+    looks for the line of his own. Of a thread that C made, its outermost function says more than
+    the leaf's caller. What only hands memory on (``operator new``, ``strdup``, libc's inside) is
+    not to blame: its caller is.
+    """
+
+    def name(frame: Frame) -> str:
+        place = place_of(frame, parts=1)
+        function = visible(named(frame))
+        return f"{function} ({place})" if place else function
+
     own = [frame for frame in stack if frame.lang not in _PLUMBING]
     if not own:
-        return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
-    # A container of the C++ library does not name the code that is to blame: its caller does.
-    leaf = next((frame for frame in own if not _LIBRARY.match(frame.function)), own[0])
-    words = _with_place(leaf, full_paths=full_paths)
+        yield name(stack[0]) if stack else "unknown stack"
+        return
+    leaf = allocating_frame(own) or own[0]
     if (called := _called_directly(stack)) is not None:
-        return f"{called} ← {words}"
+        yield called
+        yield name(leaf)
+        return
+    yield name(leaf)
     caller = next((frame for frame in own if frame.lang is Language.GO), None)
     if caller is None:
-        # A thread that C made: its outermost function says more than the leaf's caller.
-        caller = own[-1]
+        caller = next(filter(is_users, reversed(own)), leaf)
     if caller is not leaf:
-        words = f"{words} ← {_with_place(caller, full_paths=full_paths)}"
-    # Who calls a library looks for the line of his own.
+        yield name(caller)
     owner = own_go_frame(stack) if is_dependency(caller) else None
-    return words if owner is None else f"{words} ← {_with_place(owner, full_paths=full_paths)}"
+    if owner is not None:
+        yield name(owner)
 
 
 def place_of(frame: Frame, *, parts: int | None = None) -> str:
@@ -94,30 +116,6 @@ def place_of(frame: Frame, *, parts: int | None = None) -> str:
         return ""
     path = frame.file if parts is None else "/".join(frame.file.split("/")[-parts:])
     return visible(path if frame.line is None else f"{path}:{frame.line}")
-
-
-def _with_place(frame: Frame, *, full_paths: bool) -> str:
-    place = place_of(frame, parts=None if full_paths else 1)
-    name = visible(frame.function if full_paths else short_name(frame))
-    return f"{name} ({place})" if place else name
-
-
-def short_name(frame: Frame) -> str:
-    """Return a function's name; of a long one in C++ neither parameters nor template arguments."""
-    name = frame.function
-    if frame.lang is Language.GO or len(name) <= _LONG_NAME or "::" not in name:
-        return name
-    kept: list[str] = []
-    depth = 0
-    for sign in name.replace("(anonymous namespace)", "{anonymous}").replace("operator()", "call"):
-        if sign in ")>":
-            depth -= 1
-        if depth <= 0:
-            kept.append(sign)
-        if sign in "(<":
-            kept += "…" if depth == 0 else ""
-            depth += 1
-    return "".join(kept)
 
 
 def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:

@@ -1,4 +1,4 @@
-"""The report as text for people: the verdict first, then where RSS went, then each site.
+"""The report as text for people: the verdict, five answers, where RSS went, then each site.
 
 One look at any width from 60 columns on. On a terminal nothing is wider than the window; in a
 pipe lines are laid out for 100 columns and nothing is cut, so that the text is stable and
@@ -19,6 +19,7 @@ from cgoleak.model.report import Cause
 from cgoleak.model.words import words_in
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import place_of
+from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termgate import write_gate
 from cgoleak.render.visible import visible
@@ -83,6 +84,7 @@ class TerminalRenderer:
         paper = Paper(width=width, cut=self.width is not None)
         write_head(paper, report, words)
         write_gate(paper, report)
+        write_answers(paper, report, words)
         write_balance(paper, report, words)
         _write_go_sites(paper, report, words)
         shown = report.findings[: self.top]
@@ -134,7 +136,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
             low, high = map(format_seconds, back.within_seconds)
             when = words(" within {low} to {high}", low=low, high=high)
         text = words(
-            "{returning} of {held}{when}, {buffer} stay as buffer; {why}",
+            "{returning} of {held}{when}, {buffer} stay as buffer. {why}",
             returning=format_bytes(back.returning_bytes),
             held=format_bytes(back.held_bytes),
             when=when,

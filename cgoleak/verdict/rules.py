@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
-from cgoleak.stacks.ownership import is_users
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
 
 if TYPE_CHECKING:

@@ -184,7 +184,7 @@ def a_report(
             returning_bytes=88_394_956,
             buffer_bytes=12 * MIB,
             within_seconds=(120.0, 300.0),
-            why="the background scavenger keeps to 1 % of a CPU",
+            why="The background scavenger keeps to 1 % of a CPU.",
         ),
         restarts=restarts,
     )

@@ -16,7 +16,7 @@ from cgoleak.render.terminal import TerminalRenderer
 from support.builders import frames
 from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_report
-from support.scenario_reports import scenario_report
+from support.scenario_reports import SCENARIOS, scenario_report
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -51,6 +51,27 @@ def test_the_look_of_a_restart_without_findings():
     )
 
     assert_golden("restart.terminal.80.txt", shown(report, width=80).encode())
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_first_24_lines_answer_the_five_questions(name):
+    lines = shown(scenario_report(name), width=80).splitlines()
+    asked = ["leak?", "how fast?", "which line?", "comes back?", "what to do?"]
+
+    begins = [
+        next(place for place, line in enumerate(lines) if f" {one} " in line) for one in asked
+    ]
+
+    assert begins == sorted(begins)
+    assert lines.index("", begins[-1]) < 24
+
+
+def test_a_number_and_its_unit_stand_on_one_line():
+    report = a_report(summary="RSS grew by 12 MiB in 5 min 30 s, to 99 MiB, 40 % of it. " * 9)
+
+    for width in range(60, 90):
+        ends = [line.rsplit(" ", 1)[-1] for line in shown(report, width=width).splitlines()]
+        assert not {"12", "5", "30", "99", "40"} & set(ends)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
@@ -160,7 +181,7 @@ def test_a_site_that_does_not_grow_is_flat():
     row = next(
         line
         for line in shown(a_report(findings=(a_finding(growth=0.0),))).split("\n")
-        if "18.2 MiB" in line
+        if line.startswith(" NATIVE LEAK ")
     )
 
     assert " flat " in row
