@@ -57,12 +57,13 @@ def test_places_of_long_cpp_names_are_not_squeezed(open_page, width):
     assert max(heights) < 45
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (360, 780)])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_first_screen_answers_the_five_questions(open_page, name):
-    with open_page(rendered(scenario_report(name)), width=1280, height=720) as opened:
+def test_the_first_screen_answers_the_five_questions(open_page, name, width, height):
+    with open_page(rendered(scenario_report(name)), width=width, height=height) as opened:
         box = opened.page.locator(".answers").bounding_box()
 
-    assert box["y"] + box["height"] < 720
+    assert box["y"] + box["height"] < height
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

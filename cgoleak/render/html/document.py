@@ -75,6 +75,7 @@ class HtmlRenderer:
             payload=safe_json(payload_of(report, words, page.script_words)),
             report=report,
             cause=CAUSES[report.cause],
+            leaks=any(one.verdict is Verdict.NATIVE_LEAK for one in report.findings),
             gate=_gate(report),
             answers=answers_to(report, words),
             facts=_facts(report, words),

@@ -18,6 +18,7 @@ from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Cause
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.html.payload import safe_json
+from cgoleak.render.html.sheet import KINDS
 from cgoleak.render.html.timechart import chart_of, sparkline
 from support.reports import a_finding, a_report
 from support.scenario_reports import (
@@ -30,6 +31,10 @@ from support.scenario_reports import (
 )
 
 PAYLOAD = re.compile(r'<script type="application/json" id="report-data">(.*?)</script>', re.DOTALL)
+
+
+# These never stand in one sheet, or are two states of the same memory.
+SAME_COLOUR = {"Go heap released", "native in use", "native, not split"}
 
 
 def page_of(report, **options):
@@ -76,9 +81,31 @@ def test_the_page_is_well_formed_and_begins_with_the_verdict(name):
 
     page = page_of(report)
 
-    text = " ".join(parsed(page).text)
-    assert report.summary in text
+    assert report.summary in "".join(parsed(page).text)
     assert page.index("<h1>") < page.index("<h2 ")
+
+
+def test_a_number_and_its_unit_an_option_and_its_dashes_stand_on_one_line():
+    summary = "RSS grew by 5.8 MiB in 5 min 30 s, 2 sites, <b>: --duration 10m."
+
+    page = page_of(replace(a_report(), summary=summary))
+
+    title = page[page.index("<h1>") : page.index("</h1>")]
+    kept = re.findall(r'<span class="bound">([^<]*)</span>', title)
+    assert kept == ["5.8 MiB", "5 min", "30 s", "--duration"]
+    assert "&lt;b&gt;" in title
+
+
+def test_a_leak_beside_something_larger_is_red_all_the_same():
+    assert "cause-go-held leaking" in page_of(scenario_report("held-and-leak"))
+    assert "leaking" not in page_of(scenario_report("finalizer-held")).partition("<main>")[2]
+
+
+def test_every_part_of_the_sheet_has_a_colour_of_its_own():
+    kinds = [kind for part, kind in KINDS.items() if part not in SAME_COLOUR]
+
+    assert len(kinds) == len(set(kinds))
+    assert KINDS.keys() > SAME_COLOUR
 
 
 def test_shell_and_assets_stay_below_150_kilobytes():
