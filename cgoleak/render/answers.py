@@ -14,6 +14,16 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
+from cgoleak.render.estimates import is_estimated
+from cgoleak.render.recovery import (
+    LAZILY_FREED,
+    come_back_bytes,
+    comes_back,
+    has_notice,
+    of_verdict,
+    rss_known,
+    sentences,
+)
 from cgoleak.render.stacklines import place_of, site_names
 from cgoleak.render.visible import visible
 from cgoleak.units import (
@@ -24,15 +34,12 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from cgoleak.model.report import BalanceLine, Finding, GoReturn, Report
+    from cgoleak.model.report import BalanceLine, Finding, Report
     from cgoleak.model.words import Words
 
-__all__ = ["Answer", "answers_to", "finding_to_blame", "within"]
+__all__ = ["Answer", "answers_to", "finding_to_blame"]
 
 _DAY: Final = 86400
-_WORTH_SAYING: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +64,9 @@ def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
         Answer("leak", words("Is it a leak?"), _is_leak(report, words)),
         Answer("speed", words("How fast?"), *_how_fast(report, words)),
         _which_line(report, blamed, words),
-        Answer("return", words("What comes back by itself?"), *_comes_back(report, words)),
+        Answer("return", words("What comes back by itself?"), *comes_back(report, words)),
         Answer("do", words("What to do?"), _what_to_do(report, blamed, words)),
     )
-
-
-def within(back: GoReturn, words: Words) -> str:
-    """Say when Go hands back what it will: ``within 2 to 5 min``; empty where nobody can tell."""
-    if back.within_seconds is None:
-        return ""
-    low, high = back.within_seconds
-    if low < 1:
-        return words("within {time}", time=format_seconds(high))
-    return words("within {low} to {high}", low=format_seconds(low), high=format_seconds(high))
 
 
 def finding_to_blame(report: Report) -> Finding | None:
@@ -80,12 +77,8 @@ def finding_to_blame(report: Report) -> Finding | None:
     order = [Verdict.NATIVE_LEAK, Verdict.SUSPECT]
     if report.cause is Cause.GO_HELD:
         order.insert(1, Verdict.GO_HELD)
-    found = (next(iter(_having(report, verdict)), None) for verdict in order)
+    found = (next(iter(of_verdict(report, verdict)), None) for verdict in order)
     return next((one for one in found if one is not None), None)
-
-
-def _having(report: Report, verdict: Verdict) -> list[Finding]:
-    return [one for one in report.findings if one.verdict is verdict]
 
 
 _NO_LEAK: Final = {
@@ -113,21 +106,19 @@ _MOSTLY: Final = {
 }
 _GOES_ON: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.OTHER, Cause.UNKNOWN})
 """Causes that grow on as long as the work does, so that an average says something."""
-_RISES_AND_FALLS: Final = frozenset({Cause.GO_RETAINED, Cause.ALLOCATOR_RETAINED, Cause.OTHER})
-_LAZILY_FREED: Final = "memory.lazily-freed"
 _GIVEN_UP: Final = "Nothing to fix. To see RSS fall at once: GODEBUG=madvdontneed=1."
 _NAMED: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.GO_RETAINED, Cause.RESTART})
 
 
 def _is_leak(report: Report, words: Words) -> str:
-    leaks, suspects = _having(report, Verdict.NATIVE_LEAK), _having(report, Verdict.SUSPECT)
+    leaks, suspects = of_verdict(report, Verdict.NATIVE_LEAK), of_verdict(report, Verdict.SUSPECT)
     said = words(_NO_LEAK[report.cause])
     if report.cause is Cause.NATIVE_LEAK:
         return said
     if leaks:
         sites = words.count(len(leaks), "site")
         part = words("Yes, in part: C memory accumulates at {sites}.", sites=sites)
-        return _sentences([part, words(_MOSTLY[report.cause])])
+        return sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:
         sites = words.count(len(suspects), "site")
         return words("Not shown, but it may be: {sites} to look at.", sites=sites)
@@ -135,7 +126,7 @@ def _is_leak(report: Report, words: Words) -> str:
         return words(
             "Perhaps: it grew until it ended. Nothing recovered, another process took its place."
         )
-    if _came_back(report):
+    if come_back_bytes(report):
         return words("No. Most of what RSS rose by has come back.")
     return said
 
@@ -145,15 +136,19 @@ def _how_fast(report: Report, words: Words) -> tuple[str, str]:
     moved = _moved(report, words)
     if (speed := _speed_between_restarts(report)) is not None:
         return words("{rate} before each restart", rate=format_rate(speed)), moved
-    leaks = _having(report, Verdict.NATIVE_LEAK) or _having(report, Verdict.SUSPECT)
+    leaks = of_verdict(report, Verdict.NATIVE_LEAK) or of_verdict(report, Verdict.SUSPECT)
     rate = sum(one.growth_bytes_per_second for one in leaks)
     if leaks and rate > 0:
         size = format_bytes(sum(one.outstanding_bytes for one in leaks))
+        so_far = "{size} so far, estimated" if is_estimated(report) else "{size} so far"
         details = [
             words("{size} a day", size=format_bytes(rate * _DAY)),
-            words("{size} so far", size=size),
+            words(so_far, size=size),
         ]
         return format_rate(rate), " · ".join([*details, moved] if moved else details)
+    if leaks:
+        size = format_bytes(sum(one.outstanding_bytes for one in leaks))
+        return words("{size} so far", size=size), moved
     if not moved:
         return words("Not known: RSS was not read."), ""
     if report.cause is Cause.STABLE:
@@ -172,31 +167,14 @@ def _moved(report: Report, words: Words) -> str:
         return ""
     window = format_seconds(report.window.seconds)
     moved = words("RSS {change} in {window}", change=format_bytes_change(change), window=window)
-    if not _came_back(report):
+    if not come_back_bytes(report):
         return moved
-    peak = words("{size} at its peak", size=format_bytes(max(_rss_known(report))))
+    peak = words("{size} at its peak", size=format_bytes(max(rss_known(report))))
     return f"{moved} · {peak}"
 
 
 def _rss_change(report: Report) -> int | None:
     return next((line.change_bytes for line in report.balance if line.part == "RSS"), None)
-
-
-def _rss_known(report: Report) -> list[int]:
-    line = report.timeline
-    return [] if line is None else [size for size in line.rss_bytes if size is not None]
-
-
-def _came_back(report: Report) -> int:
-    """Give what RSS has lost since its peak, if that is most of what it had risen by; else 0.
-
-    Only where the cause says that RSS rose for a time: any process breathes.
-    """
-    known = _rss_known(report)
-    if report.cause not in _RISES_AND_FALLS or not known:
-        return 0
-    back = max(known) - known[-1]
-    return back if 2 * back > max(known) - known[0] else 0
 
 
 def _speed_between_restarts(report: Report) -> float | None:
@@ -251,96 +229,10 @@ def _grown_most(report: Report) -> BalanceLine | None:
     return max(parts, key=lambda line: line.change_bytes or 0, default=None)
 
 
-def _comes_back(report: Report, words: Words) -> tuple[str, str]:
-    """Say what comes back, the surest first, then what stays free for reuse, and what is lost."""
-    nothing = words("Nothing of note.")
-    said = [
-        _already_back(report, words),
-        _after_a_collection(report, words),
-        _go_hands_back(report, words),
-        _garbage(report, words),
-        _kernel_takes(report, words),
-    ]
-    sure, *more = [text for text in said if text] or [nothing]
-    if report.go_return is None and sure == nothing:
-        sure = words("Not known: Go's numbers were not read.")
-    leaked = sum(one.outstanding_bytes for one in _having(report, Verdict.NATIVE_LEAK))
-    lost = words("{size} of C memory stays.", size=format_bytes(leaked)) if leaked else ""
-    return sure, _sentences([*more, _kept_free(report, words), lost])
-
-
-def _sentences(texts: Iterable[str]) -> str:
-    """Put sentences together; Chinese ones have no blank between them."""
-    return " ".join(filter(None, texts)).replace("。 ", "。")
-
-
-def _already_back(report: Report, words: Words) -> str:
-    back = _came_back(report)
-    return words("{size} has come back already.", size=format_bytes(back)) if back else ""
-
-
-def _after_a_collection(report: Report, words: Words) -> str:
-    held = sum(one.outstanding_bytes for one in _having(report, Verdict.GO_HELD))
-    return words("{size} of C memory after a GC.", size=format_bytes(held)) if held else ""
-
-
-def _go_hands_back(report: Report, words: Words) -> str:
-    back = report.go_return
-    if back is None or back.returning_bytes < _WORTH_SAYING:
-        return ""
-    size, when = format_bytes(back.returning_bytes), within(back, words)
-    if not when:
-        return words("{size} of Go's heap, no telling when.", size=size)
-    return words("{size} of Go's heap, {when}.", size=size, when=when)
-
-
-def _garbage(report: Report, words: Words) -> str:
-    """Say that there is more to come where most of what Go retains has not been collected."""
-    size = _now(report, "Go heap in use")
-    if report.cause is not Cause.GO_RETAINED or size <= _now(report, "Go heap held back"):
-        return ""
-    if _came_back(report) or _now(report, "Go heap released") > size:
-        return ""
-    return words("And what of the {size} in use is garbage, after a GC.", size=format_bytes(size))
-
-
-def _kernel_takes(report: Report, words: Words) -> str:
-    """Say what Go gave up with MADV_FREE, which stays resident until the kernel needs memory."""
-    size = _now(report, "Go heap released")
-    if size < _WORTH_SAYING or not _has(report, _LAZILY_FREED):
-        return ""
-    return words("{size} when the kernel runs short of memory.", size=format_bytes(size))
-
-
-def _kept_free(report: Report, words: Words) -> str:
-    """Say what both allocators keep for reuse: it is resident, and not lost."""
-    go, back = 0, report.go_return
-    if back is not None:
-        goes = back.returning_bytes >= _WORTH_SAYING
-        go = back.buffer_bytes if goes else back.held_bytes
-    malloc = _now(report, "allocator slack")
-    if go >= _WORTH_SAYING and malloc >= _WORTH_SAYING:
-        sizes = {"size": format_bytes(go), "slack": format_bytes(malloc)}
-        return words("Go keeps {size} and malloc {slack} free for reuse.", **sizes)
-    if malloc >= _WORTH_SAYING:
-        return words("malloc keeps {size} free for reuse.", size=format_bytes(malloc))
-    if go >= _WORTH_SAYING:
-        return words("Go keeps {size} free for reuse.", size=format_bytes(go))
-    return ""
-
-
-def _now(report: Report, part: str) -> int:
-    return next((line.now_bytes for line in report.balance if line.part == part), 0)
-
-
-def _has(report: Report, code: str) -> bool:
-    return any(one.code == code for one in report.notices)
-
-
 def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     if report.cause is not Cause.GO_HEAP and blamed is not None and blamed.advice:
         return visible(words(blamed.advice))
     action = CAUSES[report.cause].action
-    if report.cause is Cause.GO_RETAINED and _has(report, _LAZILY_FREED):
+    if report.cause is Cause.GO_RETAINED and has_notice(report, LAZILY_FREED):
         action = _GIVEN_UP
     return words(action) if action else words("Nothing.")

@@ -17,6 +17,7 @@ from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.model.words import words_in
+from cgoleak.render.estimates import sampling_facts
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
@@ -113,10 +114,7 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     ]
     if target.allocator and target.libc and not target.libc.startswith(target.allocator):
         facts.insert(4, words("malloc from {name}", name=visible(target.allocator)))
-    if window.mode not in {"exact", "watch"}:
-        facts.append(words(window.mode))
-        if window.sample_bytes:
-            facts.append(words("one block per {size}", size=format_bytes(window.sample_bytes)))
+    facts += sampling_facts(window, words)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
     label = words(CAUSES[report.cause].label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -82,6 +83,8 @@ def test_more_sites_come_when_they_are_asked_for(open_page):
 
 def test_a_site_made_by_the_script_looks_like_one_that_the_page_came_with(open_page):
     report = many_sites(8)
+    estimated = replace(report.findings[1], samples=9, interval_bytes=(1 << 20, 5 << 20))
+    report = replace(report, findings=(report.findings[0], estimated, *report.findings[2:]))
 
     def texts(top):
         with open_page(rendered(report, top=top)) as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgoleak.model.capture import Target
@@ -187,4 +188,18 @@ def a_report(
             why="The background scavenger keeps to 1 % of a CPU.",
         ),
         restarts=restarts,
+    )
+
+
+def a_sampled_report(since: float | None = None) -> Report:
+    """A report of which some blocks were followed; the first finding is an estimate."""
+    report = a_report()
+    first = replace(report.findings[0], samples=36, interval_bytes=(12 * MIB, 26 * MIB))
+    return replace(
+        report,
+        window=replace(
+            report.window, mode="sampled", sample_bytes=512 << 10, sampled_since_seconds=since
+        ),
+        cost=replace(report.cost, cpu_share=0.021),
+        findings=(first, *report.findings[1:]),
     )

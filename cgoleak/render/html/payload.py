@@ -36,7 +36,7 @@ def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dic
     tables = _Tables()
     sites = [_site(one, tables, words) for one in report.findings]
     names = ("key", "verdict", "bytes", "blocks", "growth", "oldest", "name", "stack", "lines")
-    more = ("evidence", "advice", "mute", "history")
+    more = ("evidence", "advice", "mute", "history", "range")
     columns = list(zip(*sites, strict=True)) or [()] * len(names + more)
     chart = chart_of(report, words)
     line = report.timeline
@@ -137,6 +137,7 @@ def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
         tables.text(words(one.advice)),
         tables.text(one.suppression),
         one.history_bytes,
+        one.interval_bytes,
     )
 
 

@@ -174,3 +174,10 @@ def test_what_does_not_keep_growing_has_no_rate():
 
 def test_several_sites_are_told_as_such():
     assert told(many_sites(100))["line"].endswith("and 1 site more")
+
+
+def test_blocks_that_were_lost_without_growing_are_told_by_their_size():
+    report = a_report()
+    lost = replace(report.findings[0], growth_bytes_per_second=0.0, outstanding_bytes=96)
+
+    assert told(replace(report, findings=(lost,)))["speed"].startswith("96 B so far")

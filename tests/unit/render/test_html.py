@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.model.gate import Gate, Level, Violation
+from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Cause
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.html.payload import safe_json
 from cgoleak.render.html.sheet import KINDS
 from cgoleak.render.html.timechart import chart_of, sparkline
-from support.reports import a_finding, a_report
+from support.reports import a_finding, a_report, a_sampled_report
 from support.scenario_reports import (
     SCENARIOS,
     a_timed_report,
@@ -191,6 +192,54 @@ def test_an_empty_report_is_a_page():
 
     assert "RSS was not read." in page
     assert 'id="site-list"' not in page
+
+
+def section(page, name):
+    text = page[page.index(f'<section id="{name}"') :]
+    return " ".join(parsed(text[: text.index("</section>") + len("</section>")]).text)
+
+
+def test_a_sample_is_told_in_the_facts_beside_each_estimate_and_in_the_method():
+    page = page_of(a_sampled_report(since=12.0))
+
+    facts = page[page.index('<p class="facts">') : page.index('<dl class="answers">')]
+    shown = re.sub("<[^>]*>", "", facts)
+    assert "sampled" in shown
+    assert "one block per 512 KiB" in shown
+    assert "from 12 s on" in shown
+    assert re.findall(r'class="range">([^<]*)<', page) == ["12.0 MiB to 26.0 MiB"]
+    assert "Numbers of sites are estimates from a sample" in section(page, "about")
+    assert "share of its CPU time 2 %" in re.sub(r"\s+", " ", section(page, "about"))
+    assert "18.2 MiB so far, estimated" in re.sub("<[^>]*>", "", page)
+
+
+def test_what_was_followed_whole_has_no_range():
+    page = page_of(a_report())
+
+    assert 'class="range"' not in page
+    assert "estimate" not in section(page, "about")
+    assert "share of its CPU time" not in page
+
+
+def with_evidence(line):
+    report = a_report()
+    return replace(report, findings=(replace(report.findings[0], evidence=(line,)),))
+
+
+def test_what_is_known_of_pointers_is_told_as_it_was_measured():
+    held = with_evidence(f"{AT_ITS_END}nothing in it pointed to 3 blocks any more")
+    outside = replace(a_report(findings=()), window=replace(a_report().window, mode="watch"))
+
+    grown, ended, watched = [
+        section(page_of(report), "about") for report in (a_report(), held, outside)
+    ]
+
+    assert "not reachability" in grown
+    assert "searched for pointers" not in grown
+    assert "searched for pointers to the outstanding blocks" in ended
+    assert "not reachability" not in ended
+    assert "allocations were not followed" in watched
+    assert "sites. Whether" not in watched
 
 
 def test_neither_environment_nor_arguments_are_shown():
