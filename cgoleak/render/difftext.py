@@ -144,5 +144,5 @@ def _write_one(paper: Paper, one: SiteChange, words: Words, *, full_stacks: bool
     head.append(f"  {format_bytes_change(one.change_bytes)}  {verdict}")
     head.append(f"   {words('site')} {visible(one.site)}", style="dim")
     paper.line(head)
-    write_stack(paper, shown.stack, full_stacks=full_stacks)
+    write_stack(paper, shown.stack, words, full_stacks=full_stacks)
     write_advice(paper, shown, words)

@@ -15,10 +15,13 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
 from cgoleak.model.names import brief_name, short_name
 from cgoleak.model.ownership import allocating_frame, is_users
+from cgoleak.model.words import ENGLISH, words_in
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from cgoleak.model.words import Words
 
 __all__ = ["GUTTER", "StackLine", "place_of", "site_names", "site_words", "stack_lines"]
 
@@ -52,14 +55,17 @@ class StackLine:
     place: str = ""
 
 
-def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLine, ...]:
+def stack_lines(
+    stack: Sequence[Frame], *, full: bool = False, words: Words = ENGLISH
+) -> tuple[StackLine, ...]:
     """Return the lines of a stack, leaf first; ``full`` shows every frame as it is."""
     if full:
-        return tuple(_line(frame, 1, full=True) for frame in stack)
-    lines = tuple(_folded(stack))
+        return tuple(_line(frame, 1, words.lang, full=True) for frame in stack)
+    lines = tuple(_folded(stack, words))
     if len(lines) <= _LONGEST:
         return lines
-    left_out = StackLine(Language.BRIDGE, f"… {len(lines) - _HEAD - _TAIL} more frames …")
+    more = words("… {count} more frames …", count=len(lines) - _HEAD - _TAIL)
+    left_out = StackLine(Language.BRIDGE, more)
     return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
 
 
@@ -118,7 +124,7 @@ def place_of(frame: Frame, *, parts: int | None = None) -> str:
     return visible(path if frame.line is None else f"{path}:{frame.line}")
 
 
-def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
+def _folded(stack: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     """Fold runs of plumbing into one line, and equal frames in a row into one with a count."""
     inner = Language.C
     start = 0
@@ -128,26 +134,29 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
         start += length
         if not plumbing:
             inner = frames[-1].lang
-            yield from _without_library(frames)
+            yield from _without_library(frames, words)
         elif len(runs) == 1:
-            yield from _counted(frames)
+            yield from _counted(frames, words)
         elif index < len(runs) - 1:
             # The outermost run is how every goroutine and thread starts: left out.
             called = _called_directly(stack) if index == 0 else None
-            words = _crossing(inner, stack[start].lang)
-            yield StackLine(Language.BRIDGE, f"{called} {words}" if called else words)
+            joins = words(_crossing(inner, stack[start].lang))
+            yield StackLine(Language.BRIDGE, f"{called} {joins}" if called else joins)
 
 
-def _without_library(frames: Sequence[Frame]) -> Iterator[StackLine]:
+def _without_library(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
     for library, run in groupby(frames, is_go_library):
         same = list(run)
         if library and len(same) >= _LIBRARY_RUN:
             packages = list(dict.fromkeys(go_package(frame) for frame in same))
-            words = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
-            yield StackLine(Language.GO, f"… {len(same)} frames in {visible(words)} …")
+            named = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
+            folded = words(
+                "… {count} frames in {packages} …", count=len(same), packages=visible(named)
+            )
+            yield StackLine(Language.GO, folded)
         else:
-            yield from _counted(same)
+            yield from _counted(same, words)
 
 
 def _called_directly(stack: Sequence[Frame]) -> str | None:
@@ -174,20 +183,21 @@ def _is_plumbing(frame: Frame) -> bool:
     return frame.lang in _PLUMBING
 
 
-def _counted(frames: Sequence[Frame]) -> Iterator[StackLine]:
+def _counted(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     for frame, same in groupby(frames):
-        yield _line(frame, len(list(same)))
+        yield _line(frame, len(list(same)), words.lang)
 
 
 @lru_cache(maxsize=32768)
-def _line(frame: Frame, times: int, *, full: bool = False) -> StackLine:
+def _line(frame: Frame, times: int, lang: str, *, full: bool = False) -> StackLine:
     """Thousands of sites share most of their frames."""
+    words = words_in(lang)
     name = visible(frame.function)
-    notes = [f"{times} times"] if times > 1 else []
+    notes = [words("{count} times", count=times)] if times > 1 else []
     if frame.inlined:
-        notes.append("inlined")
+        notes.append(words("inlined"))
     place = place_of(frame, parts=None if full else 2)
     # A name such as libz.so.1+0x1234 already says where it is.
     if not place and frame.module and not frame.function.startswith(frame.module):
-        place = f"in {visible(frame.module)}"
+        place = words("in {module}", module=visible(frame.module))
     return StackLine(frame.lang, f"{name} ({', '.join(notes)})" if notes else name, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cgoleak.model.catalog import VERDICTS
@@ -124,7 +125,7 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     head.append(f"  {said}")
     head.append(f"   {words('site')} {visible(finding.site)}", style="dim")
     paper.line(head)
-    write_stack(paper, finding.stack, full_stacks=full_stacks)
+    write_stack(paper, finding.stack, words, full_stacks=full_stacks)
     for index, reason in enumerate(finding.evidence):
         _write_labelled(paper, words("why") if index == 0 else "", words(reason))
     write_advice(paper, finding, words)
@@ -144,25 +145,29 @@ def _write_labelled(paper: Paper, label: str, text: str) -> None:
     paper.paragraph(visible(text), label=f"   {left_in(label, 6)}", label_style="bold", hang=9)
 
 
-def write_stack(paper: Paper, stack: Sequence[Frame], *, full_stacks: bool) -> None:
+def write_stack(paper: Paper, stack: Sequence[Frame], words: Words, *, full_stacks: bool) -> None:
     """Write function and place side by side where both fit, else the place below."""
-    lines = stack_lines(stack, full=full_stacks)
+    lines = stack_lines(stack, full=full_stacks, words=words)
     room = paper.width - 6
     placed = [line for line in lines if line.place]
-    beside = [len(line.text) for line in placed if len(line.text) + 2 + len(line.place) <= room]
+    beside = [
+        cell_len(line.text)
+        for line in placed
+        if cell_len(line.text) + 2 + cell_len(line.place) <= room
+    ]
     column = min(max(beside, default=0), room * 3 // 5)
     for line in lines:
         style = _LANGUAGE_STYLES[line.lang]
         text = Text("   ")
         text.append(GUTTER[line.lang], style=f"bold {style}")
         text.append(f"  {paper.middle(line.text, room)}", style=style)
-        width = max(column, len(line.text))
+        width = max(column, cell_len(line.text))
         if not line.place:
             paper.line(text)
-        elif width + 2 + len(line.place) <= room:
-            text.append(" " * (width - len(line.text) + 2) + line.place, style="default")
+        elif width + 2 + cell_len(line.place) <= room:
+            text.append(" " * (width - cell_len(line.text) + 2) + line.place, style="default")
             paper.line(text)
-        elif len(line.text) + 2 + len(line.place) <= room:
+        elif cell_len(line.text) + 2 + cell_len(line.place) <= room:
             text.append(f"  {line.place}", style="default")
             paper.line(text)
         else:

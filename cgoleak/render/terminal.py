@@ -84,7 +84,7 @@ class TerminalRenderer:
         width = max(self.width or _PIPE_WIDTH, _NARROWEST)
         paper = Paper(width=width, cut=self.width is not None)
         write_head(paper, report, words)
-        write_gate(paper, report)
+        write_gate(paper, report, words)
         write_answers(paper, report, words)
         write_balance(paper, report, words)
         _write_go_sites(paper, report, words)

@@ -14,7 +14,7 @@ from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.report import Verdict
 from cgoleak.render.estimates import is_estimated, sampling_facts
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, format_count, format_percent, format_seconds, plural
+from cgoleak.units import format_bytes, format_count, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
@@ -82,7 +82,10 @@ def cost_of(report: Report, words: Words) -> list[tuple[str, str]]:
         (words("stood still for"), format_seconds(cost.pause_seconds)),
         (words("memory in the process"), format_bytes(cost.target_bytes)),
         (words("allocations and frees seen"), format_count(cost.events)),
-        (words("lost"), words("nothing") if not cost.dropped else plural(cost.dropped, "record")),
+        (
+            words("lost"),
+            words("nothing") if not cost.dropped else words.count(cost.dropped, "record"),
+        ),
         (words("frees of older blocks"), format_count(cost.unmatched_frees)),
     ]
     if cost.ns_per_event is not None:

@@ -17,6 +17,7 @@ from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
 from cgoleak.render.recovery import within
+from cgoleak.render.termgate import gate_notes
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
@@ -78,7 +79,7 @@ class HtmlRenderer:
             estimated=is_estimated(report),
             known=known_from(report, words),
             leaks=any(one.verdict is Verdict.NATIVE_LEAK for one in report.findings),
-            gate=_gate(report),
+            gate=_gate(report, words),
             answers=answers_to(report, words),
             facts=_facts(report, words),
             sheet=sheet_of(report.balance, words),
@@ -110,16 +111,13 @@ class _GateView:
     lines: tuple[tuple[str, str], ...]
 
 
-def _gate(report: Report) -> _GateView | None:
+def _gate(report: Report, words: Words) -> _GateView | None:
     gate = report.gate
     if gate is None:
         return None
-    lines = [(visible(one.site), visible(one.text)) for one in gate.violations]
-    lines += [("", f"suppression that matches no site: {visible(one)}")
-              for one in gate.unused_suppressions]  # fmt: skip
-    lines += [("", f"site of the baseline that is gone: {visible(one)}")
-              for one in gate.stale_baseline]  # fmt: skip
-    return _GateView(gate.passed, visible(gate.summary), tuple(lines))
+    lines = [(visible(one.site), visible(words(one.text))) for one in gate.violations]
+    lines += [("", note) for note in gate_notes(gate, words)]
+    return _GateView(gate.passed, visible(words(gate.summary)), tuple(lines))
 
 
 def _name(report: Report) -> str:

@@ -122,7 +122,7 @@ class _Tables:
 
 
 def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
-    lines = [tables.line(line) for line in stack_lines(one.stack)]
+    lines = [tables.line(line) for line in stack_lines(one.stack, words=words)]
     return (
         tables.text(one.site),
         one.verdict.value,

@@ -85,7 +85,7 @@ def view_of(
         spark=sparkline(finding.history_bytes),
         lines=tuple(
             Line(LANGUAGE_CLASSES[one.lang], GUTTER[one.lang], one.lang.value, one.text, one.place)
-            for one in stack_lines(finding.stack, full=full_stacks)
+            for one in stack_lines(finding.stack, full=full_stacks, words=words)
         ),
         evidence=tuple(visible(words(one)) for one in finding.evidence),
         advice=visible(words(finding.advice)),

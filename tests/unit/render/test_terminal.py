@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,14 @@ from rich.cells import cell_len
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Restart, Verdict
 from cgoleak.render.terminal import TerminalRenderer
+from cgoleak.verdict.baseline import Baseline
+from cgoleak.verdict.limits import Limits
 from support.builders import frames
+from support.gates import checked
 from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_report
-from support.scenario_reports import SCENARIOS, scenario_report
+from support.said_texts import english_left
+from support.scenario_reports import SCENARIOS, rendered, scenario_report
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -207,3 +212,42 @@ def test_the_look_in_chinese():
     text = shown(scenario_report("held-and-leak"), width=80, lang="zh")
 
     assert_golden("held.terminal.80.zh.txt", text.encode())
+
+
+LIMITS = [
+    Limits(),
+    Limits(max_bytes=9, max_blocks=9, max_growth=1.0),
+    Limits(per=100, max_bytes_per_iteration=1, max_blocks_per_iteration=0.01),
+    Limits(max_bytes=1 << 40),
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("known", [None, 0.5, 1.0])
+@pytest.mark.parametrize("render", ["terminal", "html"])
+def test_what_the_gate_decided_is_said_in_chinese(limits, known, render):
+    report = checked(limits=limits, baseline=known and a_baseline(known))
+    report = replace(
+        report,
+        gate=replace(report.gate, unused_suppressions=("leak:old",), stale_baseline=("abc123",)),
+    )
+
+    text = rendered(report, render, lang="zh").decode()
+    head = text[: text.index(" 泄漏？ ")] if render == "terminal" else text_of_gate(text)  # noqa: RUF001
+
+    assert english_left(head) == []
+    assert "--update-baseline" in head
+
+
+def a_baseline(share):
+    """What the findings of ``a_report`` had at their last time, as a share of what they have."""
+    then = [
+        replace(one, outstanding_bytes=int(one.outstanding_bytes * share))
+        for one in a_report().findings
+    ]
+    return Baseline().with_program("thumbs/thumbs.test", tuple(then), None)
+
+
+def text_of_gate(page):
+    begin = page.index('<div class="gate')
+    return re.sub("<[^>]*>", " ", page[begin : page.index("<dl", begin)])

@@ -157,7 +157,7 @@ function addButtons(node, site) {
       const full = made.getAttribute("aria-pressed") !== "true";
       made.setAttribute("aria-pressed", String(full));
       const lines = full
-        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: one.inlined ? `${one.name} (inlined)` : one.name }))
+        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: one.inlined ? `${one.name} (${T("inlined")})` : one.name }))
         : SITES.lines[site].map(lineAt);
       node.querySelector(".frames").replaceWith(makeStack(lines));
     }),
