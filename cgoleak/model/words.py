@@ -37,6 +37,8 @@ _NAME_HOLES: Final = frozenset(
 """Holes that hold names of code, which are the same in every language."""
 _NUMBER_HOLES: Final = frozenset({"all", "count"})
 """Holes that hold nothing but digits, so that ``{count} of {all}`` is not found in prose."""
+_SHORT_HOLES: Final = frozenset({"one", "other"})
+"""Holes of texts that are little but holes: ``{one} and {other}`` is a pair of times."""
 _LONGEST: Final = 1000
 """Characters of a text that is looked up; foreign names may be of any length."""
 _SENTENCES: Final = 8
@@ -149,4 +151,6 @@ def _inside(hole: str) -> str:
     """Give the signs that a hole may hold; only sentences reach beyond the end of one."""
     if hole in _NUMBER_HOLES:
         return r"[\d ]"
+    if hole in _SHORT_HOLES:
+        return "[^;,()]"
     return "." if hole in _SENTENCE_HOLES else r"(?:[^;.]|\.(?! ))"
