@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -64,17 +64,19 @@ def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLin
     return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
 
 
-def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
+def site_words(stack: Sequence[Frame], *, full_paths: bool = False, places: bool = True) -> str:
     """Name a stack in one line: the allocating function and the Go function that called into C.
 
-    Where that is in a module that the program requires, the program's own caller follows.
+    Where that is in a module that the program requires, the program's own caller follows. Without
+    ``places`` files and lines are left out.
     """
+    named = partial(_with_place, full_paths=full_paths) if places else _without_place
     own = [frame for frame in stack if frame.lang not in _PLUMBING]
     if not own:
-        return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
+        return named(stack[0]) if stack else "unknown stack"
     # A container of the C++ library does not name the code that is to blame: its caller does.
     leaf = next((frame for frame in own if not _LIBRARY.match(frame.function)), own[0])
-    words = _with_place(leaf, full_paths=full_paths)
+    words = named(leaf)
     if (called := _called_directly(stack)) is not None:
         return f"{called} ← {words}"
     caller = next((frame for frame in own if frame.lang is Language.GO), None)
@@ -82,10 +84,10 @@ def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
         # A thread that C made: its outermost function says more than the leaf's caller.
         caller = own[-1]
     if caller is not leaf:
-        words = f"{words} ← {_with_place(caller, full_paths=full_paths)}"
+        words = f"{words} ← {named(caller)}"
     # Who calls a library looks for the line of his own.
     owner = own_go_frame(stack) if is_dependency(caller) else None
-    return words if owner is None else f"{words} ← {_with_place(owner, full_paths=full_paths)}"
+    return words if owner is None else f"{words} ← {named(owner)}"
 
 
 def place_of(frame: Frame, *, parts: int | None = None) -> str:
@@ -100,6 +102,10 @@ def _with_place(frame: Frame, *, full_paths: bool) -> str:
     place = place_of(frame, parts=None if full_paths else 1)
     name = visible(frame.function if full_paths else short_name(frame))
     return f"{name} ({place})" if place else name
+
+
+def _without_place(frame: Frame) -> str:
+    return visible(short_name(frame))
 
 
 def short_name(frame: Frame) -> str:
