@@ -121,7 +121,13 @@ class LiveView:
         from cgoleak.render.live import Moment  # noqa: PLC0415
 
         changed = state.phase != self._moment.phase
-        self._moment = Moment(self._moment.subject, state.phase, state.elapsed_s, state.duration_s)
+        self._moment = Moment(
+            self._moment.subject,
+            state.phase,
+            state.elapsed_s,
+            state.duration_s,
+            getattr(state, "outstanding_bytes", None),
+        )
         if not self._is_begun:
             self._is_begun = True
             for thread in self._threads:

@@ -105,7 +105,12 @@ def _with_place(frame: Frame, *, full_paths: bool) -> str:
 
 
 def _without_place(frame: Frame) -> str:
-    return visible(short_name(frame))
+    """Name a function for a narrow table: of a Go package the last part of its path."""
+    name = short_name(frame)
+    if frame.lang is Language.GO:
+        plain, bracket, arguments = name.partition("[")
+        name = f"{plain.rpartition('/')[2]}{bracket}{arguments}"
+    return visible(name)
 
 
 def short_name(frame: Frame) -> str:

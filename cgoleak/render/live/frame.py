@@ -49,12 +49,14 @@ class Moment:
     Attributes:
         subject: what is measured, for as long as there is no report.
         phase: ``measuring`` or ``watching``; any other is shown instead of the keys.
+        outstanding_bytes: by now; None where it is not counted.
     """
 
     subject: str
     phase: str
     elapsed_s: float = 0.0
     duration_s: float | None = None
+    outstanding_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,9 @@ def _write_facts(
         whole = format_seconds(moment.duration_s)
         elapsed = words("{time} of {whole}", time=elapsed, whole=whole)
     facts.append(elapsed)
+    if moment.outstanding_bytes is not None and not view.paused:
+        size = format_bytes(moment.outstanding_bytes)
+        facts.append(words("{size} outstanding", size=size))
     if report is not None:
         seconds = report.window.seconds
         if moment.elapsed_s - seconds > _STALE_S and not view.paused:
@@ -176,6 +181,9 @@ def _facts_of(report: Report, words: Words) -> list[str]:
 
 
 def _write_verdict(paper: Paper, report: Report, words: Words, *, lines: int) -> None:
+    if report.window.snapshots < 2:
+        paper.line(Text(words("The first numbers come in a moment."), style="dim"))
+        return
     whole = Paper(width=paper.width, cut=True)
     label = words(CAUSES[report.cause].label)
     style = CAUSE_STYLES.get(report.cause, "bold green")

@@ -23,6 +23,8 @@ __all__ = ["curve", "curves", "largest_parts"]
 _NUMBERS: Final = 24
 """Columns of the value and of its change, with the blanks before them."""
 _SHORTEST: Final = 8
+_TOTAL: Final = "RSS"
+"""The line of the sheet that the others add up to."""
 _TWO_BESIDE: Final = 110
 
 
@@ -73,12 +75,19 @@ def curve(name: str, seconds: Sequence[float], values: Sequence[int | None], wid
 def largest_parts(
     balance: Sequence[BalanceLine], room: int, words: Words
 ) -> tuple[BalanceLine, ...]:
-    """Keep the parts that changed most, in their order; the others are added up in one line."""
+    """Keep the parts that changed most, in their order; the others are added up in one line.
+
+    The total stays, whatever it did: it is none of the parts.
+    """
     if len(balance) <= room:
         return tuple(balance)
     by_size = sorted(
         range(len(balance)),
-        key=lambda place: (-abs(balance[place].change_bytes or 0), -balance[place].now_bytes),
+        key=lambda place: (
+            balance[place].part != _TOTAL,
+            -abs(balance[place].change_bytes or 0),
+            -balance[place].now_bytes,
+        ),
     )
     kept = set(by_size[: max(0, room - 1)])
     rest = [line for place, line in enumerate(balance) if place not in kept]

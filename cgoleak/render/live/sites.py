@@ -31,7 +31,7 @@ _COLUMNS: Final = {
     Order.BLOCKS: 11,
     Order.AGE: 12,
 }
-_LEAST_NAME: Final = 24
+_LEAST_NAME: Final = 22
 
 
 def has_room_beside(width: int) -> bool:

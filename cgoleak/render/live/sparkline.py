@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _LEAST_SHARE: Final = 16
 def sparkline(seconds: Sequence[float], values: Sequence[int | None], width: int) -> str:
     """Draw the values over time, from the first instant to the last.
 
-    Each column shows the newest value of its time; one where nobody looked is blank. The lowest
+    Between two values the curve is a straight line; before the first one it is blank. The lowest
     value is at the bottom, the highest at the top.
     """
     known = [(at, value) for at, value in zip(seconds, values, strict=True) if value is not None]
@@ -26,17 +27,28 @@ def sparkline(seconds: Sequence[float], values: Sequence[int | None], width: int
         return " " * max(0, width)
     high = max(value for _, value in known)
     low = min(value for _, value in known)
-    low = min(low, high - high // _LEAST_SHARE) if high > 0 else low
+    low = min(low, high - high // _LEAST_SHARE)
     begin, end = seconds[0], seconds[-1]
-    times = [at for at, _ in known]
     shown = []
     for column in range(1, width + 1):
-        place = bisect_right(times, begin + (end - begin) * column / width) - 1
-        shown.append(" " if place < 0 else _level(known[place][1], low, high))
+        at = end if column == width else begin + (end - begin) * column / width
+        value = _value_at(known, at)
+        shown.append(" " if value is None else _level(value, low, high))
     return "".join(shown)
 
 
-def _level(value: int, low: int, high: int) -> str:
+def _value_at(known: Sequence[tuple[float, int]], at: float) -> float | None:
+    place = bisect_right(known, at, key=itemgetter(0))
+    if not place:
+        return None
+    before, value = known[place - 1]
+    if place == len(known):
+        return value
+    after, following = known[place]
+    return value + (following - value) * (at - before) / (after - before)
+
+
+def _level(value: float, low: int, high: int) -> str:
     if high <= low:
         return _LEVELS[0]
     return _LEVELS[round((value - low) / (high - low) * (len(_LEVELS) - 1))]
