@@ -33,8 +33,10 @@ __all__ = ["Interim"]
 
 _MOST: Final = 240
 """Snapshots that are kept: judging takes as long as there are."""
-_NEWEST: Final = 60
-"""Of these none is left out when there are too many."""
+_MOST_COUNTS: Final = 200_000
+"""Counts of stacks in all snapshots that are kept: some 60 MB."""
+_FEWEST: Final = 16
+"""However many stacks there are, a curve needs instants."""
 
 
 class Interim:
@@ -88,8 +90,9 @@ class Interim:
                 self._hooked_since_ns = snapshot.at_ns
             self._snapshots.append(snapshot)
             self._heard += 1
-            if len(self._snapshots) > _MOST:
-                del self._snapshots[1:-_NEWEST:2]
+            while self._is_too_much():
+                # Of the older three quarters every other.
+                del self._snapshots[1 : -(len(self._snapshots) // 4) : 2]
 
     def hear_process(self, number: int, process: WatchedProcess) -> None:
         """Take a process of a watch."""
@@ -144,6 +147,12 @@ class Interim:
             return None if capture is None else self._judge(capture)
         except CgoleakError:
             return None  # the final report says what is wrong with it
+
+    def _is_too_much(self) -> bool:
+        if len(self._snapshots) <= _FEWEST:
+            return False
+        counts = sum(len(one.stacks) for one in self._snapshots)
+        return len(self._snapshots) > _MOST or counts > _MOST_COUNTS
 
     def _root(self) -> Path:
         return PROC / str(self._target.pid if self._target else 0) / "root"

@@ -103,6 +103,8 @@ class FullScreen:
 
     def read(self, at_most_s: float) -> bytes:
         """Wait for keys; empty if none came, or if somebody called ``wake``."""
+        if self._is_over:
+            return b""
         listened = [self._wake_out]
         if self._is_taken and self.is_ours:
             listened.append(self._fd)

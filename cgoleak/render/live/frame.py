@@ -89,7 +89,7 @@ def frame(
 ) -> Drawn:
     """Draw a report; ``None`` is one that is not there yet."""
     words = words_in(lang)
-    width, lines_left = max(width, _NARROWEST), max(height, _LOWEST)
+    asked, width, lines_left = width, max(width, _NARROWEST), max(height, _LOWEST)
     paper = Paper(width=width, cut=True)
     _write_facts(paper, report, view, moment, words)
     findings = () if report is None else in_order(report.findings, view.order)
@@ -113,7 +113,9 @@ def frame(
     shown = paper.lines[: lines_left - 1]
     shown += [Text()] * (lines_left - 1 - len(shown))
     shown.append(_footer(view, moment, (cursor, seen), width, words))
-    return Drawn(tuple(shown[:height] if height < _LOWEST else shown), seen)
+    for line in shown:
+        line.truncate(asked, overflow="crop")
+    return Drawn(tuple(shown[: max(height, 0)]), seen)
 
 
 def _cursor(findings: Sequence[Finding], view: View) -> int:
@@ -136,12 +138,11 @@ def _write_facts(
         facts.append(f"pid {target.pid} {visible(target.exe.rpartition('/')[2])}")
     elapsed = format_seconds(int(moment.elapsed_s))
     if moment.duration_s is not None:
-        whole = format_seconds(moment.duration_s)
-        elapsed = words("{time} of {whole}", time=elapsed, whole=whole)
+        elapsed += f" / {format_seconds(moment.duration_s)}"
     facts.append(elapsed)
     if moment.outstanding_bytes is not None and not view.paused:
         size = format_bytes(moment.outstanding_bytes)
-        facts.append(words("{size} outstanding", size=size))
+        facts.append(f"{size} {words('outstanding')}")
     if report is not None:
         seconds = report.window.seconds
         if moment.elapsed_s - seconds > _STALE_S and not view.paused:
@@ -217,8 +218,7 @@ def _write_sites(
     room -= len(paper.lines) - begin
     if not findings:
         body = sheet_lines(report, paper.width, words)
-        said = "" if report.window.mode == "watch" else "No C memory that was allocated since"
-        if said and report.window.seconds:
+        if report.window.mode != "watch" and report.window.snapshots > 1:
             text = words("No C memory that was allocated since the attach is outstanding.")
             body = [Text(), Text(f" {text}"), *body]
         paper.lines += body[: room - 1] if len(body) > room else body

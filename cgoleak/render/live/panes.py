@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -11,12 +11,16 @@ from cgoleak.render.live.parts import curve
 from cgoleak.render.paper import Paper, left_in
 from cgoleak.render.termfindings import write_one
 from cgoleak.render.terminal import write_balance, write_notices
+from cgoleak.units import format_seconds
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
 
 __all__ = ["help_lines", "sheet_lines", "stack_lines"]
+
+_STALE_S: Final = 3.0
+"""A whole sheet that is older says so."""
 
 
 def stack_lines(
@@ -37,9 +41,31 @@ def stack_lines(
 def sheet_lines(report: Report, width: int, words: Words) -> list[Text]:
     """Write the sheet with all its parts, what Go gives back, restarts, and the notices."""
     paper = Paper(width=width, cut=True)
+    if (age := _sheet_age(report)) is not None:
+        text = words(
+            "as of {time}: between two whole sheets only RSS and Go's numbers are read",
+            time=format_seconds(int(age)),
+        )
+        paper.blank()
+        paper.paragraph(text, label=" ", label_style="", hang=1)
     write_balance(paper, report, words)
     write_notices(paper, report, words)
     return paper.lines
+
+
+def _sheet_age(report: Report) -> float | None:
+    """Give when a watch read its newest whole sheet, if that was some time ago."""
+    timeline = report.timeline
+    if timeline is None or report.window.mode != "watch":
+        return None
+    whole = [
+        at
+        for at, slack in zip(timeline.seconds, timeline.slack_bytes, strict=True)
+        if slack is not None
+    ]
+    if not whole or timeline.seconds[-1] - whole[-1] < _STALE_S:
+        return None
+    return whole[-1]
 
 
 def help_lines(width: int, words: Words) -> list[Text]:

@@ -26,8 +26,7 @@ def sparkline(seconds: Sequence[float], values: Sequence[int | None], width: int
     if not known or width < 1:
         return " " * max(0, width)
     high = max(value for _, value in known)
-    low = min(value for _, value in known)
-    low = min(low, high - high // _LEAST_SHARE)
+    low = min(min(value for _, value in known), high - high / _LEAST_SHARE)
     begin, end = seconds[0], seconds[-1]
     shown = []
     for column in range(1, width + 1):
@@ -48,7 +47,7 @@ def _value_at(known: Sequence[tuple[float, int]], at: float) -> float | None:
     return value + (following - value) * (at - before) / (after - before)
 
 
-def _level(value: float, low: int, high: int) -> str:
+def _level(value: float, low: float, high: float) -> str:
     if high <= low:
         return _LEVELS[0]
     return _LEVELS[round((value - low) / (high - low) * (len(_LEVELS) - 1))]
