@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -115,7 +117,7 @@ def test_keys_are_the_same_however_their_bytes_arrive(sent, cuts):
     whole, left = keys_in(sent)
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     got, rest = [], b""
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         keys, rest = keys_in(rest + sent[begin:end])
         got += keys
 

@@ -70,7 +70,13 @@ class FakePipeline:
         return RecordResult(a_capture())
 
     def _record(self, subject, plan, *, capture, progress, stop, interim=None):
-        call = {"subject": subject, "plan": plan, "capture": capture, "stop": stop}
+        call = {
+            "subject": subject,
+            "plan": plan,
+            "capture": capture,
+            "stop": stop,
+            "interim": interim,
+        }
         self.calls.append(call)
         if self.error is not None:
             raise self.error

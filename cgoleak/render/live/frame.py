@@ -130,23 +130,8 @@ def _write_facts(
     paper: Paper, report: Report | None, view: View, moment: Moment, words: Words
 ) -> None:
     """Write one line; facts that do not fit are left out from the end."""
-    facts = ["cgoleak"]
-    if report is None:
-        facts.append(visible(moment.subject))
-    else:
-        target = report.target
-        facts.append(f"pid {target.pid} {visible(target.exe.rpartition('/')[2])}")
-    elapsed = format_seconds(int(moment.elapsed_s))
-    if moment.duration_s is not None:
-        elapsed += f" / {format_seconds(moment.duration_s)}"
-    facts.append(elapsed)
-    if moment.outstanding_bytes is not None and not view.paused:
-        size = format_bytes(moment.outstanding_bytes)
-        facts.append(f"{size} {words('outstanding')}")
+    facts = ["cgoleak", *_facts_now(report, view, moment, words)]
     if report is not None:
-        seconds = report.window.seconds
-        if moment.elapsed_s - seconds > _STALE_S and not view.paused:
-            facts.append(words("as of {time}", time=format_seconds(int(seconds))))
         facts += _facts_of(report, words)
     mark = ""
     if view.paused:
@@ -163,6 +148,26 @@ def _write_facts(
         line.append(" " * max(0, paper.width - line.cell_len - cell_len(mark)))
         line.append(mark, style="bold reverse not dim")
     paper.line(line)
+
+
+def _facts_now(report: Report | None, view: View, moment: Moment, words: Words) -> list[str]:
+    """Say what is measured, for how long, and what is known of this instant."""
+    subject = moment.subject
+    if report is not None:
+        subject = f"pid {report.target.pid} {report.target.exe.rpartition('/')[2]}"
+    elapsed = format_seconds(int(moment.elapsed_s))
+    if moment.duration_s is not None:
+        elapsed += f" / {format_seconds(moment.duration_s)}"
+    facts = [visible(subject), elapsed]
+    if view.paused:
+        return facts
+    if report is not None and moment.elapsed_s - report.window.seconds > _STALE_S:
+        time = format_seconds(int(report.window.seconds))
+        facts.append(words("as of {time}", time=time))
+    if moment.outstanding_bytes is not None:
+        size = format_bytes(moment.outstanding_bytes)
+        facts.append(f"{size} {words('outstanding')}")
+    return facts
 
 
 def _facts_of(report: Report, words: Words) -> list[str]:

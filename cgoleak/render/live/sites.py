@@ -11,7 +11,7 @@ from cgoleak.render.live.view import Order
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.termfindings import VERDICT_STYLES, growth_words
-from cgoleak.render.visible import shorten_middle
+from cgoleak.render.visible import shorten_left, shorten_middle
 from cgoleak.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _COLUMNS: Final = {
     Order.AGE: 12,
 }
 _LEAST_NAME: Final = 22
+_LEAST_CALLER: Final = 8
 
 
 def has_room_beside(width: int) -> bool:
@@ -62,7 +63,7 @@ def site_rows(
         for column in columns:
             row.append(right_in(_number(finding, column, words), _COLUMNS[column]))
         name = site_words(finding.stack, places=has_room_beside(width))
-        row.append(f"  {shorten_middle(name, width - row.cell_len - 2)}")
+        row.append(f"  {_fitted(name, width - row.cell_len - 2)}")
         row.truncate(width, overflow="ellipsis")
         lines.append(row)
         if here and not has_room_beside(width):
@@ -71,6 +72,15 @@ def site_rows(
             below.truncate(width, overflow="ellipsis")
             lines.append(below)
     return lines
+
+
+def _fitted(name: str, room: int) -> str:
+    """Shorten a site; the allocating function is kept whole if that leaves some of its caller."""
+    leaf, arrow, caller = name.partition(" ← ")
+    left = room - len(leaf) - len(arrow)
+    if len(name) <= room or left < _LEAST_CALLER:
+        return shorten_middle(name, room)
+    return f"{leaf}{arrow}{shorten_left(caller, left)}"
 
 
 def _columns(order: Order, width: int) -> list[Order]:

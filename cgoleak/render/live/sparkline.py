@@ -26,7 +26,7 @@ def sparkline(seconds: Sequence[float], values: Sequence[int | None], width: int
     if not known or width < 1:
         return " " * max(0, width)
     high = max(value for _, value in known)
-    low = min(min(value for _, value in known), high - high / _LEAST_SHARE)
+    low = min(high - high / _LEAST_SHARE, *(value for _, value in known))
     begin, end = seconds[0], seconds[-1]
     shown = []
     for column in range(1, width + 1):

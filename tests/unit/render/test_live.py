@@ -20,10 +20,11 @@ from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_growing_report, a_report
 
 NOW = Moment("pid 4242", "measuring", 31.7, 60.0, 19_293_798)
+SITES = View()
 SIZES = [(60, 15), (80, 24), (120, 40)]
 
 
-def text_of(report, view=View(), moment=NOW, *, width=80, height=24, lang="en"):
+def text_of(report, view=SITES, moment=NOW, *, width=80, height=24, lang="en"):
     drawn = frame(report, view, moment, width=width, height=height, lang=lang)
     paper = Paper(width=width, cut=True, lines=list(drawn.lines))
     return printed(paper, color=False).decode()
@@ -173,6 +174,27 @@ def test_the_cursor_is_always_on_the_screen(cursor):
 
     assert text.count("▸") == 1
     assert text.splitlines()[-1].endswith(f"{cursor + 1}/50")
+
+
+@pytest.mark.parametrize(
+    ("stack", "row"),
+    [
+        (
+            ("C histogram_new a.c:1", "Go example.org/thumb/algo.Process.func1 b.go:2"),
+            "histogram_new ← ….Process.func1",
+        ),
+        (("C row_dup a.c:1", "Go a.b/c.F[d.e/f.T] b.go:2"), "row_dup ← c.F[d.e/f.T]"),
+        (
+            ("C a_function_of_a_very_long_name a.c:1", "Go main.main b.go:2"),
+            "a_function_of_a…ame ← main.main",
+        ),
+    ],
+)
+def test_in_a_narrow_table_names_have_neither_lines_nor_the_path_of_their_package(stack, row):
+    text = text_of(a_report(findings=(a_finding(stack=frames(*stack)),)))
+
+    (line,) = (line for line in text.splitlines() if line.startswith("▸"))
+    assert line.endswith(f"  {row}")
 
 
 def test_a_site_that_was_freed_meanwhile_says_so():

@@ -1,0 +1,148 @@
+"""A terminal that a test holds the other end of: keys in, the picture on its screen out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import termios
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+__all__ = ["PseudoTerminal"]
+
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ALTERNATE: Final = b"\x1b[?1049h"
+ORDINARY: Final = b"\x1b[?1049l"
+
+
+class PseudoTerminal:
+    """A command with a terminal of its own, as its session's leader; ended with its block.
+
+    Attributes:
+        pid: of the command.
+        sent: everything that it has written.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[object],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.pid, self._fd = pty.fork()
+        if not self.pid:  # the child: nothing here but the exec
+            with suppress(OSError):
+                # Waits until the terminal has its size.
+                os.read(0, 1)
+                settings = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+                keep = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR"}}
+                words = [str(word) for word in command]
+                os.execvpe(words[0], words, keep | settings | dict(environment or {}))
+            os._exit(127)
+        self.resize(columns, lines)
+        self.before = self.attributes()
+        os.write(self._fd, b"\n")
+        self.sent = b""
+        self._status: int | None = None
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def attributes(self) -> list[Any]:
+        """Give what stty(1) shows."""
+        return termios.tcgetattr(self._fd)
+
+    def press(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the screen is the alternate one."""
+        return self.sent.rfind(ALTERNATE) > self.sent.rfind(ORDINARY)
+
+    @property
+    def picture(self) -> str:
+        """The last picture that was drawn whole, without colours."""
+        begun = self.sent.split(b"\x1b[H")
+        return _CONTROL.sub("", begun[-1].decode("utf-8", "replace")).replace("\r", "")
+
+    @property
+    def printed(self) -> str:
+        """What was written to the ordinary screen since the alternate one was left."""
+        rest = self.sent[self.sent.rfind(ORDINARY) + len(ORDINARY) :]
+        return _CONTROL.sub("", rest.decode("utf-8", "replace")).replace("\r", "")
+
+    def wait_for(self, true: Callable[[], object], what: str, seconds: float = 40.0) -> None:
+        """Read on until it is true."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"waited for {what}:\n{self.picture}"
+            self._read(0.05)
+
+    def shows(self, words: str, seconds: float = 40.0) -> None:
+        """Wait until the picture has these words."""
+        self.wait_for(lambda: words in self.picture, words, seconds)
+
+    def state(self) -> str:
+        """Give the letter of its state, such as T for stopped."""
+        with open(f"/proc/{self.pid}/stat") as stat:  # noqa: PTH123 - a line of /proc
+            return stat.read().rpartition(")")[2].split()[0]
+
+    def finish(self, seconds: float = 40.0) -> int:
+        """Wait for its end and read what is left; give the exit status, negative for a signal."""
+        self.wait_for(self._has_ended, "the end", seconds)
+        while self._read(0.0):
+            pass
+        assert self._status is not None
+        return self._status
+
+    def _has_ended(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status is not None
+
+    def _read(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._fd], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            self.sent += os.read(self._fd, 65536)
+        except OSError:  # EIO: nobody has it open any more
+            time.sleep(seconds)
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number in (signal.SIGCONT, signal.SIGINT, signal.SIGKILL):
+            if self._has_ended():
+                break
+            os.kill(self.pid, number)
+            deadline = time.monotonic() + (0.2 if number == signal.SIGCONT else 15)
+            while not self._has_ended() and time.monotonic() < deadline:
+                self._read(0.05)
+        os.close(self._fd)
