@@ -9,9 +9,9 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import termios
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
@@ -41,28 +41,29 @@ class PseudoTerminal:
         lines: int = 24,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.pid, self._fd = pty.fork()
-        if not self.pid:  # the child: nothing here but the exec
-            with suppress(OSError):
-                # Waits until the terminal has its size.
-                os.read(0, 1)
-                settings = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-                keep = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR"}}
-                words = [str(word) for word in command]
-                os.execvpe(words[0], words, keep | settings | dict(environment or {}))
-            os._exit(127)
+        self._fd, self._inner = pty.openpty()
         self.resize(columns, lines)
         self.before = self.attributes()
-        os.write(self._fd, b"\n")
         self.sent = b""
-        self._status: int | None = None
+        settings = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(environment or {})}
+        keep = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR"}}
+        self._process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=self._inner,
+            stdout=self._inner,
+            stderr=self._inner,
+            start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - there are no threads here
+            env=keep | settings,
+        )
+        self.pid = self._process.pid
 
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def attributes(self) -> list[Any]:
         """Give what stty(1) shows."""
-        return termios.tcgetattr(self._fd)
+        return termios.tcgetattr(self._inner)
 
     def press(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
@@ -98,35 +99,21 @@ class PseudoTerminal:
         """Wait until the picture has these words."""
         self.wait_for(lambda: words in self.picture, words, seconds)
 
-    def state(self) -> str:
-        """Give the letter of its state, such as T for stopped."""
-        with open(f"/proc/{self.pid}/stat") as stat:  # noqa: PTH123 - a line of /proc
-            return stat.read().rpartition(")")[2].split()[0]
-
     def finish(self, seconds: float = 40.0) -> int:
         """Wait for its end and read what is left; give the exit status, negative for a signal."""
         self.wait_for(self._has_ended, "the end", seconds)
         while self._read(0.0):
             pass
-        assert self._status is not None
-        return self._status
+        return self._process.wait()
 
     def _has_ended(self) -> bool:
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
-        return self._status is not None
+        return self._process.poll() is not None
 
     def _read(self, seconds: float) -> bool:
         ready, _, _ = select.select([self._fd], [], [], seconds)
         if not ready:
             return False
-        try:
-            self.sent += os.read(self._fd, 65536)
-        except OSError:  # EIO: nobody has it open any more
-            time.sleep(seconds)
-            return False
+        self.sent += os.read(self._fd, 65536)
         return True
 
     def __enter__(self) -> Self:
@@ -146,3 +133,9 @@ class PseudoTerminal:
             while not self._has_ended() and time.monotonic() < deadline:
                 self._read(0.05)
         os.close(self._fd)
+        os.close(self._inner)
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of the new session."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

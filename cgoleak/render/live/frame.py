@@ -159,6 +159,8 @@ def _facts_now(report: Report | None, view: View, moment: Moment, words: Words) 
     if moment.duration_s is not None:
         elapsed += f" / {format_seconds(moment.duration_s)}"
     facts = [visible(subject), elapsed]
+    if report is not None and report.window.mode == "watch" and moment.phase == "measuring":
+        facts.append(words("hooks are in"))
     if view.paused:
         return facts
     if report is not None and moment.elapsed_s - report.window.seconds > _STALE_S:

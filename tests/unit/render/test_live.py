@@ -111,6 +111,14 @@ def test_numbers_that_are_old_say_how_old():
     assert "as of" not in text_of(a_growing_report(), View(), NOW)
 
 
+def test_a_watch_says_when_hooks_are_in():
+    inside, outside = (Moment("pid 1", phase, 31.0) for phase in ("measuring", "watching"))
+
+    assert "hooks are in" in text_of(a_watch(), View(), inside)
+    assert "hooks are in" not in text_of(a_watch(), View(), outside)
+    assert "hooks are in" not in text_of(a_growing_report(), View(), inside)
+
+
 @pytest.mark.parametrize(
     ("moment", "view", "said"),
     [
