@@ -48,7 +48,8 @@ class Moment:
 
     Attributes:
         subject: what is measured, for as long as there is no report.
-        phase: ``measuring`` or ``watching``; any other is shown instead of the keys.
+        phase: ``measuring``, ``watching`` or ``waiting`` for a process; any other is shown instead
+            of the keys.
         outstanding_bytes: by now; None where it is not counted.
     """
 
@@ -67,14 +68,14 @@ class Drawn:
     seen: Seen
 
 
-_QUIET_PHASES: Final = frozenset({"measuring", "watching"})
+_WAITING: Final = "waiting"
+_QUIET_PHASES: Final = frozenset({"measuring", "watching", _WAITING})
 _PHASES: Final = {
     "preparing": "preparing",
     "attaching": "attaching",
     "detaching": "detaching",
     "reading symbols": "reading symbols",
     "reporting": "reporting",
-    "waiting": "nothing runs; waiting for it to be started",
 }
 
 
@@ -92,6 +93,8 @@ def frame(
     asked, width, lines_left = width, max(width, _NARROWEST), max(height, _LOWEST)
     paper = Paper(width=width, cut=True)
     _write_facts(paper, report, view, moment, words)
+    if moment.phase == _WAITING:
+        paper.line(Text(words("nothing runs; waiting for it to be started"), style="bold"))
     findings = () if report is None else in_order(report.findings, view.order)
     cursor = _cursor(findings, view)
     if report is not None:
@@ -100,7 +103,8 @@ def frame(
     sites = tuple(one.site for one in findings)
     if report is None and view.pane is not Pane.HELP:
         paper.blank()
-        paper.line(Text(f" {words('The first numbers come in a moment.')}", style="dim"))
+        if moment.phase != _WAITING:
+            paper.line(Text(f" {words('The first numbers come in a moment.')}", style="dim"))
         seen = Seen()
     elif report is not None and view.pane is Pane.SITES:
         page = _write_sites(paper, report, findings, cursor, view, room, words)

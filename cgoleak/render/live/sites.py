@@ -84,9 +84,9 @@ def _fitted(name: str, room: int) -> str:
 
 
 def _columns(order: Order, width: int) -> list[Order]:
-    """Choose columns: the one that sites are sorted by first, then the others while they fit."""
+    """Choose columns: the one that sites are sorted by always, the others while they fit."""
     room = width - _VERDICT - 2 - _LEAST_NAME
-    chosen = {order} & _COLUMNS.keys()
+    chosen = {order} & _COLUMNS.keys() or {Order.BYTES}
     room -= sum(_COLUMNS[one] for one in chosen)
     for column, size in _COLUMNS.items():
         if column not in chosen and size <= room:

@@ -111,6 +111,16 @@ def test_numbers_that_are_old_say_how_old():
     assert "as of" not in text_of(a_growing_report(), View(), NOW)
 
 
+@pytest.mark.parametrize("report", [None, a_watch()])
+def test_a_watch_that_waits_says_so_and_can_be_finished(report):
+    lines = text_of(report, View(), Moment("worker", "waiting", 3.0)).splitlines()
+
+    assert " · 3 s" in lines[0]
+    assert lines[1] == "nothing runs; waiting for it to be started"
+    assert "The first numbers" not in "".join(lines)
+    assert lines[-1].endswith("q finish")
+
+
 def test_a_watch_says_when_hooks_are_in():
     inside, outside = (Moment("pid 1", phase, 31.0) for phase in ("measuring", "watching"))
 
@@ -123,7 +133,7 @@ def test_a_watch_says_when_hooks_are_in():
     ("moment", "view", "said"),
     [
         (replace(NOW, phase="detaching"), View(), " detaching …"),
-        (replace(NOW, phase="waiting"), View(), " nothing runs; waiting for it to be started …"),
+        (replace(NOW, phase="reading symbols"), View(), " reading symbols …"),
         (NOW, View(finished=True), " finishing …"),
     ],
 )
@@ -168,6 +178,12 @@ def test_the_table_is_sorted_by_the_column_that_is_marked(order, first):
     (head,) = (place for place, line in enumerate(lines) if line.startswith(" verdict"))
     assert f"{order.value}↓" in lines[head]
     assert lines[head + 1].startswith(f"▸{first}")
+
+
+def test_however_narrow_there_is_a_number_beside_the_site():
+    text = text_of(a_growing_report(), width=40, height=12)
+
+    assert "▸NATIVE LEAK    18.2 MiB  row_du" in text
 
 
 def many_sites(count):
