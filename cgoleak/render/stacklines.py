@@ -69,9 +69,12 @@ def stack_lines(
     return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
 
 
-def site_words(stack: Sequence[Frame]) -> str:
-    """Name a stack in one line: the allocating function and the Go function that called into C."""
-    return " ← ".join(_names(stack, short_name))
+def site_words(stack: Sequence[Frame], *, places: bool = True) -> str:
+    """Name a stack in one line: the allocating function and the Go function that called into C.
+
+    Without ``places``, for a narrow table, files and lines are left out and names are brief.
+    """
+    return " ← ".join(_names(stack, short_name if places else brief_name, places=places))
 
 
 def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
@@ -82,7 +85,9 @@ def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
     return tuple(_names(stack, brief_name))
 
 
-def _names(stack: Sequence[Frame], named: Callable[[Frame], str]) -> Iterator[str]:
+def _names(
+    stack: Sequence[Frame], named: Callable[[Frame], str], *, places: bool = True
+) -> Iterator[str]:
     """Name who allocates, the Go function that called into C, and the program's own caller.
 
     The last where that Go function is in a module that the program requires: who calls a library
@@ -92,7 +97,7 @@ def _names(stack: Sequence[Frame], named: Callable[[Frame], str]) -> Iterator[st
     """
 
     def name(frame: Frame) -> str:
-        place = place_of(frame, parts=1)
+        place = place_of(frame, parts=1) if places else ""
         function = visible(named(frame))
         return f"{function} ({place})" if place else function
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cgoleak.render.paper import Paper
 
 __all__ = [
+    "VERDICT_STYLES",
+    "growth_words",
     "write_advice",
     "write_details",
     "write_numbers",
@@ -36,7 +38,7 @@ __all__ = [
 _WIDE: Final = 110
 """From this width on the site stands in the row of its numbers, below it under them."""
 
-_STYLES: Final = {
+VERDICT_STYLES: Final = {
     Verdict.NATIVE_LEAK: "bold red",
     Verdict.SUSPECT: "bold yellow",
     Verdict.GO_HELD: "cyan",
@@ -83,16 +85,21 @@ def write_table(
 
 def write_numbers(finding: Finding, words: Words) -> Text:
     """Give the row of a finding up to its site."""
-    rate = finding.growth_bytes_per_second
-    # A rate below one byte in an hour is the noise of the fit, not growth.
-    growth = format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
+    growth = growth_words(finding, words)
     row = Text(" ")
     label = words(VERDICTS[finding.verdict].label)
-    row.append(left_in(label, 11), style=_STYLES[finding.verdict])
+    row.append(left_in(label, 11), style=VERDICT_STYLES[finding.verdict])
     row.append(f"{format_bytes(finding.outstanding_bytes):>13}")
     row.append(f"{format_count(finding.outstanding_blocks):>12}{right_in(growth, 12)}")
     row.append(f"{format_seconds(finding.oldest_seconds):>13}")
     return row
+
+
+def growth_words(finding: Finding, words: Words) -> str:
+    """Say how fast a site grows."""
+    rate = finding.growth_bytes_per_second
+    # A rate below one byte in an hour is the noise of the fit, not growth.
+    return format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
 
 
 def _tally(findings: Sequence[Finding], words: Words) -> str:
@@ -116,7 +123,7 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     """Write everything that is known of one site."""
     paper.blank()
     head = Text(" ")
-    head.append(words(VERDICTS[finding.verdict].label), style=_STYLES[finding.verdict])
+    head.append(words(VERDICTS[finding.verdict].label), style=VERDICT_STYLES[finding.verdict])
     said = words(
         "{size} in {blocks} allocated from",
         size=format_bytes(finding.outstanding_bytes),

@@ -33,10 +33,19 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.model.report import BalanceLine, Report
     from cgoleak.model.words import Words
 
-__all__ = ["TerminalRenderer", "write_balance", "write_head", "write_notices"]
+__all__ = [
+    "CAUSE_STYLES",
+    "TerminalRenderer",
+    "write_balance",
+    "write_head",
+    "write_notices",
+    "write_sheet",
+]
 
 _PIPE_WIDTH: Final = 100
 _NARROWEST: Final = 60
@@ -46,7 +55,7 @@ _SOURCE_WIDTH: Final = 36
 _GO_SITES: Final = 5
 """How many places in Go are shown; the JSON has more."""
 
-_CAUSE_STYLES: Final = {
+CAUSE_STYLES: Final = {
     Cause.NATIVE_LEAK: "bold red",
     Cause.GO_HEAP: "bold yellow",
     Cause.GO_HELD: "bold yellow",
@@ -118,7 +127,7 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     paper.joined(facts, " · ", style="dim")
     paper.blank()
     label = words(CAUSES[report.cause].label)
-    style = _CAUSE_STYLES.get(report.cause, "bold green")
+    style = CAUSE_STYLES.get(report.cause, "bold green")
     paper.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
 
 
@@ -126,7 +135,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
     """Write the sheet, what Go will hand back, and the restarts."""
     if report.balance:
         paper.blank()
-        _write_sheet(paper, report.balance, words)
+        write_sheet(paper, report.balance, words)
     back = report.go_return
     if back is not None and back.held_bytes:
         when = ""
@@ -158,7 +167,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
         paper.paragraph(text, label=label, label_style="bold", hang=cell_len(label))
 
 
-def _write_sheet(paper: Paper, balance: tuple[BalanceLine, ...], words: Words) -> None:
+def write_sheet(paper: Paper, balance: Sequence[BalanceLine], words: Words) -> None:
     """Write the balance; where there is room, each number's source stands beside it."""
     names = [visible(words(line.part)) for line in balance]
     widest = max(16, *map(cell_len, names))
