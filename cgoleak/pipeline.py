@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgoleak.capture.writer import CaptureWriter
+    from cgoleak.interim import Interim
     from cgoleak.model.capture import Capture, Cost, Module
     from cgoleak.model.report import Report
     from cgoleak.probe.closing import Closing
@@ -43,6 +44,7 @@ __all__ = [
     "attach",
     "attach_within",
     "run",
+    "writer",
 ]
 
 
@@ -111,8 +113,9 @@ def attach(
     capture: Path | None = None,
     progress: Progress | None = None,
     stop: threading.Event,
+    interim: Interim | None = None,
 ) -> RecordResult:
-    """Measure a running process.
+    """Measure a running process; ``interim`` is told of what is recorded.
 
     Raises:
         TargetError: it cannot be measured; nothing was touched.
@@ -130,7 +133,7 @@ def attach(
         show.phase("attaching")
         started = time.time_ns()
         session.attach(injector, sample_bytes=plan.sample_bytes)
-        with _sink(capture, session) as sink:
+        with _sink(capture, session, interim) as sink:
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
             _record(session, sink, pid, plan, show, stop.is_set, started)
             return RecordResult(sink.capture(), None)
@@ -144,10 +147,12 @@ def attach_within(
     clock_ns: Callable[[], int],
     progress: Progress | None = None,
     should_stop: Callable[[], bool],
+    interim: Interim | None = None,
 ) -> tuple[Span, Cost]:
     """Measure a process with hooks as a part of a watch; give when that was, and its cost.
 
-    ``clock_ns`` is the time in the capture's window. Snapshots, stacks and names go to ``sink``.
+    ``clock_ns`` is the time in the capture's window. Snapshots, stacks and names go to ``sink``,
+    which tells ``interim`` of them.
 
     Raises:
         TargetError, ProbeError, CaptureError: as for ``attach``.
@@ -162,6 +167,8 @@ def attach_within(
     with Injector() as injector, closing(ProbeSession(facts)) as session:
         show.phase("attaching")
         session.attach(injector, sample_bytes=plan.sample_bytes)
+        if interim is not None:
+            interim.open_with(_opener(session))
         since = clock_ns()
         recorded = _measure(
             session, sink, pid, plan, show, should_stop, time.time_ns(), origin_ns=since
@@ -237,15 +244,32 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     return judge(capture, policy)
 
 
-def _sink(path: Path | None, session: ProbeSession) -> CaptureWriter:
-    """Open the capture. Only now, so that a failed attach leaves an older file alone."""
+def writer(path: Path | None, interim: Interim | None) -> CaptureWriter:
+    """Open a capture for writing; ``interim`` hears what is written.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    from cgoleak.capture.heard import HeardWriter  # noqa: PLC0415
     from cgoleak.capture.writer import CaptureWriter  # noqa: PLC0415
 
-    try:
+    if interim is None:
         return CaptureWriter(path, overwrite=True)
+    return HeardWriter(path, interim, overwrite=True)
+
+
+def _sink(
+    path: Path | None, session: ProbeSession, interim: Interim | None = None
+) -> CaptureWriter:
+    """Open the capture. Only now, so that a failed attach leaves an older file alone."""
+    try:
+        sink = writer(path, interim)
     except CgoleakError:
         session.detach()
         raise
+    if interim is not None:
+        interim.open_with(_opener(session))
+    return sink
 
 
 class _AskedToEnd:
@@ -339,13 +363,6 @@ def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
     from cgoleak.symbols.resolver import seal  # noqa: PLC0415
     from cgoleak.target.procfs import PROC  # noqa: PLC0415
 
-    opened = {module.described: module.obj for module in session.modules}
-
-    def open_module(module: Module) -> ObjectFile:
-        if module not in opened:
-            raise SymbolError(f"cannot open {module.path}", cause="it was unloaded")
-        return opened[module]
-
     capture = sink.capture()
     root = PROC / str(pid) / "root"
     try:
@@ -355,11 +372,25 @@ def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
             for use in profile.uses
         )
         stacks = (*capture.stacks.values(), *in_go)
-        frames, notices = seal(stacks, capture.modules, open_module, root=root)
+        frames, notices = seal(stacks, capture.modules, _opener(session), root=root)
         sink.seal_frames(frames)
     except CgoleakError as exc:
         return [Notice("symbols.not-sealed", f"addresses have no names: {exc.what}", exc.fix)]
     return list(notices)
+
+
+def _opener(session: ProbeSession) -> Callable[[Module], ObjectFile]:
+    """Give what opens a module of the session, one that is loaded later too."""
+    opened: dict[Module, ObjectFile] = {}
+
+    def open_module(module: Module) -> ObjectFile:
+        if module not in opened:
+            opened.update((one.described, one.obj) for one in session.modules)
+        if module not in opened:
+            raise SymbolError(f"cannot open {module.path}", cause="it was unloaded")
+        return opened[module]
+
+    return open_module
 
 
 class _Shown:

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from cgoleak import pipeline
-from cgoleak.cli.options import Following, ReportOptions, recording_options, report_options, seconds
+from cgoleak.cli.live import live_view
+from cgoleak.cli.options import (
+    Following,
+    ReportOptions,
+    live_option,
+    recording_options,
+    report_options,
+    seconds,
+)
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.progress import show_progress
 from cgoleak.cli.screen import deliver
@@ -27,6 +35,7 @@ __all__ = ["command"]
     help="How long to measure; 0 means until Ctrl-C.",
 )
 @recording_options
+@live_option
 @report_options
 def command(
     pid: int,
@@ -36,6 +45,7 @@ def command(
     exact: bool,
     sample: int | None,
     max_overhead: float | None,
+    live: bool,
     **report: Any,
 ) -> int:
     r"""Watch a running Go/cgo process and report its native leaks.
@@ -43,7 +53,8 @@ def command(
     The process goes on running; it stands still for some milliseconds at the beginning. Ctrl-C
     ends the measurement early: cgoleak detaches and reports what it saw.
 
-    The report goes to standard output, progress to standard error.
+    On a terminal the report is shown while it grows: ? names the keys, q finishes. The report
+    goes to standard output, progress to standard error.
 
     \b
     Examples:
@@ -60,10 +71,21 @@ def command(
         sample_bytes=following.sample,
         max_overhead=following.limit,
     )
+    subject = f"pid {pid}"
     with stop_on_signals() as stop:
-        with show_progress(f"pid {pid}", quiet=options.quiet, live=True) as progress:
+        with (
+            live_view(subject, options, stop, wanted=live, sample_bytes=plan.sample_bytes) as view,
+            show_progress(
+                subject, quiet=options.quiet, live=True, view=view.show if view else None
+            ) as progress,
+        ):
             result = pipeline.attach(
-                pid, plan, capture=outputs.capture, progress=progress, stop=stop
+                pid,
+                plan,
+                capture=outputs.capture,
+                progress=progress,
+                stop=stop,
+                interim=view.interim if view else None,
             )
         deliver(pipeline.analyse(result.capture, options.policy), options, outputs)
     return 0

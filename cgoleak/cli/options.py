@@ -24,6 +24,7 @@ __all__ = [
     "format_option",
     "language_option",
     "list_format_option",
+    "live_option",
     "rate",
     "recording_options",
     "report_options",
@@ -178,6 +179,18 @@ def report_options(command: _Command) -> _Command:
         ),
     )
     return _decorate(command, decorators)
+
+
+def live_option(command: _Command) -> _Command:
+    """Add ``--no-live``, given to the command as ``live``."""
+    return click.option(
+        "--no-live",
+        "live",
+        flag_value=False,
+        default=True,
+        type=bool,
+        help="One line of progress instead of the live view, as where there is no terminal.",
+    )(command)
 
 
 def recording_options(command: _Command) -> _Command:

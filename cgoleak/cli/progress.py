@@ -7,7 +7,7 @@ never fails: a terminal that was closed must not end a measurement.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.render.visible import visible
@@ -42,20 +42,44 @@ def progress_words(state: ProgressState) -> str:
 
 @contextmanager
 def show_progress(
-    subject: str, *, quiet: bool, live: bool, every_s: float = 10.0
+    subject: str,
+    *,
+    quiet: bool,
+    live: bool,
+    every_s: float = 10.0,
+    view: Progress | None = None,
 ) -> Iterator[Progress | None]:
     """Give what the pipeline calls; ``live`` allows the redrawn line where there is a terminal.
 
-    ``every_s`` is the time between two lines where nothing can be redrawn.
+    ``every_s`` is the time between two lines where nothing can be redrawn. ``view`` shows all from
+    the moment when there is something to measure; an attach that fails is not seen by it.
     """
     stream = sys.stderr
     if quiet:
         yield None
+    elif view is not None:
+        with _line_then_view(visible(subject), stream, view) as progress:
+            yield progress
     elif live and stream.isatty():
         with _live_line(visible(subject), stream) as progress:
             yield progress
     else:
         yield _plain_lines(visible(subject), stream, every_s)
+
+
+@contextmanager
+def _line_then_view(subject: str, stream: TextIO, view: Progress) -> Iterator[Progress]:
+    with ExitStack() as opened:
+        line: Progress | None = opened.enter_context(_live_line(subject, stream))
+
+        def show(state: ProgressState) -> None:
+            nonlocal line
+            if line is not None and state.phase == _MEASURING:
+                opened.close()
+                line = None
+            (line or view)(state)
+
+        yield show
 
 
 def _plain_lines(subject: str, stream: TextIO, every_s: float) -> Progress:

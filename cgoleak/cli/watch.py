@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from cgoleak import pipeline, watching
-from cgoleak.cli.options import ReportOptions, rate, report_options, seconds, some_seconds
+from cgoleak.cli.live import live_view
+from cgoleak.cli.options import (
+    ReportOptions,
+    live_option,
+    rate,
+    report_options,
+    seconds,
+    some_seconds,
+)
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.screen import deliver
 from cgoleak.cli.stopping import stop_on_signals
@@ -54,6 +62,7 @@ __all__ = ["command"]
     show_default=True,
     help="How long that measurement takes.",
 )
+@live_option
 @report_options
 def command(
     pid: int | None,
@@ -63,13 +72,14 @@ def command(
     duration: float,
     attach_on_growth: float | None,
     attach_duration: float,
+    live: bool,
     **report: Any,
 ) -> int:
     r"""Watch where memory goes, and restarts, from outside; no hooks.
 
     Nothing is put into the process and it never stands still. When it ends, its successor is
     recognised and followed, and the reason of the end is looked for. Ctrl-C ends the watch and
-    reports.
+    reports. On a terminal the report is shown while it grows: ? names the keys, q finishes.
 
     \b
     Examples:
@@ -93,7 +103,16 @@ def command(
     )
     subject = f"pid {pid}" if exe is None else exe.name
     with stop_on_signals() as stop:
-        with show_watch(subject, quiet=options.quiet) as progress:
-            result = watching.watch(plan, capture=outputs.capture, progress=progress, stop=stop)
+        with (
+            live_view(subject, options, stop, wanted=live) as view,
+            show_watch(subject, quiet=options.quiet, view=view.show if view else None) as progress,
+        ):
+            result = watching.watch(
+                plan,
+                capture=outputs.capture,
+                progress=progress,
+                stop=stop,
+                interim=view.interim if view else None,
+            )
         deliver(pipeline.analyse(result.capture, options.policy), options, outputs)
     return 0

@@ -59,10 +59,12 @@ def restart_words(restart: Restart) -> str:
 
 
 @contextmanager
-def show_watch(subject: str, *, quiet: bool) -> Iterator[WatchProgress | None]:
-    """Give what the watch calls."""
-    if quiet:
-        yield None
+def show_watch(
+    subject: str, *, quiet: bool, view: WatchProgress | None = None
+) -> Iterator[WatchProgress | None]:
+    """Give what the watch calls; ``view`` instead of lines, if there is one."""
+    if quiet or view is not None:
+        yield view
         return
     stream = sys.stderr
     redrawn = stream.isatty() and os.environ.get("TERM") != "dumb"

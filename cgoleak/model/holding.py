@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Holding"]
+__all__ = ["AT_ITS_END", "Holding"]
+
+AT_ITS_END: Final = "when the command ended, "
+"""How evidence begins that rests on this; a report knows by it that somebody looked."""
 
 
 @dataclass(frozen=True, slots=True)

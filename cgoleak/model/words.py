@@ -30,9 +30,14 @@ _JOINTS: Final = ((". ", ""), ("; ", "；"), (", ", "，"))  # noqa: RUF001 - Ch
 _SENTENCE_HOLES: Final = frozenset({"first", "second", "advice"})
 """Holes that hold sentences; all others end at a semicolon."""
 _NAME_HOLES: Final = frozenset(
-    {"call", "caller", "function", "given", "go", "module", "package", "place", "rule", "where"}
+    {"call", "caller", "function", "given", "go", "module", "package", "place"}
+    | {"program", "rule", "where"}
 )
 """Holes that hold names of code, which are the same in every language."""
+_NUMBER_HOLES: Final = frozenset({"all", "count"})
+"""Holes that hold nothing but digits, so that ``{count} of {all}`` is not found in prose."""
+_SHORT_HOLES: Final = frozenset({"one", "other"})
+"""Holes of texts that are little but holes: ``{one} and {other}`` is a pair of times."""
 _LONGEST: Final = 1000
 """Characters of a text that is looked up; foreign names may be of any length."""
 _SENTENCES: Final = 8
@@ -138,7 +143,15 @@ def _pattern(english: str, text: str) -> _Pattern:
         literal = english[at : hole.start()]
         begin = literal if begin is None else begin
         shape += re.escape(literal)
-        inside = "." if hole[1] in _SENTENCE_HOLES else "[^;]"
-        shape += f"(?P<{hole[1]}>{inside}+?)" if hole[1] else f"(?:{hole[2]})"
+        shape += f"(?P<{hole[1]}>{_inside(hole[1])}+?)" if hole[1] else f"(?:{hole[2]})"
         at = hole.end()
     return _Pattern(begin or "", re.compile(shape + re.escape(english[at:])), text)
+
+
+def _inside(hole: str) -> str:
+    """Give the signs that a hole may hold; only sentences reach beyond the end of one."""
+    if hole in _NUMBER_HOLES:
+        return r"[\d ]"
+    if hole in _SHORT_HOLES:
+        return "[^;,()]"
+    return "." if hole in _SENTENCE_HOLES else r"(?:[^;.]|\.(?! ))"

@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
+from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
-from cgoleak.render.stacklines import place_of, site_words
+from cgoleak.render.estimates import is_estimated
+from cgoleak.render.recovery import (
+    LAZILY_FREED,
+    come_back_bytes,
+    comes_back,
+    has_notice,
+    of_verdict,
+    rss_known,
+    sentences,
+)
+from cgoleak.render.stacklines import place_of, site_names
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
@@ -23,13 +34,12 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
-    from cgoleak.model.report import Finding, GoReturn, Report
+    from cgoleak.model.report import BalanceLine, Finding, Report
     from cgoleak.model.words import Words
 
-__all__ = ["Answer", "answers_to", "finding_to_blame", "within"]
+__all__ = ["Answer", "answers_to", "finding_to_blame"]
 
 _DAY: Final = 86400
-_WORTH_SAYING: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +64,9 @@ def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
         Answer("leak", words("Is it a leak?"), _is_leak(report, words)),
         Answer("speed", words("How fast?"), *_how_fast(report, words)),
         _which_line(report, blamed, words),
-        Answer("return", words("What comes back by itself?"), *_comes_back(report, words)),
+        Answer("return", words("What comes back by itself?"), *comes_back(report, words)),
         Answer("do", words("What to do?"), _what_to_do(report, blamed, words)),
     )
-
-
-def within(back: GoReturn, words: Words) -> str:
-    """Say when Go hands back what it will: ``within 2 to 5 min``; empty where nobody can tell."""
-    if back.within_seconds is None:
-        return ""
-    low, high = back.within_seconds
-    if low < 1:
-        return words("within {time}", time=format_seconds(high))
-    return words("within {low} to {high}", low=format_seconds(low), high=format_seconds(high))
 
 
 def finding_to_blame(report: Report) -> Finding | None:
@@ -77,12 +77,8 @@ def finding_to_blame(report: Report) -> Finding | None:
     order = [Verdict.NATIVE_LEAK, Verdict.SUSPECT]
     if report.cause is Cause.GO_HELD:
         order.insert(1, Verdict.GO_HELD)
-    found = (next(iter(_having(report, verdict)), None) for verdict in order)
+    found = (next(iter(of_verdict(report, verdict)), None) for verdict in order)
     return next((one for one in found if one is not None), None)
-
-
-def _having(report: Report, verdict: Verdict) -> list[Finding]:
-    return [one for one in report.findings if one.verdict is verdict]
 
 
 _NO_LEAK: Final = {
@@ -90,7 +86,7 @@ _NO_LEAK: Final = {
     Cause.GO_HEAP: "Not of C memory: the live Go heap grows.",
     Cause.GO_RETAINED: "No. Go's memory is free or garbage, and still resident.",
     Cause.ALLOCATOR_RETAINED: "No. C has freed it; malloc keeps it.",
-    Cause.RESTART: "It did not recover: the process ended and another took its place.",
+    Cause.RESTART: "Not shown. Nothing recovered: the process ended and another took its place.",
     Cause.OTHER: "Not of C's heap or Go's: stacks, mappings or files grow.",
     Cause.STABLE: "No. Nothing kept growing in this window.",
     Cause.UNKNOWN: "Not known: what was measured does not tell.",
@@ -108,40 +104,77 @@ _MOSTLY: Final = {
     Cause.STABLE: "It is little.",
     Cause.UNKNOWN: "What the rest is was not told.",
 }
+_GOES_ON: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.OTHER, Cause.UNKNOWN})
+"""Causes that grow on as long as the work does, so that an average says something."""
+_GIVEN_UP: Final = "Nothing to fix. To see RSS fall at once: GODEBUG=madvdontneed=1."
 _NAMED: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.GO_RETAINED, Cause.RESTART})
 
 
 def _is_leak(report: Report, words: Words) -> str:
-    leaks, suspects = _having(report, Verdict.NATIVE_LEAK), _having(report, Verdict.SUSPECT)
+    leaks, suspects = of_verdict(report, Verdict.NATIVE_LEAK), of_verdict(report, Verdict.SUSPECT)
     said = words(_NO_LEAK[report.cause])
     if report.cause is Cause.NATIVE_LEAK:
         return said
     if leaks:
         sites = words.count(len(leaks), "site")
         part = words("Yes, in part: C memory accumulates at {sites}.", sites=sites)
-        return f"{part} {words(_MOSTLY[report.cause])}"
+        return sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:
         sites = words.count(len(suspects), "site")
         return words("Not shown, but it may be: {sites} to look at.", sites=sites)
+    if _speed_between_restarts(report) is not None:
+        return words(
+            "Perhaps: it grew until it ended. Nothing recovered, another process took its place."
+        )
+    if come_back_bytes(report):
+        return words("No. Most of what RSS rose by has come back.")
     return said
 
 
 def _how_fast(report: Report, words: Words) -> tuple[str, str]:
     """Give the rate of the leaks, else what RSS did; the detail is what that comes to."""
-    rss = next((line for line in report.balance if line.part == "RSS"), None)
-    window = format_seconds(report.window.seconds)
-    moved = ""
-    if rss is not None and rss.change_bytes is not None:
-        change = format_bytes_change(rss.change_bytes)
-        moved = words("RSS {change} in {window}", change=change, window=window)
+    moved = _moved(report, words)
     if (speed := _speed_between_restarts(report)) is not None:
         return words("{rate} before each restart", rate=format_rate(speed)), moved
-    leaks = _having(report, Verdict.NATIVE_LEAK) or _having(report, Verdict.SUSPECT)
+    leaks = of_verdict(report, Verdict.NATIVE_LEAK) or of_verdict(report, Verdict.SUSPECT)
     rate = sum(one.growth_bytes_per_second for one in leaks)
     if leaks and rate > 0:
-        a_day = words("{size} a day", size=format_bytes(rate * _DAY))
-        return format_rate(rate), f"{a_day} · {moved}" if moved else a_day
-    return (moved or words("Not known: RSS was not read."), "")
+        size = format_bytes(sum(one.outstanding_bytes for one in leaks))
+        so_far = "{size} so far, estimated" if is_estimated(report) else "{size} so far"
+        details = [
+            words("{size} a day", size=format_bytes(rate * _DAY)),
+            words(so_far, size=size),
+        ]
+        return format_rate(rate), " · ".join([*details, moved] if moved else details)
+    if leaks:
+        size = format_bytes(sum(one.outstanding_bytes for one in leaks))
+        return words("{size} so far", size=size), moved
+    if not moved:
+        return words("Not known: RSS was not read."), ""
+    if report.cause is Cause.STABLE:
+        return words("It does not keep growing."), moved
+    grown = _rss_change(report)
+    if report.cause in _GOES_ON and grown is not None and grown > 0 < report.window.seconds:
+        average = format_rate(grown / report.window.seconds)
+        return words("{rate} on average", rate=average), moved
+    return moved, ""
+
+
+def _moved(report: Report, words: Words) -> str:
+    """Say what RSS did in the window, and how high it stood if most of that has come back."""
+    change = _rss_change(report)
+    if change is None:
+        return ""
+    window = format_seconds(report.window.seconds)
+    moved = words("RSS {change} in {window}", change=format_bytes_change(change), window=window)
+    if not come_back_bytes(report):
+        return moved
+    peak = words("{size} at its peak", size=format_bytes(max(rss_known(report))))
+    return f"{moved} · {peak}"
+
+
+def _rss_change(report: Report) -> int | None:
+    return next((line.change_bytes for line in report.balance if line.part == "RSS"), None)
 
 
 def _speed_between_restarts(report: Report) -> float | None:
@@ -164,56 +197,42 @@ def _which_line(report: Report, blamed: Finding | None, words: Words) -> Answer:
     if report.cause is Cause.GO_HEAP and report.go_sites:
         site = report.go_sites[0]
         frame = Frame(Language.GO, site.function, site.file, site.line)
-        place = place_of(frame, parts=2)
-        return Answer("line", question, visible(site.function), place)
+        return Answer("line", question, visible(brief_name(frame)), place_of(frame, parts=2))
     if report.cause is Cause.GO_HEAP and blamed is None:
         return Answer("line", question, words("In Go code: its heap profile names it."))
     if blamed is None:
-        watched = report.window.mode == "watch" and not report.findings
-        text = (
-            words("Not looked for: watched from outside, without hooks.")
-            if watched
-            else words("None to blame: no site kept growing.")
-        )
-        return Answer("line", question, text)
+        return Answer("line", question, *_no_line(report, words))
     accused = [one for one in report.findings if one.verdict is blamed.verdict]
-    more = words("and {count} more", count=len(accused) - 1) if len(accused) > 1 else ""
-    return Answer("line", question, site_words(blamed.stack), more, blamed.site)
+    leaf, *callers = site_names(blamed.stack)
+    details = [words("called from {function}", function=" ← ".join(callers))] if callers else []
+    if len(accused) > 1:
+        details.append(words("and {sites} more", sites=words.count(len(accused) - 1, "site")))
+    return Answer("line", question, leaf, " · ".join(details), blamed.site)
 
 
-def _comes_back(report: Report, words: Words) -> tuple[str, str]:
-    """Say what Go hands back, what finalizers will free, and that leaked memory does not return."""
-    back = report.go_return
-    detail = ""
-    if back is None:
-        text = words("Not known: Go's numbers were not read.")
-    elif back.returning_bytes < _WORTH_SAYING:
-        text = words("Nothing of note.")
-        if back.held_bytes >= _WORTH_SAYING:
-            detail = words("Go keeps {size} free for reuse.", size=format_bytes(back.held_bytes))
-    else:
-        size = format_bytes(back.returning_bytes)
-        when = within(back, words)
-        text = (
-            words("{size} of Go's heap, {when}.", size=size, when=when)
-            if when
-            else words("{size} of Go's heap, no telling when.", size=size)
-        )
-        if back.buffer_bytes:
-            detail = words("Go keeps {size} free for reuse.", size=format_bytes(back.buffer_bytes))
-    held = sum(one.outstanding_bytes for one in _having(report, Verdict.GO_HELD))
-    if held:
-        held_text = words("{size} of C memory after a GC.", size=format_bytes(held))
-        text, detail = held_text, text if text != words("Nothing of note.") else detail
-    leaked = sum(one.outstanding_bytes for one in _having(report, Verdict.NATIVE_LEAK))
-    if leaked:
-        lost = words("{size} of C memory stays.", size=format_bytes(leaked))
-        detail = f"{detail} {lost}".strip()
-    return text, detail
+def _no_line(report: Report, words: Words) -> tuple[str, str]:
+    """Say why no line is named, and which part of RSS grew instead, if that is what it is about."""
+    if report.window.mode == "watch" and not report.findings:
+        return words("Not looked for: watched from outside, without hooks."), ""
+    most = _grown_most(report)
+    if report.cause is not Cause.OTHER or most is None:
+        return words("None to blame: no site kept growing."), ""
+    part, change = words(visible(most.part)), format_bytes_change(most.change_bytes or 0)
+    return (
+        words("None: it is in neither heap."),
+        words("Grown most: {part} {change}", part=part, change=change),
+    )
+
+
+def _grown_most(report: Report) -> BalanceLine | None:
+    parts = [line for line in report.balance if line.part != "RSS" and (line.change_bytes or 0) > 0]
+    return max(parts, key=lambda line: line.change_bytes or 0, default=None)
 
 
 def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     if report.cause is not Cause.GO_HEAP and blamed is not None and blamed.advice:
         return visible(words(blamed.advice))
     action = CAUSES[report.cause].action
+    if report.cause is Cause.GO_RETAINED and has_notice(report, LAZILY_FREED):
+        action = _GIVEN_UP
     return words(action) if action else words("Nothing.")

@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
-from cgoleak.render.paper import Paper, printed
+from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.termfindings import write_advice, write_stack
 from cgoleak.render.visible import visible
@@ -53,9 +54,8 @@ class DiffTextRenderer:
         words = words_in(self.lang)
         paper = Paper(width=max(self.width or _PIPE_WIDTH, _NARROWEST), cut=self.width is not None)
         for label, report in (("base", difference.base), ("new", difference.new)):
-            paper.joined(
-                [f"{label:<5}{_facts(report)[0]}", *_facts(report)[1:]], " · ", style="dim"
-            )
+            first, *facts = _facts(report, words)
+            paper.joined([f"{left_in(words(label), 5)}{first}", *facts], " · ", style="dim")
         paper.blank()
         paper.paragraph(visible(words(difference.summary)), label="", label_style="bold", hang=2)
         _write_sheet(paper, difference, words)
@@ -71,12 +71,12 @@ class DiffTextRenderer:
         out.write(printed(paper, color=self.color))
 
 
-def _facts(report: Report) -> list[str]:
+def _facts(report: Report, words: Words) -> list[str]:
     return [
         f"{visible(report.target.exe.rpartition('/')[2])} pid {report.target.pid}",
-        visible(report.target.go_version or "Go of unknown version"),
+        visible(report.target.go_version or words("Go of unknown version")),
         format_seconds(report.window.seconds),
-        report.cause.value,
+        words(report.cause.value),
     ]
 
 
@@ -86,12 +86,13 @@ def _write_sheet(paper: Paper, difference: Difference, words: Words) -> None:
         return
     paper.blank()
     title = words("where RSS went")
-    width = max(len(title), *(len(visible(words(line.part))) for line in lines)) + 1
-    head = f" {title:<{width}}{'base':>11}{'new':>11}{'change':>12}"
-    paper.line(Text(head, style="bold"))
-    for line in lines:
+    names = [visible(words(line.part)) for line in lines]
+    width = max(map(cell_len, (title, *names))) + 1
+    head = f" {left_in(title, width)}{right_in(words('base'), 11)}{right_in(words('new'), 11)}"
+    paper.line(Text(f"{head}{right_in(words('change'), 12)}", style="bold"))
+    for name, line in zip(names, lines, strict=True):
         change = line.change_bytes or 0
-        text = Text(f"  {visible(words(line.part)):<{width - 1}}")
+        text = Text(f"  {left_in(name, width - 1)}")
         text.append(f"{format_bytes(line.start_bytes or 0):>11}{format_bytes(line.now_bytes):>11}")
         text.append(f"{format_bytes_change(change):>12}", style="bold" if change > 0 else "")
         paper.line(text)
@@ -101,14 +102,16 @@ def _write_table(paper: Paper, changed: list[SiteChange], top: int, words: Words
     if not changed:
         return
     paper.blank()
-    head = f" {'change':<9}{'base':>11}{'new':>11}{'growth base':>14}{'new':>12}"
+    columns = (("base", 11), ("new", 11), ("growth base", 14), ("new", 12))
+    head = left_in(f" {words('change')}", 10)
+    head += "".join(right_in(words(name), width) for name, width in columns)
     wide = paper.width >= _WIDE
-    paper.line(Text(f"{head}   site" if wide else head, style="bold"))
+    paper.line(Text(f"{head}   {words('site')}" if wide else head, style="bold"))
     for one in changed[:top]:
         row = Text(" ")
-        row.append(f"{words(one.change.value):<9}", style=_STYLES[one.change])
-        row.append(f"{_size(one.base):>11}{_size(one.new):>11}{_rate(one.base):>14}")
-        row.append(f"{_rate(one.new):>12}")
+        row.append(left_in(words(one.change.value), 9), style=_STYLES[one.change])
+        row.append(f"{_size(one.base):>11}{_size(one.new):>11}")
+        row.append(f"{right_in(_rate(one.base, words), 14)}{right_in(_rate(one.new, words), 12)}")
         name = site_words(one.shown.stack)
         if wide:
             row.append(f"   {paper.middle(name, paper.width - row.cell_len - 3)}")
@@ -119,18 +122,19 @@ def _write_table(paper: Paper, changed: list[SiteChange], top: int, words: Words
     left = Counter(one.change.value for one in changed[top:])
     if left:
         tally = ", ".join(f"{count} {words(name)}" for name, count in left.items())
-        paper.line(Text(f" … {tally} more: --top {len(changed)}", style="dim"))
+        more = words("{tally} more", tally=tally)
+        paper.line(Text(f" … {more}: --top {len(changed)}", style="dim"))
 
 
 def _size(finding: Finding | None) -> str:
     return "-" if finding is None else format_bytes(finding.outstanding_bytes)
 
 
-def _rate(finding: Finding | None) -> str:
+def _rate(finding: Finding | None, words: Words) -> str:
     if finding is None:
         return "-"
     rate = finding.growth_bytes_per_second
-    return format_rate(rate) if abs(rate) * 3600 >= 1 else "flat"
+    return format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
 
 
 def _write_one(paper: Paper, one: SiteChange, words: Words, *, full_stacks: bool) -> None:
@@ -144,5 +148,5 @@ def _write_one(paper: Paper, one: SiteChange, words: Words, *, full_stacks: bool
     head.append(f"  {format_bytes_change(one.change_bytes)}  {verdict}")
     head.append(f"   {words('site')} {visible(one.site)}", style="dim")
     paper.line(head)
-    write_stack(paper, shown.stack, full_stacks=full_stacks)
+    write_stack(paper, shown.stack, words, full_stacks=full_stacks)
     write_advice(paper, shown, words)

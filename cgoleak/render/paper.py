@@ -21,9 +21,12 @@ __all__ = ["Paper", "left_in", "printed", "right_in"]
 _CHINESE: Final = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
 _STICKS: Final = "\u3001\u3002\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
 """Chinese punctuation that begins no line."""
+_UNITS: Final = r"(?:[KMGTPE]iB|B|[µmn]?s|min|h|d|%|GC)\b|%"
 _PIECE: Final = re.compile(
-    rf"(\s*)([{_CHINESE}][{_STICKS}]*|[^\s{_CHINESE}]+)",
+    rf"(\s*)([{_CHINESE}][{_STICKS}]*"
+    rf"|(?:[^\s{_CHINESE}]*\d (?={_UNITS}))?[^\s{_CHINESE}]+)",
 )
+"""What a line does not end in: a word, or a number and its unit; a Chinese character."""
 
 
 @dataclass(slots=True)

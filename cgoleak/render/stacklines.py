@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
+from cgoleak.model.names import brief_name, short_name
+from cgoleak.model.ownership import allocating_frame, is_users
+from cgoleak.model.words import ENGLISH, words_in
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["GUTTER", "StackLine", "place_of", "short_name", "site_words", "stack_lines"]
+    from cgoleak.model.words import Words
+
+__all__ = ["GUTTER", "StackLine", "place_of", "site_names", "site_words", "stack_lines"]
 
 GUTTER: Final = {
     Language.C: "C",
@@ -31,12 +36,9 @@ GUTTER: Final = {
 
 _PLUMBING: Final = frozenset({Language.BRIDGE, Language.RUNTIME})
 _NATIVE: Final = frozenset({Language.C, Language.CPP})
-# Instances of function templates have their return type before their name.
-_LIBRARY: Final = re.compile(r"(?:[\w:*&]+ )?(?:std::|__gnu_cxx::)|operator new")
 _STUB: Final = re.compile(r"_Cfunc_(\w+)$")
 _MALLOC_STUBS: Final = frozenset({"_CMalloc", "_Cmalloc"})
 _LIBRARY_RUN: Final = 3
-_LONG_NAME: Final = 60
 _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
@@ -51,39 +53,70 @@ class StackLine(NamedTuple):
     place: str = ""
 
 
-def stack_lines(stack: Sequence[Frame], *, full: bool = False) -> tuple[StackLine, ...]:
+def stack_lines(
+    stack: Sequence[Frame], *, full: bool = False, words: Words = ENGLISH
+) -> tuple[StackLine, ...]:
     """Return the lines of a stack, leaf first; ``full`` shows every frame as it is."""
     if full:
-        return tuple(_line(frame, 1, full=True) for frame in stack)
-    lines = tuple(_folded(stack))
+        return tuple(_line(frame, 1, words.lang, full=True) for frame in stack)
+    lines = tuple(_folded(stack, words))
     if len(lines) <= _LONGEST:
         return lines
-    left_out = StackLine(Language.BRIDGE, f"… {len(lines) - _HEAD - _TAIL} more frames …")
+    more = words("… {count} more frames …", count=len(lines) - _HEAD - _TAIL)
+    left_out = StackLine(Language.BRIDGE, more)
     return (*lines[:_HEAD], left_out, *lines[-_TAIL:])
 
 
-def site_words(stack: Sequence[Frame], *, full_paths: bool = False) -> str:
+def site_words(stack: Sequence[Frame], *, places: bool = True) -> str:
     """Name a stack in one line: the allocating function and the Go function that called into C.
 
-    Where that is in a module that the program requires, the program's own caller follows.
+    Without ``places``, for a narrow table, files and lines are left out and names are brief.
     """
+    return " ← ".join(_names(stack, short_name if places else brief_name, places=places))
+
+
+def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
+    """Name a stack as people say it: the allocating function, and who called it.
+
+    Who allocates comes first, and the program's own code last.
+    """
+    return tuple(_names(stack, brief_name))
+
+
+def _names(
+    stack: Sequence[Frame], named: Callable[[Frame], str], *, places: bool = True
+) -> Iterator[str]:
+    """Name who allocates, the Go function that called into C, and the program's own caller.
+
+    The last where that Go function is in a module that the program requires: who calls a library
+    looks for the line of his own. Of a thread that C made, its outermost function says more than
+    the leaf's caller. What only hands memory on (``operator new``, ``strdup``, libc's inside) is
+    not to blame: its caller is.
+    """
+
+    def name(frame: Frame) -> str:
+        place = place_of(frame, parts=1) if places else ""
+        function = visible(named(frame))
+        return f"{function} ({place})" if place else function
+
     own = [frame for frame in stack if frame.lang not in _PLUMBING]
     if not own:
-        return _with_place(stack[0], full_paths=full_paths) if stack else "unknown stack"
-    # A container of the C++ library does not name the code that is to blame: its caller does.
-    leaf = next((frame for frame in own if not _LIBRARY.match(frame.function)), own[0])
-    words = _with_place(leaf, full_paths=full_paths)
+        yield name(stack[0]) if stack else "unknown stack"
+        return
+    leaf = allocating_frame(own) or own[0]
     if (called := _called_directly(stack)) is not None:
-        return f"{called} ← {words}"
+        yield called
+        yield name(leaf)
+        return
+    yield name(leaf)
     caller = next((frame for frame in own if frame.lang is Language.GO), None)
     if caller is None:
-        # A thread that C made: its outermost function says more than the leaf's caller.
-        caller = own[-1]
+        caller = next(filter(is_users, reversed(own)), leaf)
     if caller is not leaf:
-        words = f"{words} ← {_with_place(caller, full_paths=full_paths)}"
-    # Who calls a library looks for the line of his own.
+        yield name(caller)
     owner = own_go_frame(stack) if is_dependency(caller) else None
-    return words if owner is None else f"{words} ← {_with_place(owner, full_paths=full_paths)}"
+    if owner is not None:
+        yield name(owner)
 
 
 def place_of(frame: Frame, *, parts: int | None = None) -> str:
@@ -94,31 +127,7 @@ def place_of(frame: Frame, *, parts: int | None = None) -> str:
     return visible(path if frame.line is None else f"{path}:{frame.line}")
 
 
-def _with_place(frame: Frame, *, full_paths: bool) -> str:
-    place = place_of(frame, parts=None if full_paths else 1)
-    name = visible(frame.function if full_paths else short_name(frame))
-    return f"{name} ({place})" if place else name
-
-
-def short_name(frame: Frame) -> str:
-    """Return a function's name; of a long one in C++ neither parameters nor template arguments."""
-    name = frame.function
-    if frame.lang is Language.GO or len(name) <= _LONG_NAME or "::" not in name:
-        return name
-    kept: list[str] = []
-    depth = 0
-    for sign in name.replace("(anonymous namespace)", "{anonymous}").replace("operator()", "call"):
-        if sign in ")>":
-            depth -= 1
-        if depth <= 0:
-            kept.append(sign)
-        if sign in "(<":
-            kept += "…" if depth == 0 else ""
-            depth += 1
-    return "".join(kept)
-
-
-def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
+def _folded(stack: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     """Fold runs of plumbing into one line, and equal frames in a row into one with a count."""
     inner = Language.C
     start = 0
@@ -128,26 +137,29 @@ def _folded(stack: Sequence[Frame]) -> Iterator[StackLine]:
         start += length
         if not plumbing:
             inner = frames[-1].lang
-            yield from _without_library(frames)
+            yield from _without_library(frames, words)
         elif len(runs) == 1:
-            yield from _counted(frames)
+            yield from _counted(frames, words)
         elif index < len(runs) - 1:
             # The outermost run is how every goroutine and thread starts: left out.
             called = _called_directly(stack) if index == 0 else None
-            words = _crossing(inner, stack[start].lang)
-            yield StackLine(Language.BRIDGE, f"{called} {words}" if called else words)
+            joins = words(_crossing(inner, stack[start].lang))
+            yield StackLine(Language.BRIDGE, f"{called} {joins}" if called else joins)
 
 
-def _without_library(frames: Sequence[Frame]) -> Iterator[StackLine]:
+def _without_library(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
     for library, run in groupby(frames, is_go_library):
         same = list(run)
         if library and len(same) >= _LIBRARY_RUN:
             packages = list(dict.fromkeys(go_package(frame) for frame in same))
-            words = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
-            yield StackLine(Language.GO, f"… {len(same)} frames in {visible(words)} …")
+            named = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
+            folded = words(
+                "… {count} frames in {packages} …", count=len(same), packages=visible(named)
+            )
+            yield StackLine(Language.GO, folded)
         else:
-            yield from _counted(same)
+            yield from _counted(same, words)
 
 
 def _called_directly(stack: Sequence[Frame]) -> str | None:
@@ -174,20 +186,21 @@ def _is_plumbing(frame: Frame) -> bool:
     return frame.lang in _PLUMBING
 
 
-def _counted(frames: Sequence[Frame]) -> Iterator[StackLine]:
+def _counted(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     for frame, same in groupby(frames):
-        yield _line(frame, len(list(same)))
+        yield _line(frame, len(list(same)), words.lang)
 
 
 @lru_cache(maxsize=32768)
-def _line(frame: Frame, times: int, *, full: bool = False) -> StackLine:
+def _line(frame: Frame, times: int, lang: str, *, full: bool = False) -> StackLine:
     """Thousands of sites share most of their frames."""
+    words = words_in(lang)
     name = visible(frame.function)
-    notes = [f"{times} times"] if times > 1 else []
+    notes = [words("{count} times", count=times)] if times > 1 else []
     if frame.inlined:
-        notes.append("inlined")
+        notes.append(words("inlined"))
     place = place_of(frame, parts=None if full else 2)
     # A name such as libz.so.1+0x1234 already says where it is.
     if not place and frame.module and not frame.function.startswith(frame.module):
-        place = f"in {visible(frame.module)}"
+        place = words("in {module}", module=visible(frame.module))
     return StackLine(frame.lang, f"{name} ({', '.join(notes)})" if notes else name, place)

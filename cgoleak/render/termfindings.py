@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cgoleak.model.catalog import VERDICTS
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from cgoleak.render.paper import Paper
 
 __all__ = [
+    "VERDICT_STYLES",
+    "growth_words",
     "write_advice",
     "write_details",
     "write_numbers",
@@ -35,7 +38,7 @@ __all__ = [
 _WIDE: Final = 110
 """From this width on the site stands in the row of its numbers, below it under them."""
 
-_STYLES: Final = {
+VERDICT_STYLES: Final = {
     Verdict.NATIVE_LEAK: "bold red",
     Verdict.SUSPECT: "bold yellow",
     Verdict.GO_HELD: "cyan",
@@ -82,16 +85,21 @@ def write_table(
 
 def write_numbers(finding: Finding, words: Words) -> Text:
     """Give the row of a finding up to its site."""
-    rate = finding.growth_bytes_per_second
-    # A rate below one byte in an hour is the noise of the fit, not growth.
-    growth = format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
+    growth = growth_words(finding, words)
     row = Text(" ")
     label = words(VERDICTS[finding.verdict].label)
-    row.append(left_in(label, 11), style=_STYLES[finding.verdict])
+    row.append(left_in(label, 11), style=VERDICT_STYLES[finding.verdict])
     row.append(f"{format_bytes(finding.outstanding_bytes):>13}")
     row.append(f"{format_count(finding.outstanding_blocks):>12}{right_in(growth, 12)}")
     row.append(f"{format_seconds(finding.oldest_seconds):>13}")
     return row
+
+
+def growth_words(finding: Finding, words: Words) -> str:
+    """Say how fast a site grows."""
+    rate = finding.growth_bytes_per_second
+    # A rate below one byte in an hour is the noise of the fit, not growth.
+    return format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
 
 
 def _tally(findings: Sequence[Finding], words: Words) -> str:
@@ -115,7 +123,7 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     """Write everything that is known of one site."""
     paper.blank()
     head = Text(" ")
-    head.append(words(VERDICTS[finding.verdict].label), style=_STYLES[finding.verdict])
+    head.append(words(VERDICTS[finding.verdict].label), style=VERDICT_STYLES[finding.verdict])
     said = words(
         "{size} in {blocks} allocated from",
         size=format_bytes(finding.outstanding_bytes),
@@ -124,7 +132,7 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     head.append(f"  {said}")
     head.append(f"   {words('site')} {visible(finding.site)}", style="dim")
     paper.line(head)
-    write_stack(paper, finding.stack, full_stacks=full_stacks)
+    write_stack(paper, finding.stack, words, full_stacks=full_stacks)
     for index, reason in enumerate(finding.evidence):
         _write_labelled(paper, words("why") if index == 0 else "", words(reason))
     write_advice(paper, finding, words)
@@ -144,25 +152,29 @@ def _write_labelled(paper: Paper, label: str, text: str) -> None:
     paper.paragraph(visible(text), label=f"   {left_in(label, 6)}", label_style="bold", hang=9)
 
 
-def write_stack(paper: Paper, stack: Sequence[Frame], *, full_stacks: bool) -> None:
+def write_stack(paper: Paper, stack: Sequence[Frame], words: Words, *, full_stacks: bool) -> None:
     """Write function and place side by side where both fit, else the place below."""
-    lines = stack_lines(stack, full=full_stacks)
+    lines = stack_lines(stack, full=full_stacks, words=words)
     room = paper.width - 6
     placed = [line for line in lines if line.place]
-    beside = [len(line.text) for line in placed if len(line.text) + 2 + len(line.place) <= room]
+    beside = [
+        cell_len(line.text)
+        for line in placed
+        if cell_len(line.text) + 2 + cell_len(line.place) <= room
+    ]
     column = min(max(beside, default=0), room * 3 // 5)
     for line in lines:
         style = _LANGUAGE_STYLES[line.lang]
         text = Text("   ")
         text.append(GUTTER[line.lang], style=f"bold {style}")
         text.append(f"  {paper.middle(line.text, room)}", style=style)
-        width = max(column, len(line.text))
+        width = max(column, cell_len(line.text))
         if not line.place:
             paper.line(text)
-        elif width + 2 + len(line.place) <= room:
-            text.append(" " * (width - len(line.text) + 2) + line.place, style="default")
+        elif width + 2 + cell_len(line.place) <= room:
+            text.append(" " * (width - cell_len(line.text) + 2) + line.place, style="default")
             paper.line(text)
-        elif len(line.text) + 2 + len(line.place) <= room:
+        elif cell_len(line.text) + 2 + cell_len(line.place) <= room:
             text.append(f"  {line.place}", style="default")
             paper.line(text)
         else:

@@ -1,4 +1,4 @@
-"""The report as text for people: the verdict first, then where RSS went, then each site.
+"""The report as text for people: the verdict, five answers, where RSS went, then each site.
 
 One look at any width from 60 columns on. On a terminal nothing is wider than the window; in a
 pipe lines are laid out for 100 columns and nothing is cut, so that the text is stable and
@@ -17,8 +17,10 @@ from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.model.words import words_in
+from cgoleak.render.estimates import sampling_facts
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import place_of
+from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termgate import write_gate
 from cgoleak.render.visible import visible
@@ -31,10 +33,19 @@ from cgoleak.units import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.model.report import BalanceLine, Report
     from cgoleak.model.words import Words
 
-__all__ = ["TerminalRenderer", "write_balance", "write_head", "write_notices"]
+__all__ = [
+    "CAUSE_STYLES",
+    "TerminalRenderer",
+    "write_balance",
+    "write_head",
+    "write_notices",
+    "write_sheet",
+]
 
 _PIPE_WIDTH: Final = 100
 _NARROWEST: Final = 60
@@ -44,7 +55,7 @@ _SOURCE_WIDTH: Final = 36
 _GO_SITES: Final = 5
 """How many places in Go are shown; the JSON has more."""
 
-_CAUSE_STYLES: Final = {
+CAUSE_STYLES: Final = {
     Cause.NATIVE_LEAK: "bold red",
     Cause.GO_HEAP: "bold yellow",
     Cause.GO_HELD: "bold yellow",
@@ -82,7 +93,8 @@ class TerminalRenderer:
         width = max(self.width or _PIPE_WIDTH, _NARROWEST)
         paper = Paper(width=width, cut=self.width is not None)
         write_head(paper, report, words)
-        write_gate(paper, report)
+        write_gate(paper, report, words)
+        write_answers(paper, report, words)
         write_balance(paper, report, words)
         _write_go_sites(paper, report, words)
         shown = report.findings[: self.top]
@@ -111,14 +123,11 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     ]
     if target.allocator and target.libc and not target.libc.startswith(target.allocator):
         facts.insert(4, words("malloc from {name}", name=visible(target.allocator)))
-    if window.mode not in {"exact", "watch"}:
-        facts.append(words(window.mode))
-        if window.sample_bytes:
-            facts.append(words("one block per {size}", size=format_bytes(window.sample_bytes)))
+    facts += sampling_facts(window, words)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
     label = words(CAUSES[report.cause].label)
-    style = _CAUSE_STYLES.get(report.cause, "bold green")
+    style = CAUSE_STYLES.get(report.cause, "bold green")
     paper.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
 
 
@@ -126,7 +135,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
     """Write the sheet, what Go will hand back, and the restarts."""
     if report.balance:
         paper.blank()
-        _write_sheet(paper, report.balance, words)
+        write_sheet(paper, report.balance, words)
     back = report.go_return
     if back is not None and back.held_bytes:
         when = ""
@@ -134,7 +143,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
             low, high = map(format_seconds, back.within_seconds)
             when = words(" within {low} to {high}", low=low, high=high)
         text = words(
-            "{returning} of {held}{when}, {buffer} stay as buffer; {why}",
+            "{returning} of {held}{when}, {buffer} stay as buffer. {why}",
             returning=format_bytes(back.returning_bytes),
             held=format_bytes(back.held_bytes),
             when=when,
@@ -158,7 +167,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
         paper.paragraph(text, label=label, label_style="bold", hang=cell_len(label))
 
 
-def _write_sheet(paper: Paper, balance: tuple[BalanceLine, ...], words: Words) -> None:
+def write_sheet(paper: Paper, balance: Sequence[BalanceLine], words: Words) -> None:
     """Write the balance; where there is room, each number's source stands beside it."""
     names = [visible(words(line.part)) for line in balance]
     widest = max(16, *map(cell_len, names))

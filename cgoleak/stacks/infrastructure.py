@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
-from cgoleak.stacks.names import plain_function, plain_module
-from cgoleak.stacks.ownership import is_users
+from cgoleak.model.names import plain_function, plain_module
+from cgoleak.model.ownership import is_users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
 from cgoleak.model.ids import SiteKey, StackId
+from cgoleak.model.names import plain_function, plain_module
+from cgoleak.model.ownership import allocating_frame, innermost_go, is_plumbing
 from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import DROPPED, join
-from cgoleak.stacks.names import plain_function, plain_module
-from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_plumbing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

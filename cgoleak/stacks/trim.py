@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
-from cgoleak.stacks.ownership import is_plumbing
+from cgoleak.model.ownership import is_plumbing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

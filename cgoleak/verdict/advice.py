@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
+from cgoleak.model.names import brief_name
+from cgoleak.model.ownership import allocating_frame, innermost_go, is_cpp_library
 from cgoleak.model.report import Verdict
-from cgoleak.stacks.ownership import allocating_frame, innermost_go, is_cpp_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,6 +143,6 @@ def _go(frames: Sequence[Frame]) -> str:
 
 def _place(frame: Frame) -> str:
     if frame.file is None:
-        return frame.function
+        return brief_name(frame)
     line = "" if frame.line is None else f":{frame.line}"
-    return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+    return f"{brief_name(frame)} ({frame.file.rpartition('/')[2]}{line})"

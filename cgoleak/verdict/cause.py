@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.golibrary import own_go_frame
+from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
 from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
@@ -291,7 +292,7 @@ def _called_from(leaks: Sequence[Finding]) -> str:
     file, line = lines.pop() if len(lines) == 1 else (None, None)
     place = f" ({file.rpartition('/')[2]}:{line})" if file and line else ""
     whole = "all" if its_bytes == total else "nearly all"
-    return f", {whole} of it for {function}{place}"
+    return f", {whole} of it for {brief_name(callers[function][0])}{place}"
 
 
 def _held_sentence(held: Sequence[Finding]) -> str:

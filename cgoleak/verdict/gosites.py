@@ -60,11 +60,12 @@ def go_site_notices(capture: Capture, cause: Cause) -> tuple[Notice, ...]:
         return ()
     missing = next((one.missing for one in capture.go_profiles if one.missing), None)
     if missing is not None or len(capture.go_profiles) < 2:
-        why = f": {missing}" if missing else ""
         return (
             Notice(
                 "go.no-heap-profile",
-                f"which Go code holds the heap is not available{why}",
+                f"which Go code holds the heap is not available: {missing}"
+                if missing
+                else "which Go code holds the heap is not available",
                 "import net/http/pprof or runtime/pprof in the program",
             ),
         )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.model.holding import AT_ITS_END
+from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
-from cgoleak.stacks.ownership import is_users
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG
     lost = plural(holding.lost_blocks, "block")
     return Ruling(
         Verdict.NATIVE_LEAK,
-        (f"when the command ended, nothing in it pointed to {lost} any more",),
+        (f"{AT_ITS_END}nothing in it pointed to {lost} any more",),
     )
 
 
@@ -81,13 +82,13 @@ def known_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:
         owned = plural(holding.owned_blocks, "block")
         return Ruling(
             Verdict.GO_HELD,
-            (f"when the command ended, Go objects with a finalizer or cleanup owned {owned}",),
+            (f"{AT_ITS_END}Go objects with a finalizer or cleanup owned {owned}",),
         )
     if not holding.known_blocks or facts.series.seconds >= policy.min_seconds:
         return None
     return Ruling(
         Verdict.BOUNDED,
-        ("when the command ended, it still had pointers to all of them: a pool, a cache, in use",),
+        (f"{AT_ITS_END}it still had pointers to all of them: a pool, a cache, in use",),
     )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import PolicyError
-from cgoleak.stacks.names import plain_function
-from cgoleak.stacks.ownership import allocating_frame
+from cgoleak.model.names import plain_function
+from cgoleak.model.ownership import allocating_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,10 @@ from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CgoleakError, NoSuchProcess, TargetError
 from cgoleak.model.capture import Cost, Window
 from cgoleak.model.notice import Notice
-from cgoleak.pipeline import RecordPlan, RecordResult, attach_within
+from cgoleak.pipeline import RecordPlan, RecordResult, attach_within, writer
 from cgoleak.target.ending import Ending
 from cgoleak.target.procfs import PROC
 from cgoleak.target.succession import subject_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from cgoleak.interim import Interim
     from cgoleak.model.capture import Target
     from cgoleak.model.report import Restart
     from cgoleak.model.snapshot import Snapshot
@@ -54,15 +54,18 @@ def watch(
     progress: WatchProgress | None = None,
     stop: threading.Event,
     root: Path = PROC,
+    interim: Interim | None = None,
 ) -> RecordResult:
     """Watch a process, and those that take its place, until ``stop`` or the end of the duration.
+
+    ``interim`` is told of what is recorded.
 
     Raises:
         NoSuchProcess: there is none with this pid, or none ran that program all the while.
         NotGo, NotPermitted: it cannot be watched.
         CaptureError, OutputError: the capture cannot be written.
     """
-    with _Watch(plan, capture, progress, stop, root) as running:
+    with _Watch(plan, capture, progress, stop, root, interim) as running:
         return running.run()
 
 
@@ -74,8 +77,10 @@ class _Watch:
         progress: WatchProgress | None,
         stop: threading.Event,
         root: Path,
+        interim: Interim | None,
     ) -> None:
         self._plan = plan
+        self._interim = interim
         self._capture = capture
         self._progress = progress
         self._stop = stop
@@ -114,7 +119,7 @@ class _Watch:
         """Follow from process to process."""
         first = self._search.first()
         journal = self._journal = Journal(
-            self._opened.enter_context(CaptureWriter(self._capture, overwrite=True))
+            self._opened.enter_context(writer(self._capture, self._interim))
         )
         is_running = True
         if self._search.others:
@@ -242,6 +247,7 @@ class _Watch:
                 clock_ns=lambda: self.elapsed_ns,
                 progress=self._measuring,
                 should_stop=self._stop.is_set,
+                interim=self._interim,
             )
         except TargetError as error:
             journal.tell(_not_attached(error))

@@ -1,6 +1,6 @@
 """Takes the pictures of the README anew: ``python -m browser.screenshots`` (make screenshots).
 
-From the reports in ``tests/data``, which were measured on the sample.
+From the captures in ``tests/data``, which were measured on the sample.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from browser.conftest import find_chromium
-from support.scenario_reports import rendered, scenario_report
+from cgoleak.capture import open_capture
+from cgoleak.pipeline import analyse
+from support.neutral import unpacked
+from support.scenario_reports import rendered
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 SHOTS = (
@@ -34,7 +37,8 @@ def main() -> int:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name, scenario, theme, width, height, address in SHOTS:
             path = Path(folder) / f"{scenario}.html"
-            path.write_bytes(rendered(scenario_report(scenario)))
+            report = analyse(open_capture(unpacked(scenario, Path(folder))))
+            path.write_bytes(rendered(report))
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
             page.goto(path.as_uri() + address)
             page.wait_for_selector("html[data-ready]")

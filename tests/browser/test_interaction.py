@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
+from io import BytesIO
 
 import pytest
 
 from cgoleak import units
+from cgoleak.render.base import DIFFERENCES, format_by_name
+from cgoleak.verdict.compare import compare
 from support.scenario_reports import many_sites, rendered, scenario_report
 
 pytestmark = pytest.mark.browser
@@ -82,6 +86,8 @@ def test_more_sites_come_when_they_are_asked_for(open_page):
 
 def test_a_site_made_by_the_script_looks_like_one_that_the_page_came_with(open_page):
     report = many_sites(8)
+    estimated = replace(report.findings[1], samples=9, interval_bytes=(1 << 20, 5 << 20))
+    report = replace(report, findings=(report.findings[0], estimated, *report.findings[2:]))
 
     def texts(top):
         with open_page(rendered(report, top=top)) as opened:
@@ -271,3 +277,55 @@ def test_the_script_writes_numbers_as_python_does(open_page):
     assert got[0] == [units.format_bytes(size) for size in sizes]
     assert got[1] == [units.format_seconds(time) for time in times]
     assert got[2] == [units.format_count(count) for count in counts]
+
+
+def a_difference(base="held-and-leak", new="c-leak"):
+    known, out = format_by_name("html", DIFFERENCES), BytesIO()
+    difference = compare(scenario_report(base), scenario_report(new))
+    known.make().render(difference, out)
+    return difference, out.getvalue()
+
+
+def test_the_flame_view_of_a_difference_tells_direction_by_sign_and_hatching(open_page):
+    difference, page_bytes = a_difference("finalizer-held", "c-leak")
+    net = sum(one.change_bytes for one in difference.sites)
+    gone, gained = "texture_new", "histogram_new"
+
+    with open_page(page_bytes) as opened:
+        page = opened.page
+        shrunk = page.locator(f'.box[aria-label^="{gone}"]').first
+        grown = page.locator(f'.box[aria-label^="{gained}"]').first
+        assert units.format_bytes_change(net) in page.locator(".box.root").inner_text()
+        assert shrunk.inner_text().startswith("- ")
+        assert ", -" in shrunk.get_attribute("aria-label")
+        assert grown.inner_text().startswith("+ ")
+        assert ", +" in grown.get_attribute("aria-label")
+        hatched = "one => getComputedStyle(one).backgroundImage !== 'none'"
+        assert shrunk.evaluate(hatched)
+        assert not grown.evaluate(hatched)
+
+
+def test_the_flame_view_of_a_difference_leads_to_the_site(open_page):
+    difference, page_bytes = a_difference("clean", "c-leak")
+    gained = next(one for one in difference.sites if one.change_bytes > 1 << 20)
+
+    with open_page(page_bytes) as opened:
+        page = opened.page
+        page.locator('.box[aria-label^="histogram_new"]').first.click()
+        page.locator("#flame-info a").click()
+        node = page.locator(f'[data-site="{gained.site}"]')
+        assert gained.site in page.url
+        expect(node).to_have_attribute("open", "")
+
+
+def test_a_difference_of_unequal_windows_shows_what_sites_gain_in_a_second(open_page):
+    base = scenario_report("c-leak")
+    longer = replace(base, window=replace(base.window, seconds=10 * base.window.seconds))
+    known, out = format_by_name("html", DIFFERENCES), BytesIO()
+    difference = compare(scenario_report("clean"), longer)
+    known.make().render(difference, out)
+
+    with open_page(out.getvalue()) as opened:
+        assert difference.rates
+        assert opened.page.locator("#flame-metric").input_value() == "growth"
+        assert "/s" in opened.page.locator(".box.root").inner_text()

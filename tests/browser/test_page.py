@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from io import BytesIO
 
@@ -57,12 +58,13 @@ def test_places_of_long_cpp_names_are_not_squeezed(open_page, width):
     assert max(heights) < 45
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (360, 780)])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_first_screen_answers_the_five_questions(open_page, name):
-    with open_page(rendered(scenario_report(name)), width=1280, height=720) as opened:
+def test_the_first_screen_answers_the_five_questions(open_page, name, width, height):
+    with open_page(rendered(scenario_report(name)), width=width, height=height) as opened:
         box = opened.page.locator(".answers").bounding_box()
 
-    assert box["y"] + box["height"] < 720
+    assert box["y"] + box["height"] < height
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -180,14 +182,14 @@ def test_a_printed_page_has_the_findings_and_no_controls(open_page):
         assert page.locator(controls).count() == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_difference_is_shown_filtered_and_linked(open_page, width):
+@pytest.mark.parametrize(("width", "theme"), [*((w, "light") for w in WIDTHS), (1280, "dark")])
+def test_a_difference_is_shown_filtered_and_linked(open_page, width, theme):
     difference = compare(scenario_report("finalizer-held"), scenario_report("held-and-leak"))
     known, out = format_by_name("html", DIFFERENCES), BytesIO()
     known.make().render(difference, out)
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 
-    with open_page(out.getvalue(), width=width) as opened:
+    with open_page(out.getvalue(), width=width, theme=theme) as opened:
         page = opened.page
         assert page.locator("h1").inner_text() == difference.summary
         assert page.locator("#site-list > .site:visible").count() == 1
@@ -201,3 +203,17 @@ def test_a_difference_is_shown_filtered_and_linked(open_page, width):
         assert [one["id"] for one in found if one["impact"] in SERIOUS] == []
         assert opened.said == []
         assert opened.asked == [page.url]
+
+
+def test_a_time_of_two_numbers_is_one_fact(open_page):
+    """``5 min 30 s`` is two pieces that are not parted, and no dot belongs between them."""
+    report = a_timed_report()
+    report = replace(report, window=replace(report.window, seconds=330.0))
+
+    with open_page(rendered(report)) as opened:
+        pieces = opened.page.locator(".facts .bound").evaluate_all(
+            "all => all.map(one => [one.innerText, getComputedStyle(one, '::before').content])"
+        )
+
+    assert ["5 min", "none"] in pieces
+    assert ["30 s", "none"] in pieces

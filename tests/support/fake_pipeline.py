@@ -64,13 +64,19 @@ class FakePipeline:
         )
         return module
 
-    def watch(self, plan, *, capture, progress, stop):
+    def watch(self, plan, *, capture, progress, stop, interim=None):
         """Stand in for ``cgoleak.watching.watch``."""
         self.calls.append({"subject": plan.pid or plan.exe, "plan": plan, "capture": capture})
         return RecordResult(a_capture())
 
-    def _record(self, subject, plan, *, capture, progress, stop):
-        call = {"subject": subject, "plan": plan, "capture": capture, "stop": stop}
+    def _record(self, subject, plan, *, capture, progress, stop, interim=None):
+        call = {
+            "subject": subject,
+            "plan": plan,
+            "capture": capture,
+            "stop": stop,
+            "interim": interim,
+        }
         self.calls.append(call)
         if self.error is not None:
             raise self.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgoleak.model.capture import Target
@@ -16,6 +17,7 @@ from cgoleak.model.report import (
     ReportCost,
     ReportWindow,
     Restart,
+    Timeline,
     Verdict,
 )
 from support.builders import frames
@@ -184,7 +186,44 @@ def a_report(
             returning_bytes=88_394_956,
             buffer_bytes=12 * MIB,
             within_seconds=(120.0, 300.0),
-            why="the background scavenger keeps to 1 % of a CPU",
+            why="The background scavenger keeps to 1 % of a CPU.",
         ),
         restarts=restarts,
+    )
+
+
+def a_sampled_report(since: float | None = None) -> Report:
+    """A report of which some blocks were followed; the first finding is an estimate."""
+    report = a_report()
+    first = replace(report.findings[0], samples=36, interval_bytes=(12 * MIB, 26 * MIB))
+    return replace(
+        report,
+        window=replace(
+            report.window, mode="sampled", sample_bytes=512 << 10, sampled_since_seconds=since
+        ),
+        cost=replace(report.cost, cpu_share=0.021),
+        findings=(first, *report.findings[1:]),
+    )
+
+
+def a_growing_report() -> Report:
+    """Half a minute of a leak, a Go heap that goes up and down, and curves of both."""
+    seconds = tuple(float(second) for second in range(0, 31, 2))
+    report = a_report()
+    leak, *others = report.findings
+    history = tuple(int(second * 319_488) for second in seconds)
+    return replace(
+        report,
+        window=replace(report.window, seconds=30.0),
+        findings=(replace(leak, history_bytes=history), *others),
+        history_seconds=seconds,
+        timeline=Timeline(
+            seconds=seconds,
+            rss_bytes=tuple(116 * MIB + 3 * MIB * int(second) for second in seconds),
+            go_in_use_bytes=tuple((36 + int(second) % 8) * MIB for second in seconds),
+            go_held_bytes=tuple((12 + 2 * int(second)) * MIB for second in seconds),
+            outstanding_bytes=tuple(int(second * 643_000) for second in seconds),
+            slack_bytes=tuple(3 * MIB for _ in seconds),
+            gc_cycles=tuple(int(second) // 3 for second in seconds),
+        ),
     )

@@ -44,6 +44,62 @@ def texts_in_catalog() -> frozenset[str]:
     return frozenset(found)
 
 
+def texts_of_notices() -> frozenset[str]:
+    """Texts and fixes of every ``Notice(…)`` in the code, with something in their holes."""
+    found: set[str] = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Notice":
+                for said in node.args[1:]:
+                    arms = (said.body, said.orelse) if isinstance(said, ast.IfExp) else (said,)
+                    found.update(filter(None, map(_sample, arms)))
+    return frozenset(found)
+
+
+def _sample(node: ast.expr) -> str:
+    """Give a text as it may read; empty where it is put together elsewhere."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr():
+            return "".join(
+                part.value
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                else _filled(part.value)
+                if isinstance(part, ast.FormattedValue)
+                else ""
+                for part in node.values
+            )
+        case _:
+            return ""
+
+
+def _filled(node: ast.expr) -> str:
+    match node:
+        case ast.Call(func=ast.Name(id="plural"), args=[_, ast.Constant(value=str(noun))]):
+            return f"3 {noun}s"
+        case ast.Call(func=ast.Name(id=name)) if name in _FILLINGS:
+            return _FILLINGS[name]
+        case _:
+            return "3"
+
+
+_FILLINGS = {"format_bytes": "3.0 MiB", "format_seconds": "30 s", "format_percent": "40 %"}
+
+
+def english_left(text: str) -> list[str]:
+    """Find what stayed English: words in a row that are no name, no path and no code."""
+    return [run for run in _ENGLISH.findall(text) if run not in _SAID_SO]
+
+
+_ENGLISH = re.compile(r"(?<![\w./:(*-])[A-Za-z][a-z']+(?: [a-z][a-z']+)+(?![\w./(:])")
+_SAID_SO = frozenset(
+    {"cgoleak attach", "cgoleak check", "cgoleak watch", "go test", "go tool pprof"}
+    | {"cleanup goroutine", "malloc arena"}
+)
+"""Commands, and words of the trade that Chinese texts leave as they are."""
+
+
 def _in_python(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):

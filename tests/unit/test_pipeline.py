@@ -17,6 +17,7 @@ from cgoleak.errors import (
     SymbolError,
     UnsupportedTarget,
 )
+from cgoleak.interim import Interim
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.pipeline import RecordPlan, attach, attach_within, run
@@ -208,6 +209,27 @@ def test_a_probe_that_fails_while_it_measures_is_taken_out_and_closed(edge, stop
     assert edge.did[-3:] == ["detach", "close", "injector gone"]
     # What was measured until then can be read.
     assert len(open_capture(path).snapshots) == 1
+
+
+def test_who_looks_meanwhile_is_told_what_is_recorded_and_asks_nothing(edge, stop):
+    """The same is done, in the same order, as without."""
+    interim = Interim(pipeline.analyse)
+
+    result = attach(4242, SHORT, stop=stop, interim=interim)
+
+    assert edge.did == [
+        "facts",
+        "injector started",
+        "session opened",
+        "probe goes in",
+        "detach",
+        "close",
+        "injector gone",
+    ]
+    assert interim.heard == len(result.capture.snapshots)
+    interim.name()
+    report = interim.report()
+    assert (report.target, report.window.snapshots) == (result.capture.target, interim.heard)
 
 
 # --- run --------------------------------------------------------------------------------------

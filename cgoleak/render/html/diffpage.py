@@ -11,7 +11,7 @@ from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
 from cgoleak.render.html.page import Page
-from cgoleak.render.html.payload import safe_json
+from cgoleak.render.html.payload import payload_of_difference, safe_json
 from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import SiteView, growth_text, view_of
 from cgoleak.render.visible import visible
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DiffHtmlRenderer"]
 
-_STYLES: Final = ("base.css", "sheet.css", "sites.css")
-_SCRIPTS: Final = ("page.js", "units.js", "button.js", "diff.js")
+_STYLES: Final = ("base.css", "sheet.css", "sites.css", "chart.css", "flame.css")
+_SCRIPTS: Final = ("page.js", "units.js", "report.js", "button.js", "flame.js", "diff.js")
 _MOST: Final = 500
 """Sites on the page; all of it is static."""
 _WORSE: Final = frozenset({Change.GAINED, Change.GROWN})
@@ -66,13 +66,13 @@ class DiffHtmlRenderer:
         counts = Counter(one.change for one in changed)
         unchanged = len(difference.sites) - len(changed)
         page = Page("diff.html.j2", _STYLES, _SCRIPTS)
-        texts = {text: words(text) for text in page.script_words if words(text) != text}
         summary = visible(words(difference.summary))
         out.write(
             page.render(
                 words,
                 title=f"{summary} · cgoleak",
-                payload=safe_json({"words": texts}),
+                payload=safe_json(payload_of_difference(changed, words, page.script_words)),
+                metric="growth" if difference.rates else "bytes",
                 tone="worse" if _WORSE & counts.keys() else "better" if counts else "",
                 summary=summary,
                 sides=[

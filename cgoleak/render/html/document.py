@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-import cgoleak
-from cgoleak.model.catalog import CAUSES, NOTICES, VERDICTS
+from cgoleak.model.catalog import CAUSES, VERDICTS
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import words_in
-from cgoleak.render.answers import answers_to, within
+from cgoleak.render.answers import answers_to
+from cgoleak.render.estimates import is_estimated, sampling_facts
+from cgoleak.render.html.about import cost_of, known_from, method_of, notices_in, run_of
 from cgoleak.render.html.page import Page
 from cgoleak.render.html.payload import payload_of, safe_json
 from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
+from cgoleak.render.recovery import within
+from cgoleak.render.termgate import gate_notes
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
     format_bytes_change,
     format_count,
     format_seconds,
-    plural,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class HtmlRenderer:
             payload=safe_json(payload_of(report, words, page.script_words)),
             report=report,
             cause=CAUSES[report.cause],
-            gate=_gate(report),
+            estimated=is_estimated(report),
+            known=known_from(report, words),
+            leaks=any(one.verdict is Verdict.NATIVE_LEAK for one in report.findings),
+            gate=_gate(report, words),
             answers=answers_to(report, words),
             facts=_facts(report, words),
             sheet=sheet_of(report.balance, words),
@@ -90,10 +94,10 @@ class HtmlRenderer:
             go_sites=_go_sites(report, words),
             go_return=_go_return(report, words),
             restarts=_restarts(report, words),
-            notices=_notices(report, words),
-            run=_run(report, words),
-            cost=_cost(report, words),
-            method=_method(report, words),
+            notices=notices_in(report, words),
+            run=run_of(report, words),
+            cost=cost_of(report, words),
+            method=method_of(report, words),
         )
         out.write(content)
 
@@ -107,16 +111,13 @@ class _GateView:
     lines: tuple[tuple[str, str], ...]
 
 
-def _gate(report: Report) -> _GateView | None:
+def _gate(report: Report, words: Words) -> _GateView | None:
     gate = report.gate
     if gate is None:
         return None
-    lines = [(visible(one.site), visible(one.text)) for one in gate.violations]
-    lines += [("", f"suppression that matches no site: {visible(one)}")
-              for one in gate.unused_suppressions]  # fmt: skip
-    lines += [("", f"site of the baseline that is gone: {visible(one)}")
-              for one in gate.stale_baseline]  # fmt: skip
-    return _GateView(gate.passed, visible(gate.summary), tuple(lines))
+    lines = [(visible(one.site), visible(words(one.text))) for one in gate.violations]
+    lines += [("", note) for note in gate_notes(gate, words)]
+    return _GateView(gate.passed, visible(words(gate.summary)), tuple(lines))
 
 
 def _name(report: Report) -> str:
@@ -142,6 +143,7 @@ def _facts(report: Report, words: Words) -> tuple[str, ...]:
         f"{format_seconds(window.seconds)} {since}",
         words("{count} snapshots", count=format_count(window.snapshots)),
         cycles,
+        *sampling_facts(window, words),
     )
 
 
@@ -195,70 +197,4 @@ def _restarts(report: Report, words: Words) -> list[str]:
             after=format_bytes(one.rss_after_bytes),
         )
         for one in report.restarts
-    ]
-
-
-def _notices(report: Report, words: Words) -> list[tuple[str, str, str, str]]:
-    """Give code, text, fix, and what the code means in general."""
-    return [
-        (
-            visible(one.code),
-            visible(words(one.text)),
-            visible(words(one.fix)) if one.fix else "",
-            words(NOTICES[one.code].meaning) if one.code in NOTICES else "",
-        )
-        for one in report.notices
-    ]
-
-
-def _run(report: Report, words: Words) -> list[tuple[str, str]]:
-    """Give the facts of the run. Neither environment nor arguments are among them."""
-    target, window = report.target, report.window
-    began = ""
-    if window.started_unix_seconds is not None:
-        began = f"{datetime.fromtimestamp(window.started_unix_seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    unknown = words("unknown")
-    rows = [
-        (words("program"), visible(target.exe)),
-        ("pid", str(target.pid)),
-        ("Go", visible(target.go_version or unknown)),
-        (words("C library"), visible(target.libc or unknown)),
-        (words("C allocator"), visible(target.allocator or unknown)),
-        (words("machine"), f"linux/{visible(target.arch)}"),
-        (words("symbols"), words("stripped") if target.stripped else words("not stripped")),
-        (words("begun"), began),
-        (words("measured for"), format_seconds(window.seconds)),
-        (words("ended"), words(window.ended or "")),
-        (words("mode"), words(window.mode)),
-        (words("snapshots"), format_count(window.snapshots)),
-        (words("sites"), format_count(len(report.findings))),
-        ("cgoleak", cgoleak.__version__),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _cost(report: Report, words: Words) -> list[tuple[str, str]]:
-    cost = report.cost
-    if report.window.mode == "watch" and not cost.target_bytes:
-        return [(words("put into the process"), words("nothing: watched from outside"))]
-    rows = [
-        (words("stood still for"), format_seconds(cost.pause_seconds)),
-        (words("memory in the process"), format_bytes(cost.target_bytes)),
-        (words("allocations and frees seen"), format_count(cost.events)),
-        (words("lost"), words("nothing") if not cost.dropped else plural(cost.dropped, "record")),
-        (words("frees of older blocks"), format_count(cost.unmatched_frees)),
-    ]
-    if cost.ns_per_event is not None:
-        rows.append((words("time added to each"), f"{cost.ns_per_event:.0f} ns"))
-    return rows
-
-
-def _method(report: Report, words: Words) -> list[tuple[str, str, str]]:
-    """Explain the words that this report uses: label, meaning, how it is decided."""
-    entries = [CAUSES[report.cause]]
-    entries += [VERDICTS[one] for one in Verdict if any(f.verdict is one for f in report.findings)]
-    seen = {entry.label: entry for entry in entries}
-    return [
-        (words(entry.label), words(entry.meaning), words(entry.decided or ""))
-        for entry in seen.values()
     ]

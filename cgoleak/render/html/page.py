@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import jinja2
+import markupsafe
 
 from cgoleak.render.visible import visible
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Page"]
 
 _HEAD_SCRIPT: Final = "theme.js"
+_TOGETHER: Final = re.compile(
+    r"[+-]?(?<![\d.])\d[\d.]* (?:(?:[KMGTPE]i)?B(?:/s)?|[µm]?s|min|h|d|%)(?![\w/])|--[a-z]\S*"
+)
+"""A number with its unit, and an option: neither is parted at the end of a line."""
 _SCRIPT_WORDS: Final = re.compile(r'\bT\("([^"\\]+)"')
 
 
@@ -68,7 +73,18 @@ def _template(name: str) -> jinja2.Template:
         loader=jinja2.FunctionLoader(_asset),
     )
     environment.filters["visible"] = visible
+    environment.filters["bound"] = _bound
     return environment.get_template(name)
+
+
+def _bound(text: str) -> markupsafe.Markup:
+    """Escape a text such that lines do not end between a number and its unit."""
+    pieces, at = [], 0
+    for found in _TOGETHER.finditer(text):
+        kept = markupsafe.Markup('<span class="bound">{}</span>').format(found[0])
+        pieces += [markupsafe.escape(text[at : found.start()]), kept]
+        at = found.end()
+    return markupsafe.Markup("").join([*pieces, markupsafe.escape(text[at:])])
 
 
 @lru_cache(maxsize=32)

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cgoleak.model.catalog import VERDICTS
+from cgoleak.model.difference import Change
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
 from cgoleak.render.html.sites import LANGUAGE_CLASSES, name_of
@@ -21,12 +22,13 @@ from cgoleak.render.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from cgoleak.model.difference import SiteChange
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
     from cgoleak.render.stacklines import StackLine
 
-__all__ = ["payload_of", "safe_json"]
+__all__ = ["payload_of", "payload_of_difference", "safe_json"]
 
 _LANGUAGES: Final = tuple(Language)
 
@@ -36,18 +38,13 @@ def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dic
     tables = _Tables()
     sites = [_site(one, tables, words) for one in report.findings]
     names = ("key", "verdict", "bytes", "blocks", "growth", "oldest", "name", "stack", "lines")
-    more = ("evidence", "advice", "mute", "history")
+    more = ("evidence", "advice", "mute", "history", "range")
     columns = list(zip(*sites, strict=True)) or [()] * len(names + more)
     chart = chart_of(report, words)
     line = report.timeline
     return {
-        "lang": words.lang,
-        "words": {text: words(text) for text in script_words if words(text) != text},
-        "languages": [[LANGUAGE_CLASSES[one], GUTTER[one], one.value] for one in _LANGUAGES],
+        **_shared(tables, words, script_words),
         "verdicts": {one.value: words(VERDICTS[one].label) for one in Verdict},
-        "strings": tables.strings.rows,
-        "frames": _columns(tables.frames.rows, 4),
-        "lines": _columns(tables.lines.rows, 3),
         "sites": dict(zip(names + more, columns, strict=True)),
         "chart": None
         if chart is None or line is None
@@ -61,6 +58,52 @@ def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dic
             ],
             "gc": line.gc_cycles,
         },
+    }
+
+
+def payload_of_difference(
+    changes: Sequence[SiteChange], words: Words, script_words: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the flame view of a difference reads: by how much each site changed.
+
+    What became of a site stands where a report has its verdict.
+    """
+    tables = _Tables()
+    sites = [_changed(one, tables) for one in changes]
+    names = ("key", "verdict", "bytes", "blocks", "growth", "stack")
+    columns = list(zip(*sites, strict=True)) or [()] * len(names)
+    return {
+        **_shared(tables, words, script_words),
+        "signed": True,
+        "verdicts": {one.value: words(one.value) for one in Change},
+        "sites": dict(zip(names, columns, strict=True)),
+    }
+
+
+def _changed(one: SiteChange, tables: _Tables) -> tuple[Any, ...]:
+    def change(of: Callable[[Finding], float]) -> float:
+        before, after = (0 if side is None else of(side) for side in (one.base, one.new))
+        return after - before
+
+    return (
+        tables.of_text[one.site],
+        one.change.value,
+        change(lambda side: side.outstanding_bytes),
+        change(lambda side: side.outstanding_blocks),
+        _number(change(lambda side: side.growth_bytes_per_second)),
+        [tables.of_frame[frame] for frame in one.shown.stack],
+    )
+
+
+def _shared(tables: _Tables, words: Words, script_words: Sequence[str]) -> dict[str, Any]:
+    """Return what all scripts read; the tables have to be filled by then."""
+    return {
+        "lang": words.lang,
+        "words": {text: words(text) for text in script_words if words(text) != text},
+        "languages": [[LANGUAGE_CLASSES[one], GUTTER[one], one.value] for one in _LANGUAGES],
+        "strings": tables.strings.rows,
+        "frames": _columns(tables.frames.rows, 4),
+        "lines": _columns(tables.lines.rows, 3),
     }
 
 
@@ -131,7 +174,7 @@ class _Tables:
 
 def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
     text = tables.of_text
-    lines = [tables.of_line[line] for line in stack_lines(one.stack)]
+    lines = [tables.of_line[line] for line in stack_lines(one.stack, words=words)]
     return (
         text[one.site],
         one.verdict.value,
@@ -146,6 +189,7 @@ def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
         text[words(one.advice)],
         text[one.suppression],
         one.history_bytes,
+        one.interval_bytes,
     )
 
 

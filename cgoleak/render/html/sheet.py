@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from cgoleak.model.report import BalanceLine
     from cgoleak.model.words import Words
 
-__all__ = ["Bar", "Row", "Segment", "Sheet", "sheet_of"]
+__all__ = ["KINDS", "Bar", "Row", "Segment", "Sheet", "sheet_of"]
 
-_KINDS: Final = {
+KINDS: Final = {
     "Go heap in use": "go-use",
     "Go heap held back": "go-held",
     "Go heap released": "go-held",
@@ -29,7 +29,7 @@ _KINDS: Final = {
     "allocator slack": "slack",
     "thread stacks": "stacks",
     "files and code": "files",
-    "other files, shared": "files",
+    "other files, shared": "shared",
     "cgoleak's own": "own",
     "unexplained": "unexplained",
 }
@@ -116,7 +116,7 @@ def _bar(
         if size:
             segments.append(
                 Segment(
-                    kind=_KINDS.get(line.part, "other"),
+                    kind=KINDS.get(line.part, "other"),
                     title=f"{words(visible(line.part))}: {format_bytes(size)}",
                     start=f"{100 * at / scale:.3f}%",
                     width=f"{100 * size / scale:.3f}%",
@@ -129,7 +129,7 @@ def _bar(
 def _row(line: BalanceLine, words: Words) -> Row:
     change = line.change_bytes
     return Row(
-        kind="total" if line.part == _TOTAL else _KINDS.get(line.part, "other"),
+        kind="total" if line.part == _TOTAL else KINDS.get(line.part, "other"),
         part=words(visible(line.part)),
         start="-" if line.start_bytes is None else format_bytes(line.start_bytes),
         now=format_bytes(line.now_bytes),

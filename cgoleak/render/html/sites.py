@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
+from cgoleak.render.estimates import range_of
 from cgoleak.render.html.sourcelines import excerpts_of
 from cgoleak.render.html.timechart import sparkline
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
@@ -48,13 +49,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
-    """One finding, in words."""
+    """One finding, in words; ``range`` is where an estimated size truly lies, or empty."""
 
     key: str
     verdict: str
     label: str
     name: str
     size: str
+    range: str
     blocks: str
     growth: str
     oldest: str
@@ -76,13 +78,14 @@ def view_of(
         label=words(VERDICTS[finding.verdict].label),
         name=name_of(finding),
         size=format_bytes(finding.outstanding_bytes),
+        range=range_of(finding, words),
         blocks=format_count(finding.outstanding_blocks),
         growth=growth_text(finding.growth_bytes_per_second, words),
         oldest=_age(finding.oldest_seconds),
         spark=sparkline(finding.history_bytes),
         lines=tuple(
             Line(LANGUAGE_CLASSES[one.lang], GUTTER[one.lang], one.lang.value, one.text, one.place)
-            for one in stack_lines(finding.stack, full=full_stacks)
+            for one in stack_lines(finding.stack, full=full_stacks, words=words)
         ),
         evidence=tuple(visible(words(one)) for one in finding.evidence),
         advice=visible(words(finding.advice)),

@@ -25,7 +25,7 @@ def plans(monkeypatch):
     """What the watch was asked; it then finds no process."""
     asked = []
 
-    def watch(plan, *, capture, progress, stop):
+    def watch(plan, *, capture, progress, stop, interim=None):
         asked.append(plan)
         raise NoSuchProcess("there is none")
 

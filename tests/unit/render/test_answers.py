@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from cgoleak.model.goprofile import GoSiteGrowth
-from cgoleak.model.report import Cause
+from cgoleak.model.notice import Notice
+from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline
 from cgoleak.render.answers import answers_to, finding_to_blame
-from support.reports import a_report
+from support.reports import MIB, a_report
 from support.scenario_reports import SCENARIOS, many_sites, scenario_report
 
 
@@ -29,8 +30,8 @@ def test_a_leak_is_told_with_its_rate_its_line_and_what_to_do():
     answers = told(scenario_report("c-leak"))
 
     assert answers["leak"] == "Yes. C memory accumulates and is not freed."
-    assert answers["speed"].startswith("200 KiB/s 16.5 GiB a day")
-    assert answers["line"].startswith("histogram_new (histogram.c:15) ← ")
+    assert answers["speed"].startswith("200 KiB/s 16.5 GiB a day · 5.9 MiB so far · RSS +")
+    assert answers["line"].startswith("histogram_new (histogram.c:15) called from algo.Process")
     assert "5.9 MiB of C memory stays" in answers["return"]
     assert "have it freed there" in answers["do"]
 
@@ -68,6 +69,7 @@ def test_a_go_heap_that_grows_is_told_with_its_go_function():
 def test_a_restart_tells_how_fast_it_grew_before():
     answers = told(scenario_report("restart"))
 
+    assert answers["leak"].startswith("Perhaps: it grew until it ended. Nothing recovered")
     assert "MiB/s before each restart" in answers["speed"]
     assert answers["line"] == "Not looked for: watched from outside, without hooks."
 
@@ -82,3 +84,100 @@ def test_a_leak_is_blamed_before_all_others():
     assert finding_to_blame(many_sites(100)).verdict == "native-leak"
     assert finding_to_blame(scenario_report("finalizer-held")).verdict == "go-held"
     assert finding_to_blame(scenario_report("cache-fills")) is None
+
+
+def a_bare_report(**fields):
+    return replace(a_report(findings=()), **{"cause": Cause.STABLE, **fields})
+
+
+def a_curve(*sizes):
+    blank = (None,) * len(sizes)
+    seconds = tuple(float(place) for place in range(len(sizes)))
+    return Timeline(seconds, tuple(size * MIB for size in sizes), *[blank] * 5)
+
+
+def a_sheet(**changes):
+    return tuple(
+        BalanceLine(part.replace("_", " "), 0, change, change, "")
+        for part, change in changes.items()
+    )
+
+
+def test_what_rose_and_came_back_is_not_told_as_still_resident():
+    report = a_bare_report(cause=Cause.GO_RETAINED, timeline=a_curve(10, 300, 40))
+
+    answers = told(report)
+
+    assert answers["leak"] == "No. Most of what RSS rose by has come back."
+    assert "300 MiB at its peak" in told(replace(report, balance=a_sheet(RSS=30 * MIB)))["speed"]
+    assert answers["return"].startswith("260 MiB has come back already.")
+
+
+def test_what_rose_and_stays_is_not_told_as_come_back():
+    report = a_bare_report(cause=Cause.GO_RETAINED, timeline=a_curve(10, 300, 290))
+
+    assert "come back" not in told(report)["leak"]
+    assert "come back" not in told(report)["return"]
+
+
+def test_what_malloc_keeps_is_told_beside_what_go_keeps():
+    sheet = a_sheet(RSS=160 * MIB, allocator_slack=152 * MIB)
+    back = GoReturn(2 * MIB, 0, 2 * MIB, None, "")
+
+    answers = told(a_bare_report(balance=sheet, go_return=back))
+
+    assert answers["return"] == (
+        "Nothing of note. Go keeps 2.0 MiB and malloc 152 MiB free for reuse."
+    )
+
+
+def test_memory_that_the_kernel_may_take_is_told_apart_from_huge_pages_that_filled_again():
+    lazy = Notice("memory.lazily-freed", "256 MiB of RSS were given up with MADV_FREE")
+    report = a_bare_report(
+        cause=Cause.GO_RETAINED,
+        balance=a_sheet(RSS=260 * MIB, Go_heap_released=256 * MIB),
+        notices=(lazy,),
+        go_return=None,
+    )
+
+    assert told(report)["return"].startswith("256 MiB when the kernel runs short of memory.")
+    assert "GODEBUG=madvdontneed=1" in told(report)["do"]
+    again = replace(report, notices=(Notice("memory.huge-pages", ""),))
+    assert "kernel" not in told(again)["return"]
+
+
+def test_garbage_that_no_collection_has_found_is_told_as_more_to_come():
+    sheet = a_sheet(RSS=220 * MIB, Go_heap_in_use=141 * MIB, Go_heap_held_back=79 * MIB)
+    back = GoReturn(79 * MIB, 65 * MIB, 14 * MIB, (0.0, 90.0), "")
+
+    answers = told(a_bare_report(cause=Cause.GO_RETAINED, balance=sheet, go_return=back))
+
+    assert answers["return"].startswith("65.0 MiB of Go's heap, within 90 s. And what of the 141")
+
+
+def test_growth_in_neither_heap_is_told_with_the_part_that_grew_most():
+    sheet = a_sheet(RSS=382 * MIB, thread_stacks=2 * MIB, files_and_code=375 * MIB)
+
+    answers = told(a_bare_report(cause=Cause.OTHER, balance=sheet))
+
+    assert answers["line"] == "None: it is in neither heap. Grown most: files and code +375 MiB"
+    assert answers["speed"].startswith("6.4 MiB/s on average RSS +382 MiB in ")
+
+
+def test_what_does_not_keep_growing_has_no_rate():
+    sheet = a_sheet(RSS=6 * MIB)
+
+    answers = told(a_bare_report(cause=Cause.STABLE, balance=sheet))
+
+    assert answers["speed"].startswith("It does not keep growing. RSS +6.0 MiB in ")
+
+
+def test_several_sites_are_told_as_such():
+    assert told(many_sites(100))["line"].endswith("and 1 site more")
+
+
+def test_blocks_that_were_lost_without_growing_are_told_by_their_size():
+    report = a_report()
+    lost = replace(report.findings[0], growth_bytes_per_second=0.0, outstanding_bytes=96)
+
+    assert told(replace(report, findings=(lost,)))["speed"].startswith("96 B so far")

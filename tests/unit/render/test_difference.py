@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
+from html import unescape
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -12,6 +15,7 @@ from cgoleak.render.base import DIFFERENCES, format_by_name
 from cgoleak.render.diffjson import diff_schema_text
 from cgoleak.verdict.compare import compare
 from support.golden import assert_golden
+from support.said_texts import english_left
 from support.scenario_reports import hostile_report, many_sites, scenario_report
 
 
@@ -72,3 +76,21 @@ def test_all_formats_name_the_site_that_was_gained():
         written(a_difference(), "html").decode()
     )
     assert f"site {gained.site}" in written(a_difference(), "terminal").decode()
+
+
+@pytest.mark.parametrize("render", ["terminal", "html"])
+@pytest.mark.parametrize(
+    ("base", "new"),
+    [("held-and-leak", "cpp-leak"), ("c-leak", "clean"), ("clean", "clean"), ("restart", "c-leak")],
+)
+@pytest.mark.parametrize("longer", [1, 10])
+def test_a_difference_is_said_in_chinese(render, base, new, longer):
+    second = scenario_report(new)
+    window = replace(second.window, seconds=second.window.seconds * longer)
+    difference = compare(scenario_report(base), replace(second, window=window))
+    text = written(difference, render, lang="zh", top=50).decode()
+    text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+
+    left = [run for line in unescape(text).splitlines() for run in english_left(line)]
+
+    assert set(left) <= {"unsigned long", "worker pid"}

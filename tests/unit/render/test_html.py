@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgoleak.model.gate import Gate, Level, Violation
+from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Cause
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.html.payload import safe_json
+from cgoleak.render.html.sheet import KINDS
 from cgoleak.render.html.timechart import chart_of, sparkline
-from support.reports import a_finding, a_report
+from support.reports import a_finding, a_report, a_sampled_report
 from support.scenario_reports import (
     SCENARIOS,
     a_timed_report,
@@ -30,6 +32,10 @@ from support.scenario_reports import (
 )
 
 PAYLOAD = re.compile(r'<script type="application/json" id="report-data">(.*?)</script>', re.DOTALL)
+
+
+# These never stand in one sheet, or are two states of the same memory.
+SAME_COLOUR = {"Go heap released", "native in use", "native, not split"}
 
 
 def page_of(report, **options):
@@ -76,9 +82,31 @@ def test_the_page_is_well_formed_and_begins_with_the_verdict(name):
 
     page = page_of(report)
 
-    text = " ".join(parsed(page).text)
-    assert report.summary in text
+    assert report.summary in "".join(parsed(page).text)
     assert page.index("<h1>") < page.index("<h2 ")
+
+
+def test_a_number_and_its_unit_an_option_and_its_dashes_stand_on_one_line():
+    summary = "RSS grew by 5.8 MiB in 5 min 30 s, 2 sites, <b>: --duration 10m."
+
+    page = page_of(replace(a_report(), summary=summary))
+
+    title = page[page.index("<h1>") : page.index("</h1>")]
+    kept = re.findall(r'<span class="bound">([^<]*)</span>', title)
+    assert kept == ["5.8 MiB", "5 min", "30 s", "--duration"]
+    assert "&lt;b&gt;" in title
+
+
+def test_a_leak_beside_something_larger_is_red_all_the_same():
+    assert "cause-go-held leaking" in page_of(scenario_report("held-and-leak"))
+    assert "leaking" not in page_of(scenario_report("finalizer-held")).partition("<main>")[2]
+
+
+def test_every_part_of_the_sheet_has_a_colour_of_its_own():
+    kinds = [kind for part, kind in KINDS.items() if part not in SAME_COLOUR]
+
+    assert len(kinds) == len(set(kinds))
+    assert KINDS.keys() > SAME_COLOUR
 
 
 def test_shell_and_assets_stay_below_150_kilobytes():
@@ -164,6 +192,54 @@ def test_an_empty_report_is_a_page():
 
     assert "RSS was not read." in page
     assert 'id="site-list"' not in page
+
+
+def section(page, name):
+    text = page[page.index(f'<section id="{name}"') :]
+    return " ".join(parsed(text[: text.index("</section>") + len("</section>")]).text)
+
+
+def test_a_sample_is_told_in_the_facts_beside_each_estimate_and_in_the_method():
+    page = page_of(a_sampled_report(since=12.0))
+
+    facts = page[page.index('<p class="facts">') : page.index('<dl class="answers">')]
+    shown = re.sub("<[^>]*>", "", facts)
+    assert "sampled" in shown
+    assert "one block per 512 KiB" in shown
+    assert "from 12 s on" in shown
+    assert re.findall(r'class="range">([^<]*)<', page) == ["12.0 MiB to 26.0 MiB"]
+    assert "Numbers of sites are estimates from a sample" in section(page, "about")
+    assert "share of its CPU time 2 %" in re.sub(r"\s+", " ", section(page, "about"))
+    assert "18.2 MiB so far, estimated" in re.sub("<[^>]*>", "", page)
+
+
+def test_what_was_followed_whole_has_no_range():
+    page = page_of(a_report())
+
+    assert 'class="range"' not in page
+    assert "estimate" not in section(page, "about")
+    assert "share of its CPU time" not in page
+
+
+def with_evidence(line):
+    report = a_report()
+    return replace(report, findings=(replace(report.findings[0], evidence=(line,)),))
+
+
+def test_what_is_known_of_pointers_is_told_as_it_was_measured():
+    held = with_evidence(f"{AT_ITS_END}nothing in it pointed to 3 blocks any more")
+    outside = replace(a_report(findings=()), window=replace(a_report().window, mode="watch"))
+
+    grown, ended, watched = [
+        section(page_of(report), "about") for report in (a_report(), held, outside)
+    ]
+
+    assert "not reachability" in grown
+    assert "searched for pointers" not in grown
+    assert "searched for pointers to the outstanding blocks" in ended
+    assert "not reachability" not in ended
+    assert "allocations were not followed" in watched
+    assert "sites. Whether" not in watched
 
 
 def test_neither_environment_nor_arguments_are_shown():

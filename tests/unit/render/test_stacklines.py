@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cgoleak.model.frames import Frame, Language
-from cgoleak.render.stacklines import short_name, site_words, stack_lines
+from cgoleak.model.names import brief_name, short_name
+from cgoleak.render.stacklines import site_names, site_words, stack_lines
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
 from support.builders import a_frame, frames
 from support.reports import LEAK_STACK
@@ -183,3 +184,43 @@ def test_a_function_that_takes_library_types_is_no_library():
     name = "mine::T<int, std::allocator<int> >::f(std::string)"
 
     assert "mine::T" in site_words((Frame(Language.CPP, name), *frames("Go main.f b.go:9")))
+
+
+def test_the_c_library_does_not_name_a_site_even_where_its_symbols_are_known():
+    stack = frames(
+        "C __GI___strdup strdup.c:42 @libc.so.6",
+        "C title meta.c:18 @worker",
+        "Go main.f b.go:9 @worker",
+    )
+
+    assert site_words(stack) == "title (meta.c:18) ← main.f (b.go:9)"
+
+
+def test_a_site_of_a_c_thread_is_not_named_by_how_libc_starts_threads():
+    stack = frames(
+        "C leaf a.c:1 @worker",
+        "C job_main a.c:9 @worker",
+        "C start_thread pthread_create.c:442 @libc.so.6",
+        "C clone3 @libc.so.6",
+    )
+
+    assert site_words(stack) == "leaf (a.c:1) ← job_main (a.c:9)"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("example.org/img/png.(*Encoder).Do", "png.(*Encoder).Do"),
+        ("example.org/img/v2.Do.func1", "img/v2.Do.func1"),
+        ("main.Map[go.shape.int,example.org/x/y.T]", "main.Map[go.shape.int,example.org/x/y.T]"),
+        ("main.f", "main.f"),
+    ],
+)
+def test_people_say_a_go_function_without_the_path_of_its_package(function, said):
+    assert brief_name(Frame(Language.GO, function)) == said
+
+
+def test_a_site_is_said_by_who_allocates_and_who_calls():
+    stack = frames("C leaf a.c:1", "Go example.org/a/b.F b.go:9")
+
+    assert site_names(stack) == ("leaf (a.c:1)", "b.F (b.go:9)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,14 @@ from rich.cells import cell_len
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Restart, Verdict
 from cgoleak.render.terminal import TerminalRenderer
+from cgoleak.verdict.baseline import Baseline
+from cgoleak.verdict.limits import Limits
 from support.builders import frames
+from support.gates import checked
 from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_report
-from support.scenario_reports import scenario_report
+from support.said_texts import english_left
+from support.scenario_reports import SCENARIOS, rendered, scenario_report
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -51,6 +56,27 @@ def test_the_look_of_a_restart_without_findings():
     )
 
     assert_golden("restart.terminal.80.txt", shown(report, width=80).encode())
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_first_24_lines_answer_the_five_questions(name):
+    lines = shown(scenario_report(name), width=80).splitlines()
+    asked = ["leak?", "how fast?", "which line?", "comes back?", "what to do?"]
+
+    begins = [
+        next(place for place, line in enumerate(lines) if f" {one} " in line) for one in asked
+    ]
+
+    assert begins == sorted(begins)
+    assert lines.index("", begins[-1]) < 24
+
+
+def test_a_number_and_its_unit_stand_on_one_line():
+    report = a_report(summary="RSS grew by 12 MiB in 5 min 30 s, to 99 MiB, 40 % of it. " * 9)
+
+    for width in range(60, 90):
+        ends = [line.rsplit(" ", 1)[-1] for line in shown(report, width=width).splitlines()]
+        assert not {"12", "5", "30", "99", "40"} & set(ends)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
@@ -160,7 +186,7 @@ def test_a_site_that_does_not_grow_is_flat():
     row = next(
         line
         for line in shown(a_report(findings=(a_finding(growth=0.0),))).split("\n")
-        if "18.2 MiB" in line
+        if line.startswith(" NATIVE LEAK ")
     )
 
     assert " flat " in row
@@ -186,3 +212,42 @@ def test_the_look_in_chinese():
     text = shown(scenario_report("held-and-leak"), width=80, lang="zh")
 
     assert_golden("held.terminal.80.zh.txt", text.encode())
+
+
+LIMITS = [
+    Limits(),
+    Limits(max_bytes=9, max_blocks=9, max_growth=1.0),
+    Limits(per=100, max_bytes_per_iteration=1, max_blocks_per_iteration=0.01),
+    Limits(max_bytes=1 << 40),
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("known", [None, 0.5, 1.0])
+@pytest.mark.parametrize("render", ["terminal", "html"])
+def test_what_the_gate_decided_is_said_in_chinese(limits, known, render):
+    report = checked(limits=limits, baseline=known and a_baseline(known))
+    report = replace(
+        report,
+        gate=replace(report.gate, unused_suppressions=("leak:old",), stale_baseline=("abc123",)),
+    )
+
+    text = rendered(report, render, lang="zh").decode()
+    head = text[: text.index(" 泄漏？ ")] if render == "terminal" else text_of_gate(text)  # noqa: RUF001
+
+    assert english_left(head) == []
+    assert "--update-baseline" in head
+
+
+def a_baseline(share):
+    """What the findings of ``a_report`` had at their last time, as a share of what they have."""
+    then = [
+        replace(one, outstanding_bytes=int(one.outstanding_bytes * share))
+        for one in a_report().findings
+    ]
+    return Baseline().with_program("thumbs/thumbs.test", tuple(then), None)
+
+
+def text_of_gate(page):
+    begin = page.index('<div class="gate')
+    return re.sub("<[^>]*>", " ", page[begin : page.index("<dl", begin)])

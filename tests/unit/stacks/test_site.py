@@ -7,11 +7,11 @@ import pytest
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
+from cgoleak.model.names import plain_function, plain_module
+from cgoleak.model.ownership import is_cpp_library
 from cgoleak.stacks import find_sites, fold_plumbing, join
 from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import GAP
-from cgoleak.stacks.names import plain_function, plain_module
-from cgoleak.stacks.ownership import is_cpp_library
 from cgoleak.stacks.site import group, signature
 from support.builders import a_capture, a_frame, a_module, a_snapshot, a_stack, counts, frames
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,9 @@ from cgoleak.pipeline import analyse
 from scenarios_table import table, totals
 from support.handback import hand_back_of, story
 from support.neutral import CAPTURES, LARGEST_BYTES, machine_paths, unpacked
+from support.said_texts import english_left
 from support.sample import scenarios
+from support.scenario_reports import rendered
 from support.scenario_truth import compared, judged
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from support.scenario_truth import Compared
 
 SCENARIOS = {one.name: one for one in scenarios()}
+TYPES = {"unsigned long"}
+"""In names of C++ functions."""
 BAR = "bar-watched"
 """Half a minute of load and five of silence, watched from outside; see ``support.handback``."""
 
@@ -116,3 +122,15 @@ def test_the_story_of_the_burst_is_a_table_of_its_moments(bar: Capture) -> None:
 def test_captures_are_small_and_could_be_from_any_machine(name: str, tmp_path: Path) -> None:
     assert (CAPTURES / f"{name}.cgoleak.gz").stat().st_size <= LARGEST_BYTES
     assert machine_paths(open_capture(unpacked(name, tmp_path))) == set()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_people_read_of_it_in_chinese_is_chinese(name: str, tmp_path: Path) -> None:
+    report = analyse(open_capture(unpacked(name, tmp_path)))
+    text = rendered(report, "terminal", lang="zh", top=100).decode()
+    page = rendered(report, "html", lang="zh", top=100).decode()
+    shown = unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL))
+
+    left = [run for line in (text + shown).splitlines() for run in english_left(line)]
+
+    assert [run for run in left if run not in TYPES] == []

@@ -37,4 +37,7 @@ function startDiff() {
 
 startTheme();
 startDiff();
+const metric = state.read().get("metric");
+if (COUNT && ["bytes", "blocks", "growth"].includes(metric)) $("flame-metric").value = metric;
+flame.start();
 document.documentElement.dataset.ready = "yes";

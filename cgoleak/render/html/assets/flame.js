@@ -1,7 +1,9 @@
 // The flame view: callers above, callees below, as a tree of boxes that keys and screen readers walk.
+// Of a difference, width is how much changed; colour, hatching and a sign say in which direction.
 
 const ROW = 22;
 const NARROWEST = 0.0012;
+const SIGNED = DATA.signed === true;
 
 const flame = {
   start() {
@@ -29,12 +31,14 @@ const flame = {
     const all = $("flame-plumbing").checked;
     const [langs, names] = DATA.frames;
     const isPlumbing = DATA.languages.map(([name]) => name === "bridge" || name === "runtime");
-    this.root = { parent: null, frame: -1, value: 0, children: new Map(), sites: [], depth: 0 };
+    this.root = { parent: null, frame: -1, value: 0, change: 0, children: new Map(), sites: [], depth: 0 };
     for (let site = 0; site < COUNT; site++) {
-      const value = Math.max(0, values[site]);
+      const change = values[site];
+      const value = SIGNED ? Math.abs(change) : Math.max(0, change);
       if (!value) continue;
       let node = this.root;
       node.value += value;
+      node.change += change;
       const stack = SITES.stack[site];
       let last = -1;
       for (let place = stack.length - 1; place >= 0; place--) {
@@ -45,11 +49,12 @@ const flame = {
         last = key;
         let child = node.children.get(key);
         if (!child) {
-          child = { parent: node, frame, value: 0, children: new Map(), sites: [], depth: node.depth + 1 };
+          child = { parent: node, frame, value: 0, change: 0, children: new Map(), sites: [], depth: node.depth + 1 };
           node.children.set(key, child);
         }
         node = child;
         node.value += value;
+        node.change += change;
       }
       node.sites.push(site);
     }
@@ -66,6 +71,13 @@ const flame = {
     const metric = this.metric();
     return metric === "bytes" ? formatBytes(value) : metric === "blocks" ? T("{count} blocks", { count: formatCount(Math.round(value)) }) : formatRate(value);
   },
+
+  told(node) {
+    return SIGNED ? `${node.change > 0 ? "+" : ""}${this.amount(node.change)}` : this.amount(node.value);
+  },
+
+  // Not by colour alone: the sign stands before the name, and what shrank is hatched.
+  direction: (node) => !SIGNED ? ["", ""] : node.change > 0 ? ["grown", "+ "] : node.change < 0 ? ["shrunk", "- "] : ["even", "± "],
 
   children: (node) => [...node.children.values()].sort((one, other) => other.value - one.value || one.frame - other.frame),
 
@@ -114,17 +126,18 @@ const flame = {
   box(node, left, width, dim, hit, past = false) {
     const [lang, letter, language] = node === this.root ? ["unknown", "", ""] : DATA.languages[DATA.frames[0][node.frame]];
     const leaks = node.sites.some((site) => SITES.verdict[site] === "native-leak");
-    const classes = ["box", node === this.root ? "root" : `lang-${lang}`, leaks ? "leak" : "", dim ? "dim" : "", hit ? "hit" : "", past ? "past" : ""];
+    const [direction, sign] = this.direction(node);
+    const classes = ["box", node === this.root ? "root" : `lang-${lang}`, direction, leaks ? "leak" : "", dim ? "dim" : "", hit ? "hit" : "", past ? "past" : ""];
     const name = this.name(node);
     const made = element("div", {
       class: classes.filter(Boolean).join(" "), role: "treeitem", tabindex: "-1", "aria-level": node.depth + 1,
-      "aria-label": `${name}${language ? `, ${language}` : ""}, ${this.amount(node.value)}, ${formatShare(node.value / (this.root.value || 1))}`,
+      "aria-label": `${name}${language ? `, ${language}` : ""}, ${this.told(node)}, ${formatShare(node.value / (this.root.value || 1))}`,
     });
     if (node.children.size) made.setAttribute("aria-expanded", "true");
     made.style.left = `${100 * left}%`;
     made.style.width = `${100 * width}%`;
     made.style.top = `${node.depth * ROW}px`;
-    if (width * this.view.clientWidth > 22) made.textContent = letter ? `${letter} ${name}` : `${name} · ${this.amount(node.value)}`;
+    if (width * this.view.clientWidth > 22) made.textContent = letter ? `${sign}${letter} ${name}` : `${name} · ${this.told(node)}`;
     made.node = node;
     node.box = made;
     return made;
@@ -151,7 +164,7 @@ const flame = {
       const { place, lang } = frameAt(node.frame);
       info.push(element("code", {}, foreign(place)), ` ${lang[2]} · `);
     }
-    info.push(`${this.amount(node.value)} · ${formatShare(node.value / (this.root.value || 1))}`);
+    info.push(`${this.told(node)} · ${formatShare(node.value / (this.root.value || 1))}`);
     for (const site of node.sites.slice(0, 6)) {
       info.push(" · ", element("a", { href: `#site=${encodeURIComponent(siteKeys[site])}` }, `${DATA.verdicts[SITES.verdict[site]]} ${siteKeys[site]}`));
     }

@@ -96,7 +96,8 @@ const sites = {
 function makeSite(site) {
   const key = siteKeys[site];
   const verdict = SITES.verdict[site];
-  const labelled = (name, label, text) => element("span", { class: `num ${name}` }, element("span", { class: "sr" }, `${label} `), text);
+  const labelled = (name, label, text, more = null) => element("span", { class: `num ${name}` }, element("span", { class: "sr" }, `${label} `), text, more);
+  const range = (ends) => ends && element("small", { class: "range" }, T("{low} to {high}", { low: formatBytes(ends[0]), high: formatBytes(ends[1]) }));
   const blocks = element("span", { class: "num blocks" }, formatCount(SITES.blocks[site]), element("span", { class: "unit" }, ` ${T("blocks")}`));
   const trend = element("span", { class: "trend" });
   const values = SITES.history[site];
@@ -109,7 +110,7 @@ function makeSite(site) {
   }
   const summary = element("summary", {},
     element("span", { class: "verdict" }, DATA.verdicts[verdict]),
-    labelled("size", T("outstanding"), formatBytes(SITES.bytes[site])),
+    labelled("size", T("outstanding"), formatBytes(SITES.bytes[site]), range(SITES.range[site])),
     blocks,
     labelled("growth", T("growth"), formatRate(SITES.growth[site])),
     labelled("oldest", T("oldest"), formatSeconds(SITES.oldest[site])),
@@ -156,7 +157,7 @@ function addButtons(node, site) {
       const full = made.getAttribute("aria-pressed") !== "true";
       made.setAttribute("aria-pressed", String(full));
       const lines = full
-        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: one.inlined ? `${one.name} (inlined)` : one.name }))
+        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: one.inlined ? `${one.name} (${T("inlined")})` : one.name }))
         : SITES.lines[site].map(lineAt);
       node.querySelector(".frames").replaceWith(makeStack(lines));
     }),

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
-from cgoleak.stacks.names import plain_function, plain_module
+from cgoleak.model.names import plain_function, plain_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from cgoleak.model.frames import Frame, Language
 
-__all__ = ["plain_function", "plain_module"]
+__all__ = ["brief_name", "plain_function", "plain_module", "short_name"]
 
 # gcc: foo.part.0, foo.cold, foo.constprop.3, foo.isra.0, foo.lto_priv.0; clang: foo.llvm.123;
 # c++filt writes them as foo() [clone .part.0].
@@ -24,6 +24,9 @@ _GO_CLOSURE = re.compile(r"(?:\.func|\.gowrap|\.deferwrap|-range)\d+(?:\.\d+)*")
 _LONGEST = 4096
 """Names beyond this are left as they are: no compiler writes them, and searching takes long."""
 _SHARED = re.compile(r"\.so(?:\.\d+)+$")
+_LONG_NAME = 60
+_GO_MAJOR = re.compile(r"v\d+\.")
+"""Last element of a module's path from its second major version on: ``example.org/x/v2.Do``."""
 
 
 @lru_cache(maxsize=65536)
@@ -42,6 +45,39 @@ def plain_function(frame: Frame) -> str:
         name = _OFFSET.sub("", name)
     name = _C_VERSION.sub("", _C_CLONE.sub("", name))
     return _C_INTERNAL.sub("", name) or frame.function
+
+
+def short_name(frame: Frame) -> str:
+    """Return a function's name; of a long one in C++ neither parameters nor template arguments."""
+    name = frame.function
+    if frame.lang is Language.GO or len(name) <= _LONG_NAME or "::" not in name:
+        return name
+    kept: list[str] = []
+    depth = 0
+    for sign in name.replace("(anonymous namespace)", "{anonymous}").replace("operator()", "call"):
+        if sign in ")>":
+            depth -= 1
+        if depth <= 0:
+            kept.append(sign)
+        if sign in "(<":
+            kept += "…" if depth == 0 else ""
+            depth += 1
+    return "".join(kept)
+
+
+def brief_name(frame: Frame) -> str:
+    """Return a function's name as people say it: ``png.Encode``, without the path of the package.
+
+    Beside a file and a line nobody needs the whole path of a Go package; a table that is searched
+    or compared does.
+    """
+    if frame.lang is not Language.GO:
+        return short_name(frame)
+    path, bracket, arguments = frame.function.partition("[")
+    head, slash, name = path.rpartition("/")
+    if _GO_MAJOR.match(name):
+        name = f"{head.rpartition('/')[2]}{slash}{name}"
+    return f"{name}{bracket}{arguments}"
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,105 @@
+"""The table of sites, one line each, with a cursor; as many columns as the width allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from cgoleak.model.catalog import VERDICTS
+from cgoleak.render.live.view import Order
+from cgoleak.render.paper import left_in, right_in
+from cgoleak.render.stacklines import site_words
+from cgoleak.render.termfindings import VERDICT_STYLES, growth_words
+from cgoleak.render.visible import shorten_left, shorten_middle
+from cgoleak.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cgoleak.model.report import Finding
+    from cgoleak.model.words import Words
+
+__all__ = ["has_room_beside", "site_rows"]
+
+_WIDE: Final = 110
+"""From this width on the site with its lines stands in its row; below it under the cursor's."""
+_VERDICT: Final = 13
+_COLUMNS: Final = {
+    Order.BYTES: 11,
+    Order.GROWTH: 12,
+    Order.BLOCKS: 11,
+    Order.AGE: 12,
+}
+_LEAST_NAME: Final = 22
+_LEAST_CALLER: Final = 8
+
+
+def has_room_beside(width: int) -> bool:
+    """Whether each site stands in its row with its lines."""
+    return width >= _WIDE
+
+
+def site_rows(
+    findings: Sequence[Finding], cursor: int, order: Order, width: int, words: Words
+) -> list[Text]:
+    """Write the heading and a row for each; where rows are short, the cursor's site below it."""
+    columns = _columns(order, width)
+    mark = "↓" if order is Order.VERDICT else ""
+    head = left_in(f" {words('verdict')}{mark}", _VERDICT)
+    heading = Text(head, style="bold")
+    for column in columns:
+        name = f"{words(column.value)}{'↓' if column is order else ''}"
+        heading.append(right_in(name, _COLUMNS[column]), style="bold")
+    heading.append(f"  {words('site')}", style="bold")
+    lines = [heading]
+    for place, finding in enumerate(findings):
+        here = place == cursor
+        row = Text("▸" if here else " ", style="bold" if here else "")
+        row.append(
+            left_in(words(VERDICTS[finding.verdict].label), _VERDICT - 1),
+            style=VERDICT_STYLES[finding.verdict],
+        )
+        for column in columns:
+            row.append(right_in(_number(finding, column, words), _COLUMNS[column]))
+        name = site_words(finding.stack, places=has_room_beside(width))
+        row.append(f"  {_fitted(name, width - row.cell_len - 2)}")
+        row.truncate(width, overflow="ellipsis")
+        lines.append(row)
+        if here and not has_room_beside(width):
+            where = f"   {shorten_middle(site_words(finding.stack), width - 3)}"
+            below = Text(where, style="dim")
+            below.truncate(width, overflow="ellipsis")
+            lines.append(below)
+    return lines
+
+
+def _fitted(name: str, room: int) -> str:
+    """Shorten a site; the allocating function is kept whole if that leaves some of its caller."""
+    leaf, arrow, caller = name.partition(" ← ")
+    left = room - len(leaf) - len(arrow)
+    if len(name) <= room or left < _LEAST_CALLER:
+        return shorten_middle(name, room)
+    return f"{leaf}{arrow}{shorten_left(caller, left)}"
+
+
+def _columns(order: Order, width: int) -> list[Order]:
+    """Choose columns: the one that sites are sorted by always, the others while they fit."""
+    room = width - _VERDICT - 2 - _LEAST_NAME
+    chosen = {order} & _COLUMNS.keys() or {Order.BYTES}
+    room -= sum(_COLUMNS[one] for one in chosen)
+    for column, size in _COLUMNS.items():
+        if column not in chosen and size <= room:
+            chosen.add(column)
+            room -= size
+    return [column for column in _COLUMNS if column in chosen]
+
+
+def _number(finding: Finding, column: Order, words: Words) -> str:
+    if column is Order.BYTES:
+        return format_bytes(finding.outstanding_bytes)
+    if column is Order.GROWTH:
+        return growth_words(finding, words)
+    if column is Order.BLOCKS:
+        return format_count(finding.outstanding_blocks)
+    return format_seconds(finding.oldest_seconds)
