@@ -233,6 +233,15 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "them, against the CPU time of the process, twice in a row.",
             action="Nothing, or allow more: --max-overhead 20; --exact follows every block.",
         ),
+        "probe.above-limit": Entry(
+            label="probe.above-limit",
+            meaning="The hooks took more of the target's CPU time than --max-overhead allows, and "
+            "fewer samples would not have helped: either they would be too few for a verdict, or "
+            "most of the cost is that of passing blocks over, which is the same at every rate.",
+            decided="Of a leak of 16 KiB a second, 40 samples at least are taken until the end of "
+            "the window; a step to fewer must save a tenth of the cost.",
+            action="Allow more: --max-overhead 20; or measure longer, which allows fewer samples.",
+        ),
         "probe.sampled": Entry(
             label="probe.sampled",
             meaning="A sample of the blocks was followed, chosen by bytes, because --sample asked "
