@@ -301,6 +301,17 @@ static int cg_sample(uint64_t rate)
     return 1;
 }
 
+#define CG_PLACES_MS 1000u
+
+/* Lets each call place begin anew. Not before the filter is complete: it would enter these blocks again. */
+static void cg_forget_places(void)
+{
+    for (uint32_t i = 0; i < CG_PLACES / 8; i++)
+        CG_STORE(&R->seen[i], 0);
+    uint32_t rare = CG_LOAD(&T.shared->cmd_rare);
+    CG_STORE(&R->rare, rare < UINT8_MAX ? rare : UINT8_MAX);
+}
+
 /* Sums what the threads have counted. */
 static void cg_sum_events(void)
 {
@@ -478,7 +489,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
     struct cg_header *h = &cgoleak_header;
     CG_STORE(&h->control_tid, (int32_t)cg_sys0(CG_NR_GETTID));
     CG_STORE_RELEASE(&h->state, (uint32_t)CG_RUNNING);
-    uint64_t unheard_since = cg_now_ms(), looked = unheard_since, summed = unheard_since;
+    uint64_t unheard_since = cg_now_ms(), looked = unheard_since, summed = unheard_since, forgot = 0;
     for (;;) {
         struct {
             int32_t fd;
@@ -493,6 +504,10 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
             cg_sum_events();
             if (cg_mode == CG_SAMPLED)
                 cg_fill_filter();
+        }
+        if (cg_mode == CG_SAMPLED && CG_LOAD(&R->filter_ready) && cg_now_ms() - forgot > CG_PLACES_MS) {
+            forgot = cg_now_ms();
+            cg_forget_places();
         }
         if (CG_LOAD(&h->command_fd) >= 0) {
             /* The driver has not taken its ends yet. While we hold the write end ourselves, its
@@ -685,6 +700,7 @@ static void cg_start(void)
     cg_mode = CG_EXACT;
     R->epoch = 0;
     R->filter_ready = 0;
+    R->rare = 0;
     cg_start_clock();
     R->seed = cg_clock() ^ cg_now_ns() << 32;
     cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);

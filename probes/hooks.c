@@ -124,10 +124,39 @@ static __attribute__((noinline)) void cg_born_chosen(void *block, uint64_t size,
     cg_leave(t);
 }
 
+/* True while a call place has had few blocks this second. They are followed whatever their size, and stand for
+ * themselves: a slow leak is not lost among much that comes and goes elsewhere, and costs nothing. Two threads in one
+ * function have different stack pointers, so that they seldom share a cell; one that is full is only read. */
+static inline int cg_is_rare(uint64_t sp, uint64_t pc)
+{
+    uint64_t h = (pc ^ sp >> 4) * 0x9e3779b97f4a7c15ull;
+    uint8_t *seen = (uint8_t *)R->seen + (h >> 32 & (CG_PLACES - 1)), count = CG_LOAD(seen);
+    if (CG_LIKELY(count >= CG_LOAD(&R->rare)))
+        return 0;
+    CG_STORE(seen, (uint8_t)(count + 1)); /* lost to another thread's now and then: one block more */
+    return 1;
+}
+
+static __attribute__((noinline)) void cg_born_rare(void *block, uint64_t size, uint64_t sp, uint64_t pc, uint64_t fp)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    /* First the filter: whoever frees the block finds it there. If the table has no room the cell stays, which costs
+     * a look now and then. */
+    cg_filter_add((uint64_t)block);
+    cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp), 0);
+    cg_leave(t);
+}
+
 /* Touches nothing but the resident part, which is always there: so it need not enter. */
 static inline __attribute__((always_inline)) void cg_born_sampled(void *block, uint64_t size, uint64_t sp, uint64_t pc,
                                                                   uint64_t fp)
 {
+    if (CG_UNLIKELY(cg_is_rare(sp, pc))) {
+        cg_born_rare(block, size, sp, pc, fp);
+        return;
+    }
     struct cg_thread *t = cg_thread_here();
     cg_count_event(t, &t->births);
     int reached = cg_counts_down(t, size);

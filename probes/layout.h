@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 2u
+#define CG_VERSION 3u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -219,7 +219,7 @@ struct cg_shared {
     uint32_t cmd_done;     /* number of commands carried out */
     uint32_t cmd_status;   /* of the last one: number of slots that could not be done */
     uint32_t cmd_held;     /* CG_CMD_INSTALL: 1 if it only holds under a CG_CMD_HOLD */
-    uint32_t cmd_spare;
+    uint32_t cmd_rare;     /* CG_CMD_SAMPLE: blocks a second that each call place has followed for sure */
     /* State that moves. */
     uint32_t tick;         /* since the start */
     uint32_t gc_cycles;    /* copy of memstats.numgc */

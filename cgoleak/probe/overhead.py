@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from cgoleak.model.capture import Sampling
 from cgoleak.model.notice import Notice
-from cgoleak.probe.rates import Load, Rates, Why
+from cgoleak.probe.rates import RARE, Load, Rates, Why
 from cgoleak.units import format_bytes, format_percent
 from cgoleak.verdict.policy import Policy
 
@@ -94,7 +94,7 @@ class Overhead:
             rate = self._rates.next(self._load(share, at_s))
             if rate is not None:
                 assert share is not None
-                self._session.sample(rate)
+                self._session.sample(rate, rare=RARE)
                 self.changes.append(Sampling(at_ns, rate, share))
                 self._since_change = _Paid()
 

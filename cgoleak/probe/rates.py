@@ -18,7 +18,7 @@ from cgoleak.verdict.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FIRST", "LEAST_GROWTH", "SAMPLES", "Load", "Rates", "Why", "most_rate"]
+__all__ = ["FIRST", "LEAST_GROWTH", "RARE", "SAMPLES", "Load", "Rates", "Why", "most_rate"]
 
 FIRST: Final = 16 << 10
 """Bytes per sample of the first step: small blocks are nearly all passed over, and one of 16 KiB is
@@ -27,6 +27,9 @@ LEAST_GROWTH: Final = 16 << 10
 """Bytes per second of the least leak of small blocks that a verdict must not miss: 1.3 GiB a day.
 
 Slower ones are seen as well where their call is rare, for those are followed for sure."""
+RARE: Final = 64
+"""Blocks a second that each place is followed with for sure: a leak of a block a second is seen as
+in exact mode, and a place costs 3 to 10 µs a second at most."""
 SAMPLES: Final = 4 * Policy().min_blocks
 """So many samples has that leak at the least. The rules ask for ``min_blocks`` that stay, and for a
 rise in each third that chance does not make: with so many, 97 of 100 steady leaks are called so."""

@@ -299,13 +299,17 @@ class ProbeSession:
         # After exec the process is another program: the resident copy is gone with the old one.
         return self._resident.header(self._memory) is not None
 
-    def sample(self, rate: int) -> None:
+    def sample(self, rate: int, *, rare: int = 0) -> None:
         """Sample one block per ``rate`` bytes from now on, instead of following every one.
+
+        ``rare``: so many blocks a second, 255 at most, are followed for sure at each place that
+        allocates, the first ones.
 
         Raises:
             ProbeError: it cannot be done: not a rate, or the seventh change of it.
         """
         self.tables.shared.cmd_rate = min(max(rate, 1), RATE_MOST)
+        self.tables.shared.cmd_rare = rare
         self.order(b"S")
         if self.tables.shared.cmd_status:
             raise ProbeError(f"the probe does not sample one block per {rate} bytes")
