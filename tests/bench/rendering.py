@@ -37,6 +37,7 @@ def rendering_costs(rounds: int) -> list[Cost]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.cgoleak"
         _write(path)
+        size = path.stat().st_size / (1 << 20)
         for _ in range(rounds):
             capture = _timed(opened, lambda: open_capture(path))
             report = _timed(judged, lambda: pipeline.analyse(capture))  # noqa: B023 - used at once
@@ -51,6 +52,7 @@ def rendering_costs(rounds: int) -> list[Cost]:
         _cost("the same: report to page", page),
         _cost("the same: report to terminal", text),
         _cost("capture to page, all of it", totals),
+        Cost("the same: size of the capture", "MiB", size, size),
     ]
 
 
