@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.bench.attach import attach_costs
+from tests.bench.gate import Gate, gate_cost
 from tests.bench.http import Served, served, served_under
 from tests.bench.listeners import attached_pairs, listeners
 from tests.bench.loads import DEEP, SHALLOW, Load, hammer, hammers, sqlite
@@ -49,6 +50,7 @@ class Bench:
     http: list[Served] = field(default_factory=list)
     attach: list[Cost] = field(default_factory=list)
     rendering: list[Cost] = field(default_factory=list)
+    gate: Gate | None = None
 
     @property
     def is_late(self) -> bool:
@@ -89,6 +91,7 @@ class Bench:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": _machine(),
             **{part: [row.as_json() for row in getattr(self, part)] for part in parts},
+            "gate": self.gate.as_json() if self.gate else None,
         }
 
 
@@ -125,6 +128,11 @@ def _quick(bench: Bench) -> None:
 def _whole(bench: Bench, turns: int) -> None:
     # First what is ours, so that it is there however long others take.
     _costs(bench, rounds=15, readings=3)
+    bench.gate = gate_cost(turns=2)
+    _say(
+        f"\ngo test on the sample: alone {bench.gate.plain_s:.2f} s, under cgoleak check "
+        f"{bench.gate.checked_s:.2f} s (goal {bench.gate.goal_s:.2f} s)"
+    )
     _served(bench, served(turns))
     for wrapper in wrappers(bench.scratch):
         _served(bench, served_under(wrapper))
