@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from cgoleak.model.capture import Sampling
 from cgoleak.model.notice import Notice
 from cgoleak.probe.rates import RARE, Load, Rates, Why
-from cgoleak.units import format_bytes, format_percent
+from cgoleak.units import format_bytes
 from cgoleak.verdict.policy import Policy
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Overhead:
         return [
             Notice(
                 "probe.above-limit",
-                f"hooks took {format_percent(share)} of the target's CPU time, more than allowed, "
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, "
                 f"with {followed} followed: {rates.why.value}",
                 f"allow more with --max-overhead{longer}",
             )

@@ -72,8 +72,13 @@ def served_under(wrapper: Wrapper, seconds: float = 4.0) -> list[Served]:
         if wrapper.plain:
             base = [_served_once(f"plain, for {wrapper.tool}", (), wrapper.plain, seconds)]
         return [*base, _served_once(wrapper.tool, wrapper.command, wrapper.environment, seconds)]
-    except (OSError, IndexError, subprocess.SubprocessError) as error:
-        return [Served(wrapper.tool, skipped=str(error) or "the worker did not start")]
+    except IndexError:
+        return [Served(wrapper.tool, skipped="the worker did not start")]
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()
+        return [Served(wrapper.tool, skipped=said[-1] if said else "requests failed")]
+    except subprocess.TimeoutExpired:
+        return [Served(wrapper.tool, skipped="it answers too slowly")]
 
 
 def _served_once(
