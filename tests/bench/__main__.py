@@ -159,7 +159,7 @@ def _whole(bench: Bench, turns: int) -> None:
 
 def _head() -> None:
     _say(f"\n{_machine()}\nnanoseconds per pair of malloc and free, or per turn of go-sqlite3\n")
-    _say(f"{'tool':<24}{'load':<26}{'plain':>9}{'with':>10}{'added':>10}{'times':>8}  frames")
+    _say(f"{'tool':<24}{'load':<26}{'plain':>12}{'with':>14}{'added':>14}{'times':>8}  frames")
 
 
 def _line(row: Pairs) -> str:
@@ -167,7 +167,7 @@ def _line(row: Pairs) -> str:
     if row.skipped:
         return f"{head}  not run: {row.skipped}"
     return (
-        f"{head}{row.plain_ns:>9.1f}{row.with_ns:>10.1f}{row.added_ns:>10.1f}{row.times:>8.1f}"
+        f"{head}{row.plain_ns:>12,.1f}{row.with_ns:>14,.1f}{row.added_ns:>14,.1f}{row.times:>8.1f}"
         f"  {row.frames or ''}"
     )
 

@@ -85,7 +85,7 @@ def _served_once(
     way: str, command: Sequence[str], environment: Mapping[str, str], seconds: float
 ) -> Served:
     with serving(command, environment) as (_, address):
-        _ask(address, 1.0)
+        _ask(address, 3.0)  # under memcheck a picture takes its time
         return Served(way, *_ask(address, seconds))
 
 

@@ -70,7 +70,7 @@ def attached(running: Running, way: int = 0) -> ProbeSession:
             session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
             if way % 3 == 2:
                 for rate in _RATES:
-                    session.sample(rate)
+                    session.sample(rate, rare=64)
         except BaseException:
             session.close()
             raise
