@@ -25,6 +25,7 @@ _EVERY_S: Final = 1.0
 _LEAST_CPU_S: Final = 0.02
 """Two ticks of the clock that the kernel counts in: with less, a share means nothing."""
 _LEAST_TIMED: Final = 100
+_ABOVE: Final = "probe.above-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +104,36 @@ class Overhead:
         share, rates = self._since_change.share, self._rates
         if rates is None or rates.why is None or share is None or share <= (self._limit or 0.0):
             return []
-        followed = f"one block per {format_bytes(rates.now)}" if rates.now else "every block"
-        longer = ", or measure longer" if rates.why is Why.SAMPLES else ""
-        return [
-            Notice(
-                "probe.above-limit",
-                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, "
-                f"with {followed} followed: {rates.why.value}",
-                f"allow more with --max-overhead{longer}",
+        size = format_bytes(rates.now or 1)
+        if rates.why is Why.SAMPLES:
+            fix = "allow more with --max-overhead, or measure longer"
+            few = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                f"one block per {size} followed: fewer samples would be too few to judge by",
+                fix,
             )
-        ]
+            every = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                "every block followed: a sample would be too small to judge by",
+                fix,
+            )
+        else:
+            fix = "allow more with --max-overhead"
+            few = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                f"one block per {size} followed: fewer samples would cost as much",
+                fix,
+            )
+            every = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                "every block followed: a sample would cost as much",
+                fix,
+            )
+        return [few if rates.now else every]
 
     def _load(self, share: float | None, at_s: float) -> Load:
         """Tell the time that is left; of a window that has no end, that it lasts as long again."""

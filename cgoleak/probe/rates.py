@@ -45,8 +45,8 @@ _WORTH: Final = 0.1
 class Why(Enum):
     """Why the rate is what it is although the limit is not held."""
 
-    SAMPLES = "fewer samples would be too few to judge by"
-    FLOOR = "fewer samples would cost as much"
+    SAMPLES = "fewer would be too few to judge by"
+    FLOOR = "fewer would cost as much"
 
 
 @dataclass(frozen=True, slots=True)

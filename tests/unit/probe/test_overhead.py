@@ -136,7 +136,7 @@ def test_in_a_window_too_short_for_fewer_samples_the_cost_is_told(session):
 
     assert overhead.changes == []
     (notice,) = overhead.notices()
-    assert "with every block followed: fewer samples would be too few" in notice.text
+    assert "with every block followed: a sample would be too small" in notice.text
     assert notice.fix == "allow more with --max-overhead, or measure longer"
 
 
