@@ -288,33 +288,30 @@ class CallSites:
 
     def put_back(self) -> list[Notice]:
         """Give the calls their own distances again; say so if that did not work."""
-        if self._heir is None:
+        if self._code is None or not self._taken:
             return []
-        assert self._code is not None
-        heir, self._heir = self._heir, None
+        why = "something else has changed them"
         try:
-            done = self._code.apply(edit.undone for edit in self._taken)
+            self._code.apply(edit.undone for edit in self._taken)
         except CgoleakError as exc:
-            heir.close()  # tries for some seconds more
-            if self.are_own:
-                return []
-            return [_left(len(self._taken), exc.cause or exc.what)]
-        heir.dismiss()
-        if len(done) < len(self._taken) and not self.are_own:
-            return [_left(len(self._taken) - len(done), "something else has changed them")]
+            why = exc.cause or exc.what
+        if left := self._still_taken():
+            return [_left(left, why)]  # with our end the heir tries for some seconds more
+        self._taken = ()
+        if self._heir is not None:
+            self._heir.dismiss()
         return []
 
-    @property
-    def are_own(self) -> bool:
-        """Whether each call is as in the file, or gone with its program."""
+    def _still_taken(self) -> int:
+        """Count the calls that are not as in the file; those of another program are none."""
         read = self._memory.read
-        return all(read(edit.address, 4) in (edit.old, None) for edit in self._taken)
+        return sum(read(edit.address, 4) not in (edit.old, None) for edit in self._taken)
 
     def close(self) -> None:
         """Let go. If the calls are still taken, the heir puts them back."""
-        heir, self._heir = self._heir, None
-        if heir is not None:
-            heir.close()
+        if self._heir is not None:
+            self._heir.close()
+            self._heir = None
         if self._code is not None:
             self._code.close()
             self._code = None

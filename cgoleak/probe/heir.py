@@ -60,13 +60,12 @@ class Heir:
     def dismiss(self) -> None:
         """Tell it that there is nothing left to undo."""
         self._tell("done")
-        self.close()
 
     def close(self) -> None:
-        """Leave the rest to it, and wait until it has done."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        """Leave the rest to it, and wait until it has ended."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

@@ -144,7 +144,7 @@ def run_rounds(
             events = session.tables.totals()[0]
         finally:
             session.close()
-        assert events > 0, f"round {number} saw nothing"
+        assert events > 0, f"round {number} saw nothing: {session.summary_notices()}"
         if not farewell.clean:
             found.unclean += [f"round {number}: {notice.text}" for notice in farewell.notices]
         found.done += 1

@@ -49,11 +49,13 @@ def _built() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     environment = os.environ | _GO_ENVIRONMENT
     own = ["cc", "-O2", "-g", "-fno-builtin", "-c", str(_OWN_MALLOC), "-o", str(folder / "own.o")]
-    subprocess.run(own, check=True, timeout=60)
+    archive = str(folder / "libown.a")
+    for words in (own, ["ar", "rcs", archive, str(folder / "own.o")]):
+        subprocess.run(words, check=True, timeout=60)
     for source, name, package, linked in (
         (_TORTURE, "torture", ".", ""),
         (REPOSITORY / "sample_go_cgo", "hammer", "./cmd/hammer", ""),
-        (REPOSITORY / "sample_go_cgo", "own-malloc", "./cmd/hammer", str(folder / "own.o")),
+        (REPOSITORY / "sample_go_cgo", "own-malloc", "./cmd/hammer", archive),
     ):
         command = ["go", "build", "-buildvcs=false", "-o", str(folder / name), package]
         settings = environment | {"CGO_LDFLAGS": linked}
