@@ -282,9 +282,9 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
         "probe.calls-taken": Entry(
             label="probe.calls-taken",
             meaning="The process's malloc is linked into the program, or into a library, which "
-            "calls it directly. Those calls were taken over where they are made: the distance in "
-            "each call instruction was rewritten while all threads stood still, and put back at the "
-            "end.",
+            "calls it directly. Those calls were taken over where they are made: the distance "
+            "in each call instruction was rewritten while all threads stood still, and put back "
+            "at the end.",
         ),
         "probe.calls-unseen": Entry(
             label="probe.calls-unseen",

@@ -45,32 +45,40 @@ def while_standing(pid: int, work: Callable[[], _Result]) -> _Result:
         NoSuchProcess: it has ended.
         NotPermitted: it is traced by somebody else, or the kernel refuses.
     """
-    results: list[_Result] = []
-    errors: list[BaseException] = []
-
-    def stop_and_work() -> None:
-        try:
-            for _ in range(_LOOKS):
-                with _Threads(pid) as threads:
-                    if threads.stop():
-                        results.append(work())
-                        return
-                time.sleep(_STANDING_S)
-        except BaseException as exc:  # noqa: BLE001  (raised again, in the thread that asked)
-            errors.append(exc)
-
-    tracer = threading.Thread(target=stop_and_work, name="standstill")
-    tracer.start()
-    tracer.join()
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TargetBusy(
-            f"cannot stop all threads of pid {pid}",
-            cause=f"one did not stop within {_STANDING_S:g} s, {_LOOKS} times",
-            fix="try again; a thread that waits for a child it has started by vfork cannot stop",
+    for attempt in range(_LOOKS):
+        if attempt:
+            time.sleep(_STANDING_S)
+        results: list[_Result] = []
+        errors: list[BaseException] = []
+        # A new one each time: only with its end it lets go of a thread that would not stop.
+        tracer = threading.Thread(
+            target=_stop_and_work, args=(pid, work, results, errors), name="standstill"
         )
-    return results[0]
+        tracer.start()
+        tracer.join()
+        if errors:
+            raise errors[0]
+        if results:
+            return results[0]
+    raise TargetBusy(
+        f"cannot stop all threads of pid {pid}",
+        cause=f"one did not stop within {_STANDING_S:g} s, {_LOOKS} times",
+        fix="try again; a thread that waits for a child it has started by vfork cannot stop",
+    )
+
+
+def _stop_and_work(
+    pid: int,
+    work: Callable[[], _Result],
+    results: list[_Result],
+    errors: list[BaseException],
+) -> None:
+    try:
+        with _Threads(pid) as threads:
+            if threads.stop():
+                results.append(work())
+    except BaseException as exc:  # noqa: BLE001  (raised again, in the thread that asked)
+        errors.append(exc)
 
 
 class _Threads:

@@ -48,7 +48,7 @@ def _built() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="cgoleak-stress-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     environment = os.environ | _GO_ENVIRONMENT
-    own = ["cc", "-O2", "-g", "-fno-builtin", "-c", str(_OWN_MALLOC), "-o", str(folder / "own.o")]
+    own = ["cc", "-O2", "-g", "-c", str(_OWN_MALLOC), "-o", str(folder / "own.o")]
     archive = str(folder / "libown.a")
     for words in (own, ["ar", "rcs", archive, str(folder / "own.o")]):
         subprocess.run(words, check=True, timeout=60)

@@ -104,6 +104,7 @@ void *calloc(size_t count, size_t size) {
 		return NULL;
 	}
 	void *block = malloc(whole); /* a call of its own: no business of whoever counts calls */
+	__asm__ volatile("" : "+r"(block)); /* or compilers make one call of calloc of these two */
 	return block == NULL ? NULL : memset(block, 0, whole);
 }
 
