@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.errors import CgoleakError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
-__all__ = ["CallSite", "CallSites", "CallSurvey", "survey_calls"]
+__all__ = ["CallSite", "CallSites", "CallSurvey", "survey_calls", "survey_module"]
 
 _RELEASES: Final = (
     "sdallocx",
@@ -48,6 +48,7 @@ _RELEASES: Final = (
 """Other ways to free what malloc gave, with more arguments that say what free finds out itself."""
 _DISTANCE: Final = struct.Struct("<i")
 _MOST_PLACES: Final = 8
+_ET_EXEC: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +57,26 @@ class CallSite:
 
     Attributes:
         address: where its distance is written.
+        function: number of the hook.
         own: those four bytes as in the file.
         now: what the target holds there: the same, or what a cgoleak that was killed left.
     """
 
     address: int
-    function: Function
+    function: int
     own: bytes
     now: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class CallSurvey:
-    """The calls within the module that provides malloc.
+    """The calls within one module.
 
     Attributes:
         span: the module's addresses.
         why: reason for which its calls cannot be found, or None.
         foreign: calls left alone since the code there is not that of the file, or not proven.
+        is_private: what is called is not what the rest of the process calls by that name.
     """
 
     module: str
@@ -81,6 +84,7 @@ class CallSurvey:
     sites: tuple[CallSite, ...] = ()
     why: str | None = None
     foreign: int = 0
+    is_private: bool = False
 
 
 def survey_calls(
@@ -92,37 +96,74 @@ def survey_calls(
 ) -> CallSurvey | None:
     """Find the calls within whoever provides malloc; None where that is the C library.
 
-    ``go_text`` is left alone: Go calls C in no other way than through its C part.
+    Then it may still be that some module has a malloc for itself, whose calls are found all the
+    same, and marked. ``go_text`` is left alone: Go calls C in no other way than through its C part.
     """
-    home = next((m for m in modules if _is_home(m, slots.providers)), None)
-    if home is None:
-        return None
-    span = home.start, home.end
-    if home.obj.machine != EM_X86_64:
-        return CallSurvey(home.name, span, why="it is not x86-64 code")
-    ranges = _c_code(home, go_text)
-    if not ranges:
-        return CallSurvey(home.name, span, why="it tells of no function's bounds")
-    targets = _targets(home, slots.providers)
-    found = find_calls(home.obj, ranges, targets, targets)
-    starts = {span.start: span for span in ranges}
+    modules = tuple(modules)
     jumps = jumps_of({at: memory.read(at, NEAR_BYTES) or b"" for at in find_near_pages(regions)})
+    for module in modules:
+        if _is_home(module, slots.providers):
+            targets = _targets(module, slots.providers)
+            return survey_module(module, targets, memory, jumps, go_text)
+    for module in modules:
+        own = _own_heap(module)
+        if own is not None:
+            found = survey_module(module, _targets(module, own), memory, jumps, go_text)
+            if found.sites:
+                return replace(found, is_private=True)
+    return None
+
+
+def survey_module(
+    module: LoadedModule,
+    targets: Mapping[int, int],
+    memory: Memory,
+    jumps: frozenset[int] = frozenset(),
+    go_text: Span | None = None,
+) -> CallSurvey:
+    """Find the calls of any functions within one module.
+
+    ``targets``: address in the file → number of the hook; ``jumps``: see ``jumps_of``.
+    """
+    span = module.start, module.end
+    if module.obj.machine != EM_X86_64:
+        return CallSurvey(module.name, span, why="it is not x86-64 code")
+    ranges = _c_code(module, go_text)
+    if not ranges:
+        return CallSurvey(module.name, span, why="it tells of no function's bounds")
+    found = find_calls(module.obj, ranges, targets, targets)
+    starts = {span.start: span for span in ranges}
     by_function: dict[int, list[CallSite]] = {}
     for call in found.calls:
         by_function.setdefault(call.function, []).append(
             CallSite(
-                call.operand + home.bias,
+                call.operand + module.bias,
                 targets[call.target],
-                home.obj.read(call.operand, 4) or b"",
-                memory.read(call.operand + home.bias, 4) or b"",
+                module.obj.read(call.operand, 4) or b"",
+                memory.read(call.operand + module.bias, 4) or b"",
             )
         )
     sites: list[CallSite] = []
     for start, inside in by_function.items():
-        if _is_as_in_file(home, memory, starts[start], inside, jumps):
+        if _is_as_in_file(module, memory, starts[start], inside, jumps):
             sites += inside
     left = len(found.calls) - len(sites) + found.unproven
-    return CallSurvey(home.name, span, tuple(sites), foreign=left)
+    return CallSurvey(module.name, span, tuple(sites), foreign=left)
+
+
+def _own_heap(module: LoadedModule) -> dict[Function, int] | None:
+    """Give malloc and free as a module defines them; a program need not export its own."""
+    if module.is_loader or module.is_libc:
+        return None
+    is_program = module.obj.type == _ET_EXEC or module.obj.is_pie
+    symbols = module.obj.symbols if is_program else module.obj.dynamic.symbols
+    found: dict[Function, int] = {}
+    for function, name in ((Function.MALLOC, "malloc"), (Function.FREE, "free")):
+        symbol = symbols.find(name)
+        if symbol is None or not module.is_code(symbol[0] + module.bias):
+            return None
+        found[function] = symbol[0] + module.bias
+    return found
 
 
 def _is_home(module: LoadedModule, providers: Mapping[Function, int]) -> bool:
@@ -228,6 +269,9 @@ class CallSites:
         found = self._found
         if found is None:
             return
+        if found.is_private:
+            self.notices.append(_private(found))
+            return
         if not found.sites:
             self.notices.append(_not_seen(found, found.why or "none was found"))
             return
@@ -243,7 +287,7 @@ class CallSites:
 
     def _near_page(self, session: Orders, found: CallSurvey) -> NearPage | None:
         """Find the page that an earlier attach has left, or have one mapped."""
-        hooks = tuple(session.hooks()[: Function.MMAP])
+        hooks = session.hooks()[: Function.MMAP]  # the same ones each time: a page stays
         regions = procfs.maps(self._pid, self._root)
         for start in find_near_pages(regions):
             page = NearPage(start, hooks)
@@ -323,6 +367,16 @@ def _not_seen(found: CallSurvey, why: str) -> Notice:
         f"{found.module} brings its own malloc and calls it directly, unseen: {why}; blocks that"
         " it frees may look lost",
         "build it with unwind tables and unchanged on disk, or preload the allocator instead",
+    )
+
+
+def _private(found: CallSurvey) -> Notice:
+    return Notice(
+        "probe.calls-unseen",
+        f"{found.module} has a malloc of its own beside that of the rest of the process, and calls"
+        f" it from {len(found.sites)} places: its blocks are not seen",
+        "export it (no -Wl,--exclude-libs, no hidden visibility), or link the allocator as a"
+        " library",
     )
 
 

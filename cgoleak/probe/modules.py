@@ -66,8 +66,13 @@ class LoadedModule:
     @property
     def brings_malloc(self) -> bool:
         """True if it exports a malloc, and is not the C library."""
-        find = self.obj.dynamic.symbols.find
-        return find("malloc") is not None and find(_LIBC_MARK) is None and not self.is_loader
+        exported = self.obj.dynamic.symbols.find("malloc")
+        return exported is not None and not self.is_libc and not self.is_loader
+
+    @property
+    def is_libc(self) -> bool:
+        """True for the C library."""
+        return self.obj.dynamic.symbols.find(_LIBC_MARK) is not None
 
     def is_code(self, address: int) -> bool:
         """Tell whether an address lies in the module's executable part."""

@@ -188,3 +188,15 @@ def test_jemalloc_that_is_linked_statically_is_served(tmp_path):
     assert report["target"]["allocator"] == "jemalloc"
     (found,) = (one for one in report["findings"] if one["outstanding_blocks"] >= 10)
     assert (found["outstanding_blocks"], found["outstanding_bytes"]) == (300, 300_000)
+
+
+def test_a_malloc_that_the_program_keeps_to_itself_is_told(tmp_path):
+    kept = "#define PRIVATE_MALLOC\n" + OWN_MALLOC
+    path = build_program(tmp_path / "prog", go_commands()[0], OWN | {"own_malloc.c": kept})
+    with Program([path]) as program:
+        program.line()
+
+        report = measured(program, tmp_path, (10, 0))
+
+    (notice,) = (one for one in report["notices"] if one["code"] == "probe.calls-unseen")
+    assert "of its own beside" in notice["text"]
