@@ -71,7 +71,7 @@ class CodeMemory:
             TargetBusy, NoSuchProcess, NotPermitted: as for ``while_standing``; nothing is changed.
         """
         edits = tuple(edits)
-        if not any(self._holds(edit.address, edit.old) for edit in edits):
+        if not any(edit.old != edit.new and self._holds(edit.address, edit.old) for edit in edits):
             return tuple(edit for edit in edits if self._holds(edit.address, edit.new))
         if held:
             return self._write_all(edits)

@@ -12,9 +12,7 @@ import re
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import capstone  # type: ignore[import-untyped]
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -141,5 +139,7 @@ def _leads_to(mnemonic: str, operands: str, target: int) -> bool:
 
 
 @cache
-def _disassembler() -> capstone.Cs:
+def _disassembler() -> Any:  # noqa: ANN401  (capstone has no types)
+    import capstone  # type: ignore[import-untyped]  # noqa: PLC0415  (few targets need it)
+
     return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

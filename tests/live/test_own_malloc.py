@@ -132,6 +132,7 @@ def test_a_command_is_followed_from_its_first_allocation(asked, tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert "probe.calls-taken" in codes(report)
+    assert "probe.calls-left" not in codes(report)
     (found,) = (one for one in report["findings"] if one["outstanding_blocks"] == 30)
     assert found["outstanding_bytes"] == 30_000
 
