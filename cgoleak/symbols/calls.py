@@ -139,7 +139,7 @@ def _leads_to(mnemonic: str, operands: str, target: int) -> bool:
 
 
 @cache
-def _disassembler() -> Any:  # noqa: ANN401  (capstone has no types)
+def _disassembler() -> Any:
     import capstone  # type: ignore[import-untyped]  # noqa: PLC0415  (few targets need it)
 
     return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
