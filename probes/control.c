@@ -447,6 +447,35 @@ static void cg_tick(void)
         CG_STORE(&T.shared->gc_cycles, *(const volatile uint32_t *)T.go.gc_cycles);
 }
 
+static void cg_know_providers(void)
+{
+    for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
+        if (T.shared->real[f] != 0)
+            CG_STORE(&cgoleak_header.real[f], T.shared->real[f]);
+}
+
+/* Maps pages that a direct call can reach. They are never writable: the driver fills them from
+ * outside, before anything leads there. They stay, as this copy does. Returns 0 or an errno. */
+static long cg_map_near(uint64_t at, uint64_t size)
+{
+    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC | CG_MFD_EXEC);
+    if (cg_is_error(fd)) /* MFD_EXEC is unknown before Linux 6.3 */
+        fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC);
+    if (cg_is_error(fd))
+        return -fd;
+    long got = cg_sys2(CG_NR_FTRUNCATE, fd, size);
+    if (!cg_is_error(got))
+        got = cg_mmap(at, size, CG_PROT_READ | CG_PROT_EXEC, CG_MAP_PRIVATE | CG_MAP_FIXED_NOREPLACE, (int)fd, 0);
+    cg_sys1(CG_NR_CLOSE, fd);
+    if (cg_is_error(got))
+        return -got;
+    if ((uint64_t)got != at) { /* a kernel before 4.17 takes the address as a hint */
+        cg_sys2(CG_NR_MUNMAP, got, size);
+        return CG_EEXIST;
+    }
+    return 0;
+}
+
 static void cg_obey(char command)
 {
     struct cg_shared *s = T.shared;
@@ -457,11 +486,13 @@ static void cg_obey(char command)
             break;
         }
         T.go = s->go;
-        for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
-            if (s->real[f] != 0)
-                CG_STORE(&cgoleak_header.real[f], s->real[f]);
+        cg_know_providers();
         s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
         CG_STORE_RELEASE(&R->enabled, cg_mode);
+        break;
+    case CG_CMD_NEAR:
+        cg_know_providers(); /* whoever comes by way of a call site finds its provider */
+        s->cmd_status = s->cmd_near_size == 0 ? 0 : (uint32_t)cg_map_near(s->cmd_near, s->cmd_near_size);
         break;
     case CG_CMD_HOLD:
         cg_patching_begin();

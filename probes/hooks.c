@@ -431,6 +431,17 @@ static void *cg_reallocarray(void *block, size_t count, size_t size)
 
 #define CG_IS_MAPPING(p) ((uint64_t)(p) < (uint64_t)-4095)
 
+/* True if a stack goes through a hook of ours: then whoever provides malloc maps memory to cut blocks
+ * from, and these are what is counted. */
+static int cg_is_providers_own(uint32_t stack)
+{
+    const struct cg_stack *s = &T.stacks[stack];
+    for (uint32_t i = 0; stack != 0 && i < s->count; i++)
+        if (T.pool[s->first + i] - cgoleak_header.image_start < cgoleak_header.image_size)
+            return 1;
+    return 0;
+}
+
 static __attribute__((noinline)) void cg_mapped(void *at, uint64_t size, int flags, uint64_t sp,
                                                 uint64_t pc, uint64_t fp)
 {
@@ -441,7 +452,9 @@ static __attribute__((noinline)) void cg_mapped(void *at, uint64_t size, int fla
     if (!cg_is_runtime_call()) {
         if (flags & CG_MAP_FIXED)
             cg_region_remove(t, (uint64_t)at, size);
-        cg_region_insert(t, (uint64_t)at, size, cg_stack_of(t, sp, pc, fp));
+        uint32_t stack = cg_stack_of(t, sp, pc, fp);
+        if (!cg_is_providers_own(stack))
+            cg_region_insert(t, (uint64_t)at, size, stack);
     }
     cg_leave(t);
 }
