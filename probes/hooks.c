@@ -124,10 +124,39 @@ static __attribute__((noinline)) void cg_born_chosen(void *block, uint64_t size,
     cg_leave(t);
 }
 
+/* True while a call place has had few blocks this second. They are followed whatever their size, and stand for
+ * themselves: a slow leak is not lost among much that comes and goes elsewhere, and costs nothing. Two threads in one
+ * function have different stack pointers, so that they seldom share a cell; one that is full is only read. */
+static inline int cg_is_rare(uint64_t sp, uint64_t pc)
+{
+    uint64_t h = (pc ^ sp >> 4) * 0x9e3779b97f4a7c15ull;
+    uint8_t *seen = (uint8_t *)R->seen + (h >> 32 & (CG_PLACES - 1)), count = CG_LOAD(seen);
+    if (CG_LIKELY(count >= CG_LOAD(&R->rare)))
+        return 0;
+    CG_STORE(seen, (uint8_t)(count + 1)); /* lost to another thread's now and then: one block more */
+    return 1;
+}
+
+static __attribute__((noinline)) void cg_born_rare(void *block, uint64_t size, uint64_t sp, uint64_t pc, uint64_t fp)
+{
+    struct cg_thread *t = cg_enter();
+    if (t == 0)
+        return;
+    /* First the filter: whoever frees the block finds it there. If the table has no room the cell stays, which costs
+     * a look now and then. */
+    cg_filter_add((uint64_t)block);
+    cg_block_insert(t, (uint64_t)block, size, cg_stack_of(t, sp, pc, fp), 0);
+    cg_leave(t);
+}
+
 /* Touches nothing but the resident part, which is always there: so it need not enter. */
 static inline __attribute__((always_inline)) void cg_born_sampled(void *block, uint64_t size, uint64_t sp, uint64_t pc,
                                                                   uint64_t fp)
 {
+    if (CG_UNLIKELY(cg_is_rare(sp, pc))) {
+        cg_born_rare(block, size, sp, pc, fp);
+        return;
+    }
     struct cg_thread *t = cg_thread_here();
     cg_count_event(t, &t->births);
     int reached = cg_counts_down(t, size);
@@ -402,6 +431,17 @@ static void *cg_reallocarray(void *block, size_t count, size_t size)
 
 #define CG_IS_MAPPING(p) ((uint64_t)(p) < (uint64_t)-4095)
 
+/* True if a stack goes through a hook of ours: then whoever provides malloc maps memory to cut blocks
+ * from, and these are what is counted. */
+static int cg_is_providers_own(uint32_t stack)
+{
+    const struct cg_stack *s = &T.stacks[stack];
+    for (uint32_t i = 0; stack != 0 && i < s->count; i++)
+        if (T.pool[s->first + i] - cgoleak_header.image_start < cgoleak_header.image_size)
+            return 1;
+    return 0;
+}
+
 static __attribute__((noinline)) void cg_mapped(void *at, uint64_t size, int flags, uint64_t sp,
                                                 uint64_t pc, uint64_t fp)
 {
@@ -412,7 +452,9 @@ static __attribute__((noinline)) void cg_mapped(void *at, uint64_t size, int fla
     if (!cg_is_runtime_call()) {
         if (flags & CG_MAP_FIXED)
             cg_region_remove(t, (uint64_t)at, size);
-        cg_region_insert(t, (uint64_t)at, size, cg_stack_of(t, sp, pc, fp));
+        uint32_t stack = cg_stack_of(t, sp, pc, fp);
+        if (!cg_is_providers_own(stack))
+            cg_region_insert(t, (uint64_t)at, size, stack);
     }
     cg_leave(t);
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 2u
+#define CG_VERSION 3u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -63,6 +63,7 @@ enum cg_reason { CG_REASON_NONE = 0, CG_REASON_ASKED = 1, CG_REASON_CONTROLLER_G
 enum cg_command {
     CG_CMD_HOLD = 'H',    /* keep dlclose waiting until CG_CMD_INSTALL, half a second at most */
     CG_CMD_INSTALL = 'I', /* take over the slots [cmd_first, cmd_last) */
+    CG_CMD_NEAR = 'N',    /* map cmd_near_size bytes at cmd_near, for the driver to fill with jumps to hooks */
     CG_CMD_VERIFY = 'V',  /* put back hooks that the lazy binder overwrote */
     CG_CMD_MODULES = 'M', /* the other module table is complete: use it */
     CG_CMD_SAMPLE = 'S',  /* from now on sample one block per cmd_rate bytes */
@@ -219,7 +220,10 @@ struct cg_shared {
     uint32_t cmd_done;     /* number of commands carried out */
     uint32_t cmd_status;   /* of the last one: number of slots that could not be done */
     uint32_t cmd_held;     /* CG_CMD_INSTALL: 1 if it only holds under a CG_CMD_HOLD */
+    uint32_t cmd_rare;     /* CG_CMD_SAMPLE: blocks a second that each call place has followed for sure */
+    uint32_t cmd_near_size; /* for CG_CMD_NEAR: whole pages, or 0: there is one already */
     uint32_t cmd_spare;
+    uint64_t cmd_near;     /* address, where nothing is mapped */
     /* State that moves. */
     uint32_t tick;         /* since the start */
     uint32_t gc_cycles;    /* copy of memstats.numgc */

@@ -62,6 +62,7 @@ _Static_assert(sizeof(struct cg_thread) == 128, "two cache lines, the second sel
 
 #define CG_FILTER_LEAST (1u << 15)
 #define CG_FILTER_MOST (1u << 22)
+#define CG_PLACES 8192u /* power of two */
 
 struct cg_resident {
     /* The first page is wiped in a forked child: there every hook passes through. */
@@ -75,11 +76,13 @@ struct cg_resident {
     uint64_t epoch;        /* copy of that in cg_shared */
     uint64_t seed;         /* of the random numbers */
     uint64_t clock_most;   /* longer ones were interrupted, and do not count */
-    uint32_t spare[1012];
+    uint32_t rare;         /* while sampling: a call place's blocks that are followed for sure, each second; 0: none */
+    uint32_t spare[1011];
     struct cg_thread overflow; /* for threads that found no place; its fields are shared */
     struct cg_thread threads[CG_MAX_THREADS];
     /* Blocks in the table, by hash of the address: where there is 0, a free need not look. */
     uint16_t filter[CG_FILTER_MOST];
+    uint64_t seen[CG_PLACES / 8]; /* bytes: blocks of this second, by hash of the call place; stops at rare */
 };
 _Static_assert(__builtin_offsetof(struct cg_resident, overflow) == 4096, "the first page is wiped alone");
 

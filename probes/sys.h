@@ -116,6 +116,7 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_MAP_FIXED 0x10
 #define CG_MAP_ANONYMOUS 0x20
 #define CG_MAP_NORESERVE 0x4000
+#define CG_MAP_FIXED_NOREPLACE 0x100000
 #define CG_MFD_CLOEXEC 1u
 #define CG_MFD_EXEC 0x10u
 #define CG_O_CLOEXEC 02000000
@@ -131,6 +132,7 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_F_UNLCK 2
 #define CG_EBUSY 16
 #define CG_EAGAIN 11
+#define CG_EEXIST 17
 #define CG_EINTR 4
 
 static inline long cg_mmap(uint64_t at, uint64_t size, int prot, int flags, int fd, uint64_t offset)

@@ -14,7 +14,7 @@ import click
 from cgoleak import pipeline
 from cgoleak.capture.reader import open_capture
 from cgoleak.cli.checkout import in_folder, make_folder, step_summary_for, told_briefly
-from cgoleak.cli.options import ReportOptions, report_options, seconds, some_seconds
+from cgoleak.cli.options import Following, ReportOptions, report_options, seconds, some_seconds
 from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.policy import Rules, program_name, read_rules, update_baseline
 from cgoleak.cli.progress import show_progress
@@ -65,6 +65,13 @@ class _CheckCommand(click.Command):
 )
 @click.option("--interval", type=some_seconds, metavar="TIME", help="Time between two snapshots.")
 @click.option(
+    "--max-overhead",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="PERCENT",
+    help="Sample once following every allocation takes more of the target's CPU time. A gate has "
+    "no limit by itself: what it lets pass must not be a matter of chance.",
+)
+@click.option(
     "--policy",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -102,6 +109,7 @@ def command(
     duration: float | None,
     settle: float,
     interval: float | None,
+    max_overhead: float | None,
     policy: Path | None,
     suppressions: tuple[Path, ...],
     baseline: Path | None,
@@ -146,7 +154,11 @@ def command(
         updating=update_baseline,
     )
     plan = pipeline.RecordPlan(
-        duration_s=duration, interval_s=interval, settle_s=settle, closing=True
+        duration_s=duration,
+        interval_s=interval,
+        settle_s=settle,
+        closing=True,
+        max_overhead=Following(exact=max_overhead is None, max_overhead=max_overhead).limit,
     )
     status = None
     if cmd is not None:

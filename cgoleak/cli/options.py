@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Following",
     "ReportOptions",
+    "following_options",
     "format_option",
     "language_option",
     "list_format_option",
@@ -35,6 +36,8 @@ __all__ = [
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 _MOST_SAMPLE_BYTES: Final = 1 << 32
+_MAX_OVERHEAD: Final = 5.0
+"""Per cent of the target's CPU time."""
 
 _SUFFIXES: Final = " ".join(known.suffix for known in RENDERERS if known.suffix)
 
@@ -203,10 +206,18 @@ def recording_options(command: _Command) -> _Command:
             default=None,
             help="Time between two snapshots; chosen to suit the duration if not given.",
         ),
+        following_options,
+    )
+    return _decorate(command, decorators)
+
+
+def following_options(command: _Command) -> _Command:
+    """Add the options of ``Following``."""
+    decorators = (
         click.option(
             "--exact",
             is_flag=True,
-            help="Follow every allocation, whatever that costs. The default.",
+            help="Follow every allocation, whatever that costs.",
         ),
         click.option(
             "--sample",
@@ -221,8 +232,9 @@ def recording_options(command: _Command) -> _Command:
             type=click.FloatRange(min=0, min_open=True),
             metavar="PERCENT",
             default=None,
-            help="Follow every allocation as long as that takes no more of the target's CPU time, "
-            "such as 5; then sample. A short window may then hold too few samples to judge by.",
+            show_default=f"{_MAX_OVERHEAD:.0f}",
+            help="Follow every allocation as long as that takes no more of the target's CPU time; "
+            "then sample, but never so few that a leak of 16 KiB/s could not be judged.",
         ),
     )
     return _decorate(command, decorators)
@@ -231,6 +243,8 @@ def recording_options(command: _Command) -> _Command:
 @dataclass(frozen=True, slots=True)
 class Following:
     """Which allocations are followed: ``--exact``, ``--sample`` and ``--max-overhead``.
+
+    Who asks for a rate gets it: the limit that holds by itself does not change it.
 
     Raises:
         click.UsageError: two of them contradict each other.
@@ -251,7 +265,9 @@ class Following:
     @property
     def limit(self) -> float | None:
         """Share of the target's CPU time, 0 to 1, above which less is followed; None: no limit."""
-        return None if self.max_overhead is None else self.max_overhead / 100
+        if self.max_overhead is not None:
+            return self.max_overhead / 100
+        return None if self.exact or self.sample is not None else _MAX_OVERHEAD / 100
 
 
 def _decorate(

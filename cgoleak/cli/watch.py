@@ -10,7 +10,9 @@ import click
 from cgoleak import pipeline, watching
 from cgoleak.cli.live import live_view
 from cgoleak.cli.options import (
+    Following,
     ReportOptions,
+    following_options,
     live_option,
     rate,
     report_options,
@@ -62,6 +64,7 @@ __all__ = ["command"]
     show_default=True,
     help="How long that measurement takes.",
 )
+@following_options
 @live_option
 @report_options
 def command(
@@ -72,6 +75,9 @@ def command(
     duration: float,
     attach_on_growth: float | None,
     attach_duration: float,
+    exact: bool,
+    sample: int | None,
+    max_overhead: float | None,
     live: bool,
     **report: Any,
 ) -> int:
@@ -93,6 +99,12 @@ def command(
         )
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force)
+    following = Following(exact, sample, max_overhead)
+    if attach_on_growth is None and (exact or sample is not None or max_overhead is not None):
+        raise click.UsageError(
+            "without --attach-on-growth there are no hooks: nothing to follow",
+            ctx=click.get_current_context(silent=True),
+        )
     plan = watching.WatchPlan(
         pid=pid,
         exe=exe,
@@ -100,6 +112,8 @@ def command(
         duration_s=duration or None,
         attach_on_growth=attach_on_growth,
         attach_s=attach_duration,
+        sample_bytes=following.sample,
+        max_overhead=following.limit,
     )
     subject = f"pid {pid}" if exe is None else exe.name
     with stop_on_signals() as stop:

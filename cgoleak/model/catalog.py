@@ -214,8 +214,8 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
         "probe.code-changed": Entry(
             label="probe.code-changed",
             meaning="After the detach, code of the process differs from what it was at the "
-            "attach. cgoleak writes no code, so that another tool or the program itself "
-            "did.",
+            "attach. What cgoleak had written (probe.calls-taken) is back, so that another tool "
+            "or the program itself did.",
             action="Look for other tools that patch the process.",
         ),
         "probe.dropped-blocks": Entry(
@@ -232,6 +232,15 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             decided="Events per second times the nanoseconds that the probe measured on some of "
             "them, against the CPU time of the process, twice in a row.",
             action="Nothing, or allow more: --max-overhead 20; --exact follows every block.",
+        ),
+        "probe.above-limit": Entry(
+            label="probe.above-limit",
+            meaning="The hooks took more of the target's CPU time than --max-overhead allows, and "
+            "fewer samples would not have helped: either they would be too few for a verdict, or "
+            "most of the cost is that of passing blocks over, which is the same at every rate.",
+            decided="Of a leak of 16 KiB a second, 40 samples at least are taken until the end of "
+            "the window; a step to fewer must save a tenth of the cost.",
+            action="Allow more: --max-overhead 20; or measure longer, which allows fewer samples.",
         ),
         "probe.sampled": Entry(
             label="probe.sampled",
@@ -278,6 +287,27 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="cgoleak was asked to stop, asked the command to end (SIGTERM), and did not "
             "wait longer than half a minute.",
             action="End the command yourself.",
+        ),
+        "probe.calls-taken": Entry(
+            label="probe.calls-taken",
+            meaning="The process's malloc is linked into the program, or into a library, which "
+            "calls it directly. Those calls were taken over where they are made: the distance "
+            "in each call instruction was rewritten while all threads stood still, and put back "
+            "at the end.",
+        ),
+        "probe.calls-unseen": Entry(
+            label="probe.calls-unseen",
+            meaning="The process's malloc is linked into the program, or into a library, and some "
+            "of the direct calls there could not be taken over. What is allocated there is not "
+            "seen, and what others allocate and it frees looks lost.",
+            action="Keep the file of the running program in place, built with unwind tables; or "
+            "link the allocator as a library.",
+        ),
+        "probe.calls-left": Entry(
+            label="probe.calls-left",
+            meaning="At the end the target's threads could not be stopped. Calls that were taken "
+            "over still go through the probe, which passes them on to the allocator.",
+            action="Attach again for a moment: the end of that puts them back.",
         ),
         "probe.slots-changed": Entry(
             label="probe.slots-changed",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LoadedModule", "find_modules", "open_mapped"]
 
 _PAGE: Final = 4096
+_LIBC_MARK: Final = "__libc_start_main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,17 @@ class LoadedModule:
     def is_loader(self) -> bool:
         """True for the dynamic loader, whose own slots are not touched."""
         return self.name.startswith(("ld-linux", "ld-musl", "ld.so", "ld64.so", "ld-2."))
+
+    @property
+    def brings_malloc(self) -> bool:
+        """True if it exports a malloc, and is not the C library."""
+        exported = self.obj.dynamic.symbols.find("malloc")
+        return exported is not None and not self.is_libc and not self.is_loader
+
+    @property
+    def is_libc(self) -> bool:
+        """True for the C library."""
+        return self.obj.dynamic.symbols.find(_LIBC_MARK) is not None
 
     def is_code(self, address: int) -> bool:
         """Tell whether an address lies in the module's executable part."""

@@ -1,8 +1,8 @@
 """What the hooks cost the target while they are in, and what is done if it is too much.
 
 Events per second times nanoseconds per event, which the probe measures on some of them, against
-the CPU time that the target takes. Above the limit, twice in a row, the probe goes from every block
-to a sample; if that is still too much, to fewer.
+the CPU time that the target takes. Above the limit the probe goes from every block to a sample, and
+to fewer, as ``rates`` decides; where the limit cannot be held even so, a notice says it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from cgoleak.model.capture import Sampling
+from cgoleak.model.notice import Notice
+from cgoleak.probe.rates import RARE, Load, Rates, Why
+from cgoleak.units import format_bytes
+from cgoleak.verdict.policy import Policy
 
 if TYPE_CHECKING:
     from cgoleak.probe.session import ProbeSession
 
-__all__ = ["RATES", "Overhead"]
+__all__ = ["Overhead"]
 
-RATES: Final = (512 << 10, 4 << 20, 32 << 20)
-"""Bytes per sample, tried in this order."""
 _EVERY_S: Final = 1.0
-_PATIENCE: Final = 2
-"""So many looks in a row above the limit: a burst is no reason to lose sight of single blocks."""
 _LEAST_CPU_S: Final = 0.02
 """Two ticks of the clock that the kernel counts in: with less, a share means nothing."""
 _LEAST_TIMED: Final = 100
-_NO_LESS_NS: Final = 5.0
-"""What an event that is passed over takes, about: fewer samples would not make it cheaper."""
+_ABOVE: Final = "probe.above-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +39,36 @@ class _Reading:
 
 @final
 class Overhead:
-    """Looks about once a second; ``limit`` is a share of the target's CPU time, None for none."""
+    """Looks about once a second.
 
-    def __init__(self, session: ProbeSession, limit: float | None) -> None:
+    ``limit`` is a share of the target's CPU time, None for none; ``seconds`` is how long is
+    measured, None if nobody knows.
+    """
+
+    def __init__(
+        self, session: ProbeSession, limit: float | None, seconds: float | None = None
+    ) -> None:
         self._session = session
         self._limit = limit
+        self._seconds = seconds
+        asked = max(session.tables.rates(), default=0)
+        self._rates = None if limit is None else Rates(limit, now=asked)
         self._last: _Reading | None = None
-        self._above = 0
         self._ns_per_event: float | None = None
-        self._paid_ns = 0.0
-        self._cpu_s = 0.0
-        self._events = 0
+        self._all = _Paid()
+        self._since_change = _Paid()
         self.changes: list[Sampling] = []
 
     @property
     def ns_per_event(self) -> float | None:
         """Mean of all events of the window, or None if none was timed."""
-        return self._paid_ns / self._events if self._events and self._paid_ns else None
+        paid = self._all
+        return paid.ns / paid.events if paid.events and paid.ns else None
 
     @property
     def share(self) -> float | None:
         """Share of the target's CPU time that the hooks took; None if it is not known."""
-        return self._paid_ns / 1e9 / self._cpu_s if self._cpu_s and self._paid_ns else None
+        return self._all.share
 
     def look(self, at_s: float, *, at_ns: int, last: bool = False) -> None:
         """Measure the time since the last look, if it is long enough; change the rate if need be.
@@ -84,12 +91,55 @@ class Overhead:
         if before is None:
             return
         share = self._share(before, now)
-        if self._limit is None or share is None or last:
-            return
-        self._above = self._above + 1 if share > self._limit else 0
-        if self._above >= _PATIENCE:
-            self._above = 0
-            self._slow_down(at_ns, share)
+        if self._rates is not None and not last:
+            rate = self._rates.next(self._load(share, at_s))
+            if rate is not None:
+                assert share is not None
+                self._session.sample(rate, rare=RARE)
+                self.changes.append(Sampling(at_ns, rate, share))
+                self._since_change = _Paid()
+
+    def notices(self) -> list[Notice]:
+        """Say so if the limit was not held with the rate that there was in the end."""
+        share, rates = self._since_change.share, self._rates
+        if rates is None or rates.why is None or share is None or share <= (self._limit or 0.0):
+            return []
+        size = format_bytes(rates.now or 1)
+        if rates.why is Why.SAMPLES:
+            fix = "allow more with --max-overhead, or measure longer"
+            few = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                f"one block per {size} followed: fewer samples would be too few to judge by",
+                fix,
+            )
+            every = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                "every block followed: a sample would be too small to judge by",
+                fix,
+            )
+        else:
+            fix = "allow more with --max-overhead"
+            few = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                f"one block per {size} followed: fewer samples would cost as much",
+                fix,
+            )
+            every = Notice(
+                _ABOVE,
+                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
+                "every block followed: a sample would cost as much",
+                fix,
+            )
+        return [few if rates.now else every]
+
+    def _load(self, share: float | None, at_s: float) -> Load:
+        """Tell the time that is left; of a window that has no end, that it lasts as long again."""
+        seconds = max(at_s, Policy().min_seconds) if self._seconds is None else self._seconds - at_s
+        sites = self._session.tables.births
+        return Load(share, self._ns_per_event or 0.0, sites, max(0.0, seconds))
 
     def _share(self, before: _Reading, now: _Reading) -> float | None:
         """Give the share of the CPU time between two readings that went into hooks."""
@@ -97,18 +147,27 @@ class Overhead:
         if timed >= _LEAST_TIMED or (timed > 0 and self._ns_per_event is None):
             self._ns_per_event = (now.timed_ns - before.timed_ns) / timed
         cpu_s, events = now.cpu_s - before.cpu_s, max(0, now.events - before.events)
-        self._cpu_s += max(0.0, cpu_s)
-        self._events += events
-        if self._ns_per_event is None:
+        paid_ns = events * (self._ns_per_event or 0.0)
+        for paid in (self._all, self._since_change):
+            paid.add(max(0.0, cpu_s), events, paid_ns)
+        if self._ns_per_event is None or cpu_s < _LEAST_CPU_S:
             return None
-        paid_ns = events * self._ns_per_event
-        self._paid_ns += paid_ns
-        return paid_ns / 1e9 / cpu_s if cpu_s >= _LEAST_CPU_S else None
+        return paid_ns / 1e9 / cpu_s
 
-    def _slow_down(self, at_ns: int, share: float) -> None:
-        now = max(self._session.tables.rates(), default=0)
-        rate = next((one for one in RATES if one > now), None)
-        if rate is None or (now and (self._ns_per_event or 0.0) < _NO_LESS_NS):
-            return
-        self._session.sample(rate)
-        self.changes.append(Sampling(at_ns, rate, share))
+
+@dataclass(slots=True)
+class _Paid:
+    """What a time has cost."""
+
+    cpu_s: float = 0.0
+    events: int = 0
+    ns: float = 0.0
+
+    def add(self, cpu_s: float, events: int, ns: float) -> None:
+        self.cpu_s += cpu_s
+        self.events += events
+        self.ns += ns
+
+    @property
+    def share(self) -> float | None:
+        return self.ns / 1e9 / self.cpu_s if self.cpu_s and self.ns else None

@@ -42,8 +42,13 @@ class CodeSums:
         return sum(end - start for start, end, _ in self.sums)
 
 
-def code_sums(pid: int, memory: Memory, root: Path = PROC) -> CodeSums:
-    """Sum the code of a process; mappings that vanish meanwhile are left out."""
+def code_sums(
+    pid: int, memory: Memory, root: Path = PROC, known: Mapping[int, bytes] | None = None
+) -> CodeSums:
+    """Sum the code of a process; mappings that vanish meanwhile are left out.
+
+    ``known``: bytes to be taken for what is there, by address.
+    """
     sums: dict[tuple[int, int, str], int] = {}
     for region in procfs.maps(pid, root):
         if not region.executable or not region.is_file:
@@ -53,10 +58,19 @@ def code_sums(pid: int, memory: Memory, root: Path = PROC) -> CodeSums:
             raw = memory.read(start, min(_CHUNK, region.end - start))
             if raw is None:
                 break
-            total = zlib.crc32(raw, total)
+            total = zlib.crc32(_with(raw, start, known or {}), total)
         else:
             sums[region.start, region.end, region.path] = total
     return CodeSums(sums)
+
+
+def _with(raw: bytes, start: int, known: Mapping[int, bytes]) -> bytes:
+    changed = bytearray(raw)
+    for address, content in known.items():
+        for at, byte in enumerate(content, address - start):
+            if 0 <= at < len(changed):
+                changed[at] = byte
+    return bytes(changed)
 
 
 def differences(before: CodeSums, after: CodeSums) -> tuple[str, ...]:

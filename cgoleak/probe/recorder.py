@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cgoleak.capture.writer import CaptureWriter
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.notice import Notice
     from cgoleak.probe.session import Farewell, ProbeSession
 
 __all__ = ["Counting", "Ending", "Recorded", "record"]
@@ -68,11 +69,12 @@ class Ending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How it ended."""
+    """How it ended; ``notices`` are those of the cost."""
 
     window: Window
     cost: Cost
     farewell: Farewell
+    notices: tuple[Notice, ...] = ()
 
 
 def record(
@@ -98,7 +100,7 @@ def record(
     how long after ``seconds`` two GC cycles are waited for. ``max_overhead`` is the share of the
     target's CPU time above which blocks are sampled.
     """
-    overhead = Overhead(session, max_overhead)
+    overhead = Overhead(session, max_overhead, seconds)
     recorder = _Recorder(session, sink, on_count, origin_ns, clock, overhead)
     recorder.ending, recorder.settle_s = ending, settle_s
     try:
@@ -120,7 +122,7 @@ def record(
     window = Window(started_unix_ns, over_ns / 1e9, mode, ended)
     sink.put_sampling(recorder.sampling())
     cost = Cost(session.pause_seconds, recorder.table_bytes, overhead.ns_per_event, overhead.share)
-    return Recorded(window, cost, farewell)
+    return Recorded(window, cost, farewell, tuple(overhead.notices()))
 
 
 class _Recorder:

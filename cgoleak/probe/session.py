@@ -20,6 +20,7 @@ from cgoleak.errors import (
 from cgoleak.model.notice import Notice
 from cgoleak.probe import proof
 from cgoleak.probe.artifact import load_artifact
+from cgoleak.probe.callsites import CallSites
 from cgoleak.probe.go import wire_go
 from cgoleak.probe.libraries import Libraries
 from cgoleak.probe.orders import Order
@@ -95,7 +96,8 @@ class ProbeSession:
             self._start = self._idle_start()
             regions = procfs.maps(self._pid, root)
             self._survey = survey_target(facts, regions, self._memory, root)
-            self._code = proof.code_sums(self._pid, self._memory, root)
+            self._calls = CallSites(self._pid, self._memory, self._survey.calls, root)
+            self._code = proof.code_sums(self._pid, self._memory, root, self._calls.own_code)
             self.libraries = Libraries(self._pid, self._memory, self._survey, root)
             heap = self._survey.heap
             self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=heap)
@@ -163,10 +165,12 @@ class ProbeSession:
         self.order(b"M")
         if sample_bytes is not None:
             self.sample(sample_bytes)
+        # Before the slots: until these are in, hooks count nothing, and no free can be missed.
+        self._calls.take(self, held=held)
         self.install(*self.tables.add_slots(self._survey.slots.slots))
         if held:
             result = injector.release()
-        self.pause_seconds = float(result["pause_seconds"])
+        self.pause_seconds = float(result["pause_seconds"]) + self._calls.seconds
         self.attempts = int(result["attempts"])
         if not result["unloaded"]:
             self.notices.append(
@@ -299,13 +303,17 @@ class ProbeSession:
         # After exec the process is another program: the resident copy is gone with the old one.
         return self._resident.header(self._memory) is not None
 
-    def sample(self, rate: int) -> None:
+    def sample(self, rate: int, *, rare: int = 0) -> None:
         """Sample one block per ``rate`` bytes from now on, instead of following every one.
+
+        ``rare``: so many blocks a second, 255 at most, are followed for sure at each place that
+        allocates, the first ones.
 
         Raises:
             ProbeError: it cannot be done: not a rate, or the seventh change of it.
         """
         self.tables.shared.cmd_rate = min(max(rate, 1), RATE_MOST)
+        self.tables.shared.cmd_rare = rare
         self.order(b"S")
         if self.tables.shared.cmd_status:
             raise ProbeError(f"the probe does not sample one block per {rate} bytes")
@@ -375,6 +383,7 @@ class ProbeSession:
         self._close_fds()
         if not self.is_alive():
             return Farewell(taken, clean=True, seconds=seconds, notices=())
+        notices += self._calls.put_back()
         if not shared.detached:
             notices.append(
                 Notice(
@@ -423,7 +432,8 @@ class ProbeSession:
 
     def summary_notices(self) -> list[Notice]:
         """Give what the user should know of the measurement, once, at its end."""
-        found = [*self.notices, *self.libraries.notices, *self._observer.notices]
+        found = [*self.notices, *self._calls.notices, *self.libraries.notices]
+        found += self._observer.notices
         if foreign := sorted(self.libraries.foreign):
             found.append(
                 Notice(
@@ -451,6 +461,7 @@ class ProbeSession:
     def close(self) -> None:
         """Let go of everything here. If the hooks are still in, the probe now leaves by itself."""
         self._close_fds()
+        self._calls.close()
         if self._tables is not None:
             self._tables.close()
             self._tables = None

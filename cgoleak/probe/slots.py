@@ -119,7 +119,8 @@ def survey(
     foreign: list[str] = []
     for slot in candidates:
         if slot.original == providers.get(slot.function) or slot.lazy:
-            if slot.function in providers:
+            # What its module keeps to itself is nothing that the loader will bind.
+            if providers.get(slot.function) in defined.get(slot.function, ()):
                 slots.append(slot)
         elif slot.original and not _leads_to_a_slot(slot, defined, definers):
             # (An unresolved weak reference holds 0: nobody calls it.)
@@ -181,7 +182,8 @@ def _providers(
 
     A function that no slot is bound to yet is taken from whoever provides the others: a block from
     libc's ``aligned_alloc`` must not meet the ``free`` of a preloaded allocator. What that does not
-    define is the first definition's, as for the loader.
+    define is the first definition's, as for the loader. An executable exports of its own malloc's
+    family only what its libraries ask for (ld, "--export-dynamic"); its symbols tell the rest.
     """
     votes: dict[Function, Counter[int]] = {}
     for slot in candidates:
@@ -202,6 +204,11 @@ def _providers(
                 [next((at for at in addresses if home and home.is_code(at)), addresses[0])]
             )
             settled[function] = counted.most_common(1)[0][0]
+    if home is not None and home.brings_malloc:
+        for name, function in FUNCTION_NAMES.items():
+            symbol = None if function in known or function in votes else home.obj.symbol(name)
+            if function < Function.MMAP and symbol and home.is_code(symbol[0] + home.bias):
+                settled[function] = symbol[0] + home.bias
     return settled
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import UnsupportedTarget
 from cgoleak.model.notice import Notice
+from cgoleak.probe.callsites import CallSurvey, survey_calls
 from cgoleak.probe.modules import LoadedModule, find_modules
 from cgoleak.probe.slots import SlotSurvey, survey
 from cgoleak.probe.wire import Function, MappedModule
@@ -39,6 +40,7 @@ class TargetSurvey:
     """What was found.
 
     Attributes:
+        calls: the direct calls within whoever provides malloc; None where that is the C library.
         go: parameters for the Go part of stacks, or None with a notice.
         heap: reader of the Go runtime's numbers, or None.
         risky, risky_data, handler_returns: see ``guard.SafePlaces``.
@@ -47,6 +49,7 @@ class TargetSurvey:
 
     modules: tuple[LoadedModule, ...]
     slots: SlotSurvey
+    calls: CallSurvey | None
     go: GoProbeParameters | None
     heap: GoHeap | None
     risky: tuple[tuple[int, int], ...]
@@ -100,6 +103,7 @@ def survey_target(
     return TargetSurvey(
         modules=modules,
         slots=slots,
+        calls=survey_calls(modules, slots, memory, regions, go.text if go else None),
         go=go,
         heap=heap,
         risky=risky,

@@ -266,6 +266,17 @@ class Tables:
             freed_bytes += row[3]
         return events, born_bytes - freed_bytes, born - freed
 
+    def births(self) -> list[tuple[int, int]]:
+        """Return blocks and bytes that were born at each stack."""
+        count = self.stack_count
+        rows = (Row * count)()
+        self._library.cgoleak_sum_rows(self._fd, self._base, rows, count)
+        found = {at: (row[0], row[1]) for at, row in enumerate(_ROW.iter_unpack(bytes(rows)))}
+        for at, row in self._weighted(count).items():
+            blocks, size = found[at]
+            found[at] = blocks + _blocks(row[0]), size + row[1]
+        return [one for one in found.values() if one[0]]
+
     def _passed(self) -> int:
         """Return the events since sampling began, without frees of blocks from before it."""
         return int(self.shared.passed_births + self.shared.passed_frees)

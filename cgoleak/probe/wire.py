@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -271,7 +271,10 @@ class Shared(ctypes.Structure):
         ("cmd_done", c_uint32),
         ("cmd_status", c_uint32),
         ("cmd_held", c_uint32),
+        ("cmd_rare", c_uint32),
+        ("cmd_near_size", c_uint32),
         ("cmd_spare", c_uint32),
+        ("cmd_near", c_uint64),
         ("tick", c_uint32),
         ("gc_cycles", c_uint32),
         ("modules_now", c_uint32),

@@ -237,7 +237,12 @@ class _Watch:
         self._alarm = None
         left = None if self._plan.duration_s is None else self._plan.duration_s - self.elapsed
         seconds = self._plan.attach_s if left is None else max(1.0, min(left, self._plan.attach_s))
-        plan = RecordPlan(duration_s=seconds, interval_s=None)
+        plan = RecordPlan(
+            duration_s=seconds,
+            interval_s=None,
+            sample_bytes=self._plan.sample_bytes,
+            max_overhead=self._plan.max_overhead,
+        )
         self._tell("measuring")
         try:
             span, self._cost = attach_within(

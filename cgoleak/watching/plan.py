@@ -24,6 +24,8 @@ class WatchPlan:
         attach_on_growth: growth of native memory, in bytes per second, at which a measurement
             with hooks begins; None: never.
         attach_s: how long that one takes.
+        sample_bytes: which blocks it follows, as in ``RecordPlan``.
+        max_overhead: the same.
     """
 
     pid: int | None = None
@@ -32,6 +34,8 @@ class WatchPlan:
     duration_s: float | None = None
     attach_on_growth: float | None = None
     attach_s: float = 60.0
+    sample_bytes: int | None = None
+    max_overhead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

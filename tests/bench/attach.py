@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
-from tests.bench.pairs import hammering
+from tests.bench.http import serving
+from tests.bench.loads import SHALLOW, hammer, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Cost", "attach_costs"]
 
@@ -35,15 +40,11 @@ class Cost:
 def attach_costs(rounds: int) -> list[Cost]:
     """Attach and detach several times to a hammer on one thread."""
     first, held, left, memory = [], [], [], []
-    with hammering(["-threads", "1"]) as hammer:
+    with running(hammer(1, SHALLOW)) as program:
         time.sleep(1.0)
         for _ in range(rounds):
             began = time.monotonic()
-            with (
-                Injector() as injector,
-                contextlib.closing(ProbeSession(require(hammer.process.pid))) as session,
-            ):
-                session.attach(injector)
+            with _session(program.pid) as session:
                 session.tables.totals()
                 first.append((time.monotonic() - began) * 1e3)
                 held.append(session.pause_seconds * 1e3)
@@ -51,36 +52,64 @@ def attach_costs(rounds: int) -> list[Cost]:
                 memory.append(session.tables.counters({}).table_bytes / 1024)
                 left.append(session.detach().seconds * 1e3)
     return [
-        _cost("CPU time of the probe's own thread", "ms/s", _idle(rounds)),
         _cost("from the command to the first number", "ms", first),
         _cost("main thread held for the injection", "ms", held),
         _cost("hooks out again", "ms", left),
         _cost("memory in the target, few blocks outstanding", "KiB", memory),
+        _cost("memory in the target, for each live block more", "B", [_bytes_per_block()]),
+        *_idle(min(rounds, 5)),
     ]
 
 
-def _idle(rounds: int) -> list[float]:
-    """Measure the CPU time per second that the probe's own thread takes."""
-    found = []
-    with hammering(["-threads", "1"]) as hammer:
-        process = hammer.process
+def _bytes_per_block() -> float:
+    """Measure how the tables grow with blocks that are kept."""
+    with serving() as (process, address), _session(process.pid) as session:
+        _, _, blocks = session.tables.totals()
+        size = session.tables.counters({}).table_bytes
+        url = f"http://{address}/hammer?threads=1&pairs=4000000&depth=3&keep=10"
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=60) as said:
+            said.read()
+        more = session.tables.totals()[2] - blocks
+        size = session.tables.counters({}).table_bytes - size
+        session.detach()
+    return size / more
+
+
+def _idle(rounds: int) -> list[Cost]:
+    """Measure the CPU time of a worker that has nothing to do, without hooks and with them."""
+    with serving() as (process, _):
         time.sleep(0.5)
-        with (
-            Injector() as injector,
-            contextlib.closing(ProbeSession(require(process.pid))) as session,
-        ):
-            session.attach(injector)
-            for _ in range(min(rounds, 5)):
-                before = _ran_ns(process.pid, session.control_tid)
-                time.sleep(1.0)
-                found.append((_ran_ns(process.pid, session.control_tid) - before) / 1e6)
+        alone = [_busy_ms(process.pid, None) for _ in range(rounds)]
+        with _session(process.pid) as session:
+            hooked = [_busy_ms(process.pid, None) for _ in range(rounds)]
+            own = [_busy_ms(process.pid, session.control_tid) for _ in range(rounds)]
             session.detach()
-    return found
+    return [
+        _cost("CPU time of an idle worker, alone", "ms/s", alone),
+        _cost("CPU time of an idle worker, hooked", "ms/s", hooked),
+        _cost("of it the probe's own thread", "ms/s", own),
+    ]
 
 
-def _ran_ns(pid: int, tid: int) -> int:
-    """Read how long a thread has run: the first word of schedstat, in nanoseconds."""
-    return int(Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()[0])
+def _busy_ms(pid: int, tid: int | None) -> float:
+    """Give the milliseconds of CPU time of a second, of all threads or of one."""
+    before = _ran_ns(pid, tid)
+    time.sleep(1.0)
+    return (_ran_ns(pid, tid) - before) / 1e6
+
+
+@contextlib.contextmanager
+def _session(pid: int) -> Iterator[ProbeSession]:
+    with Injector() as injector, contextlib.closing(ProbeSession(require(pid))) as session:
+        session.attach(injector)
+        yield session
+
+
+def _ran_ns(pid: int, tid: int | None) -> int:
+    """Read how long threads have run: the first word of schedstat, in nanoseconds."""
+    tasks = Path(f"/proc/{pid}/task")
+    chosen = [tasks / str(tid)] if tid is not None else list(tasks.iterdir())
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in chosen)
 
 
 def _cost(what: str, unit: str, values: list[float]) -> Cost:

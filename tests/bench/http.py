@@ -1,8 +1,9 @@
-"""Requests per second and p99 of the sample worker under load: plain, exact, sampled, in turns."""
+"""Requests per second and p99 of the sample worker under load, alone and under each tool."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 from dataclasses import asdict, dataclass
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
+from tests.bench.loads import end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Served", "served"]
+    from tests.bench.peers import Wrapper
+
+__all__ = ["Served", "served", "served_under", "serving"]
 
 BIN: Final = Path(__file__).resolve().parents[2] / "sample_go_cgo" / "bin"
 _SAMPLE_BYTES: Final = 512 << 10
@@ -29,19 +33,20 @@ class Served:
     """Best turn of one way of measuring."""
 
     way: str
-    per_second: float
-    p99_ms: float
+    per_second: float = 0.0
+    p99_ms: float = 0.0
     events_per_second: float = 0.0
+    skipped: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Give it as it is."""
         return asdict(self)
 
 
-def served(turns: int, seconds: float = 5.0) -> list[Served]:
+def served(turns: int, seconds: float = 4.0) -> list[Served]:
     """Ask one worker for pictures as fast as it gives them, in turns."""
     found: dict[str, list[Served]] = {"plain": [], **{way: [] for way in _WAYS}}
-    with _worker() as (process, address):
+    with serving() as (process, address):
         _ask(address, 2.0)
         for _ in range(turns):
             found["plain"].append(Served("plain", *_ask(address, seconds)))
@@ -58,17 +63,56 @@ def served(turns: int, seconds: float = 5.0) -> list[Served]:
     return [max(rows, key=lambda row: row.per_second) for rows in found.values()]
 
 
+def served_under(wrapper: Wrapper, seconds: float = 4.0) -> list[Served]:
+    """Ask a worker that was started under a tool; beside another base than ours, that as well."""
+    if wrapper.skipped:
+        return [Served(wrapper.tool, skipped=wrapper.skipped)]
+    try:
+        base = []
+        if wrapper.plain:
+            base = [_served_once(f"plain, for {wrapper.tool}", (), wrapper.plain, seconds)]
+        return [*base, _served_once(wrapper.tool, wrapper.command, wrapper.environment, seconds)]
+    except IndexError:
+        return [Served(wrapper.tool, skipped="the worker did not start")]
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()
+        return [Served(wrapper.tool, skipped=said[-1] if said else "requests failed")]
+    except subprocess.TimeoutExpired:
+        return [Served(wrapper.tool, skipped="it answers too slowly")]
+
+
+def _served_once(
+    way: str, command: Sequence[str], environment: Mapping[str, str], seconds: float
+) -> Served:
+    with serving(command, environment) as (_, address):
+        _ask(address, 3.0)  # under memcheck a picture takes its time
+        return Served(way, *_ask(address, seconds))
+
+
 @contextlib.contextmanager
-def _worker() -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    command: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the sample worker, alone or under a tool; give it and its address.
+
+    Raises:
+        IndexError: it has not started.
+    """
     process = subprocess.Popen(
-        [BIN / "worker", "-life", "10m"], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        [*command, str(BIN / "worker"), "-life", "3m"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | dict(environment or {}),
+        start_new_session=True,
     )
     try:
         assert process.stdout is not None
-        yield process, process.stdout.readline().split()[1]
+        lines = iter(process.stdout.readline, "")
+        yield process, next((line for line in lines if "listening" in line), "").split()[1]
     finally:
-        process.terminate()
-        process.wait(10)
+        end(process)
 
 
 def _ask(address: str, seconds: float) -> tuple[float, float]:

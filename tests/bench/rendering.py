@@ -53,6 +53,7 @@ def rendering_costs(rounds: int) -> list[Cost]:
         path = Path(folder) / "large.cgoleak"
         _write(path)
         report = [sys.executable, "-m", "cgoleak", "report", str(path)]
+        size = path.stat().st_size / (1 << 20)
         for _ in range(rounds):
             fetched.append(_run([sys.executable, "-c", _FETCH, str(path)]))
             text.append(_run(report))
@@ -64,6 +65,7 @@ def rendering_costs(rounds: int) -> list[Cost]:
         _cost("capture to terminal, the whole command", text, plain),
         _cost("capture to page, the whole command", page, plain),
         *stages.costs(),
+        Cost("size of the capture", "MiB", size, size),
     ]
 
 

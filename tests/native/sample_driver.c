@@ -95,7 +95,7 @@ static void churn(uint32_t count, uint64_t rate)
 
 /* One line per site: seed, what is outstanding, what it was estimated to be, its standard errors, and
  * the same of what was born. */
-static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact)
+static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact, uint32_t rare)
 {
     cg_sys3(CG_NR_MEMBARRIER, CG_MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     for (uint32_t seed = 1; seed <= seeds; seed++) {
@@ -111,11 +111,15 @@ static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact)
             addresses[free_addresses] = 0x7f1000000000 + 48 * host_random(1u << 20) * BLOCKS + 48 * free_addresses;
         if (from_exact)
             churn(4000, rate);
+        uint64_t born_before = truth[0].born_blocks + truth[1].born_blocks + truth[2].born_blocks, exact_born = 0;
         uint64_t exact = events, freed_before = truth[0].freed_blocks + truth[1].freed_blocks + truth[2].freed_blocks;
         SAME(cg_sample(rate), 1);
         SAME(R->filter_ready, 1);
         R->enabled = CG_SAMPLED;
+        T.shared->cmd_rare = rare;
+        cg_forget_places();
         churn(6000, rate);
+        cg_forget_places();
         if (from_exact) { /* and to another rate on the way */
             SAME(cg_sample(4 * rate), 1);
             churn(6000, rate);
@@ -145,10 +149,12 @@ static void mode_estimates(uint32_t seeds, uint64_t rate, int from_exact)
             cg_add_wide(age[site].bytes_variance, ages[i].bytes_variance[0]);
             SAME(ages[i].blocks_variance[1] | ages[i].bytes_variance[1], 0);
             exact_freed += rows[i].freed_blocks;
+            exact_born += rows[i].born_blocks;
         }
-        /* Every event was seen once; frees of blocks from before sampling are among the exact ones. */
-        uint64_t after = events - exact - (exact_freed - freed_before);
+        /* Every event was seen once; those of blocks from before sampling, and of rare ones, are among the exact. */
+        uint64_t after = events - exact - (exact_freed - freed_before) - (exact_born - born_before);
         SAME(T.shared->passed_births + T.shared->passed_frees, after);
+        CHECK((exact_born > born_before) == (rare != 0), "%lu and %lu followed for sure", exact_born, born_before);
         for (uint32_t site = 0; site < SITES; site++) {
             SAME(age[site].blocks, sum[site].born_blocks - sum[site].freed_blocks);
             printf("%u %u %lu %lu %.3f %lu %.3f %.3f %lu %lu %.3f %lu %lu\n", seed, site,
@@ -225,13 +231,16 @@ static void mode_threads(uint32_t rounds)
         for (uint64_t i = 0; i < WORKERS; i++)
             CHECK(pthread_create(&threads[i], 0, trader, (void *)i) == 0, "no thread");
         cg_sleep_ms(3 + round % 5);
+        T.shared->cmd_rare = round % 2 * 50;
         SAME(cg_sample(512), 1);
         for (uint32_t waited = 0; !CG_LOAD(&R->filter_ready); waited++) {
             CHECK(waited < 5000, "thread %u is never out", cg_filter_next);
             cg_fill_filter();
         }
+        cg_forget_places();
         CG_STORE(&R->enabled, CG_SAMPLED | CG_TIMED);
         cg_sleep_ms(2);
+        cg_forget_places();
         CG_STORE(&R->enabled, CG_SAMPLED);
         SAME(cg_sample(4096), 1);
         cg_sleep_ms(5);
@@ -273,7 +282,7 @@ int main(int argc, char **argv)
     else if (argc > 2 && !strcmp(mode, "threads"))
         mode_threads((uint32_t)atoi(argv[2]));
     else if (argc > 4 && !strcmp(mode, "estimates"))
-        mode_estimates((uint32_t)atoi(argv[2]), strtoull(argv[3], 0, 10), atoi(argv[4]));
+        mode_estimates((uint32_t)atoi(argv[2]), strtoull(argv[3], 0, 10), atoi(argv[4]), argc > 5 ? (uint32_t)atoi(argv[5]) : 0);
     else
         return 2;
     return 0;

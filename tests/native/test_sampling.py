@@ -60,10 +60,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_driver(NATIVE / "sample_driver.c", where / "driver")
 
 
-@pytest.fixture(scope="module", params=["from the start", "after every block was followed"])
+@pytest.fixture(
+    scope="module",
+    params=["from the start", "after every block was followed", "with rare ones for sure"],
+)
 def lines(request: pytest.FixtureRequest, plain: Path) -> dict[int, list[Line]]:
     later = int(request.param != "from the start")
-    said = run_driver(plain, "estimates", SEEDS, RATE, later, timeout=300)
+    rare = 200 if "rare" in request.param else 0
+    said = run_driver(plain, "estimates", SEEDS, RATE, later, rare, timeout=300)
     read = [Line.read(line) for line in said.splitlines()]
     assert len(read) == SEEDS * len(SITES)
     return {site: [one for one in read if one.site == site] for site in SITES}
@@ -75,7 +79,8 @@ def test_weights_and_draws_are_those_of_the_mathematics(driver: Path) -> None:
 
 def test_every_event_is_counted_once_and_every_sample_is_found_again(driver: Path) -> None:
     for later in (0, 1):
-        run_driver(driver, "estimates", 10, RATE, later)
+        for rare in (0, 200):
+            run_driver(driver, "estimates", 10, RATE, later, rare)
 
 
 def test_among_many_threads_no_free_is_missed_when_the_rate_changes(driver: Path) -> None:
@@ -99,8 +104,8 @@ def test_the_mean_of_the_estimates_is_the_truth(
 ) -> None:
     for site, name in SITES.items():
         off = [estimate(one) - truth(one) for one in lines[site]]
-        # Four standard errors: one in 16,000; there are 24 of these, and the seeds are fixed.
-        assert abs(fmean(off)) < 4 * stdev(off) / math.sqrt(len(off)), name
+        # Four standard errors: one in 16,000; there are 36 of these, and the seeds are fixed.
+        assert abs(fmean(off)) <= 4 * stdev(off) / math.sqrt(len(off)), name
 
 
 def test_the_standard_errors_are_those_that_the_estimates_have(

@@ -98,7 +98,11 @@ def run_kills(
         assert running.is_alive(), f"it died: {phase} + {delay:.3f} s, seed {seed}"
         residue = running.residue()
         found.found_in += residue.tables > 0
-        while residue.tables or residue.tracer or residue.foreign != before.foreign:
+        while (
+            residue.tables
+            or residue.tracer
+            or (residue.foreign, residue.edited) != (before.foreign, before.edited)
+        ):
             late = time.monotonic() - killed_at
             assert late < _GONE_S, f"{phase} + {delay:.3f} s (seed {seed}): {residue}"
             time.sleep(0.05)

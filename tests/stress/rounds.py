@@ -70,7 +70,7 @@ def attached(running: Running, way: int = 0) -> ProbeSession:
             session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
             if way % 3 == 2:
                 for rate in _RATES:
-                    session.sample(rate)
+                    session.sample(rate, rare=64)
         except BaseException:
             session.close()
             raise
@@ -100,6 +100,7 @@ def check_residue(before: Residue, running: Running) -> Residue:
             and r.tracer == 0
             and r.state not in "Tt"
             and r.foreign == before.foreign
+            and r.edited == before.edited
         ),
     )
     # Go and libc start and keep threads of their own as they please: two are theirs.
@@ -111,6 +112,7 @@ def check_residue(before: Residue, running: Running) -> Residue:
     assert after.tracer == 0, after
     assert after.slots >= before.slots, (before, after)
     assert after.foreign == before.foreign, (before, after)
+    assert after.edited == before.edited, (before, after)
     assert after.mappings <= before.mappings + _MORE_MAPPINGS, (before, after)
     assert after.virtual_kib <= before.virtual_kib + _MORE_KIB, (before, after)
     return after
@@ -142,7 +144,7 @@ def run_rounds(
             events = session.tables.totals()[0]
         finally:
             session.close()
-        assert events > 0, f"round {number} saw nothing"
+        assert events > 0, f"round {number} saw nothing: {session.summary_notices()}"
         if not farewell.clean:
             found.unclean += [f"round {number}: {notice.text}" for notice in farewell.notices]
         found.done += 1

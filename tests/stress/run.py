@@ -53,7 +53,9 @@ def main() -> int:
 def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "rounds hammer", partial(_rounds, options.rounds, "-threads", "4")
     yield "rounds main-in-c", partial(_rounds, options.rounds // 10, "-threads", "3", "-main-in-c")
+    yield "rounds own-malloc", partial(_own_rounds, max(1, options.rounds // 10))
     yield "kills", partial(_kills, options.kills, options.seed)
+    yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
     yield "exact", partial(run_asked, 100_000)
     for mode in MODES:
         yield f"mode {mode}", partial(run_mode, mode, 3, 2.0)
@@ -67,8 +69,14 @@ def _rounds(count: int, *arguments: str) -> str:
         return run_rounds(running, count, tell=_say).row
 
 
-def _kills(count: int, seed: int) -> str:
-    with hammer("-threads", "4") as running:
+def _own_rounds(count: int) -> str:
+    with hammer("-threads", "4", own_malloc=True) as running:
+        # Its threads wait for one lock: on a busy machine, none may come to it in a short round.
+        return run_rounds(running, count, seconds_each=0.1, tell=_say).row
+
+
+def _kills(count: int, seed: int, *, own_malloc: bool = False) -> str:
+    with hammer("-threads", "4", own_malloc=own_malloc) as running:
         return run_kills(running, count, seed, tell=_say).row
 
 

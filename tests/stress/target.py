@@ -22,11 +22,14 @@ from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from cgoleak.target.procfs import Region
 
 __all__ = ["Residue", "Running", "hammer", "missing", "program", "torture"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_OWN_MALLOC = REPOSITORY / "tests" / "support" / "own_malloc.c"
 _TORTURE = Path(__file__).resolve().parent / "torture"
 _GO_ENVIRONMENT = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
 
@@ -45,12 +48,18 @@ def _built() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="cgoleak-stress-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     environment = os.environ | _GO_ENVIRONMENT
-    for source, name, package in (
-        (_TORTURE, "torture", "."),
-        (REPOSITORY / "sample_go_cgo", "hammer", "./cmd/hammer"),
+    own = ["cc", "-O2", "-g", "-c", str(_OWN_MALLOC), "-o", str(folder / "own.o")]
+    archive = str(folder / "libown.a")
+    for words in (own, ["ar", "rcs", archive, str(folder / "own.o")]):
+        subprocess.run(words, check=True, timeout=60)
+    for source, name, package, linked in (
+        (_TORTURE, "torture", ".", ""),
+        (REPOSITORY / "sample_go_cgo", "hammer", "./cmd/hammer", ""),
+        (REPOSITORY / "sample_go_cgo", "own-malloc", "./cmd/hammer", archive),
     ):
         command = ["go", "build", "-buildvcs=false", "-o", str(folder / name), package]
-        subprocess.run(command, cwd=source, env=environment, check=True, timeout=300)
+        settings = environment | {"CGO_LDFLAGS": linked}
+        subprocess.run(command, cwd=source, env=settings, check=True, timeout=300)
     plugin = ["cc", "-shared", "-fPIC", "-O2", str(_TORTURE / "plugin.c")]
     subprocess.run([*plugin, "-o", str(folder / "libplugin.so")], check=True, timeout=60)
     return folder
@@ -65,6 +74,7 @@ class Residue:
         tables: mappings of the probe's tables.
         slots: slots that hold their provider or an unbound stub.
         foreign: slots that hold anything else, by name; a slot still taken is among them.
+        edited: bytes of the program's code that are not as in its file.
     """
 
     threads: int
@@ -75,6 +85,7 @@ class Residue:
     tables: int
     slots: int
     foreign: tuple[str, ...]
+    edited: int
     state: str
     tracer: int
 
@@ -136,6 +147,7 @@ class Running:
         regions = procfs.maps(self.pid)
         with Memory(self.pid) as memory:
             found = survey(find_modules(self.pid, regions)[0], memory)
+            edited = _edited(self.pid, regions, memory)
         status = (Path("/proc") / str(self.pid) / "status").read_text()
         virtual = re.search(r"^VmSize:\s+(\d+) kB", status, re.MULTILINE)
         folder = Path("/proc") / str(self.pid)
@@ -148,9 +160,23 @@ class Running:
             tables=sum(r.path == TABLES_NAME for r in regions),
             slots=len(found.slots),
             foreign=found.foreign,
+            edited=edited,
             state=procfs.stat(self.pid).state,
             tracer=procfs.status(self.pid).tracer_pid,
         )
+
+
+def _edited(pid: int, regions: Iterable[Region], memory: Memory) -> int:
+    exe = Path(f"/proc/{pid}/exe")
+    path, content = str(exe.readlink()), exe.read_bytes()
+    found = 0
+    for region in regions:
+        if region.executable and region.path == path:
+            there = memory.read(region.start, region.end - region.start)
+            own = content[region.offset : region.offset + (region.end - region.start)]
+            if there is not None and there != own:
+                found += sum(a != b for a, b in zip(there, own, strict=False))
+    return found
 
 
 @contextmanager
@@ -174,9 +200,13 @@ def program(*words: str) -> Iterator[Running]:
 
 
 @contextmanager
-def hammer(*options: str, minutes: int = 60) -> Iterator[Running]:
-    """Run the sample's hammer: threads that malloc and free as fast as they can."""
-    with program(str(_built() / "hammer"), *options, f"-duration={minutes}m") as running:
+def hammer(*options: str, minutes: int = 60, own_malloc: bool = False) -> Iterator[Running]:
+    """Run the sample's hammer: threads that malloc and free as fast as they can.
+
+    ``own_malloc``: with a malloc of its own linked in, which it calls directly.
+    """
+    name = "own-malloc" if own_malloc else "hammer"
+    with program(str(_built() / name), *options, f"-duration={minutes}m") as running:
         yield running
 
 

@@ -22,6 +22,13 @@ def test_twenty_rounds_under_a_hammer_leave_the_target_as_it_was() -> None:
     assert found.done == 20
 
 
+def test_rounds_in_which_calls_are_rewritten_leave_the_code_as_it_was() -> None:
+    with hammer("-threads", "4", own_malloc=True) as running:
+        found = run_rounds(running, 6, seconds_each=0.1)
+
+    assert found.done == 6
+
+
 def test_a_main_thread_that_allocates_all_the_time_is_entered_or_left_alone() -> None:
     with hammer("-threads", "1", "-main-in-c") as running:
         found = run_rounds(running, 4)

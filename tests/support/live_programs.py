@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["EARLY", "EXEC", "LOSING", "PLUGGING", "build_library", "build_program"]
+__all__ = [
+    "ASKED",
+    "EARLY",
+    "EXEC",
+    "LOSING",
+    "OWN_MALLOC",
+    "PLUGGING",
+    "build_library",
+    "build_program",
+]
 
 _BLOCKS_C: Final = r"""
 #define _GNU_SOURCE
@@ -224,6 +233,91 @@ func main() {
 
 After five seconds it calls functions for the first time that nothing was bound to before.
 """
+
+
+OWN_MALLOC: Final = (Path(__file__).parent / "own_malloc.c").read_text(encoding="utf-8")
+"""A malloc to be linked into a program."""
+
+ASKED: Final[Mapping[str, str]] = {
+    "asked.c": r"""
+#define _GNU_SOURCE
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *volatile last;
+
+__attribute__((noinline)) char *make_record(unsigned size) {
+	char *record = malloc(size);
+	if (record) memset(record, 1, size);
+	return record;
+}
+
+__attribute__((noinline)) void *make_table(void) { return calloc(10, 70); }
+/* Nothing comes after the call: compilers jump. */
+__attribute__((noinline)) void drop(void *block) { free(block); }
+
+void lose(void) { last = make_record(1000); }
+
+/* Every way to allocate, from the program and from libraries, and all of it is given back. */
+void use(void) {
+	drop(make_record(700));
+	drop(make_table());
+	char *grown = realloc(make_record(50), 5000);
+	grown[0] = 'x';
+	grown[1] = 0;
+	drop(strdup(grown)); /* allocated by libc, freed here */
+	char *line = grown;
+	size_t room = 5000;
+	FILE *file = fopen("/proc/self/cmdline", "r");
+	if (file != NULL) {
+		while (getdelim(&line, &room, 0, file) > 0) { } /* grown by libc */
+		fclose(file);
+	}
+	free(line);
+	void *block = NULL;
+	if (posix_memalign(&block, 64, 700) == 0) free(block);
+	free(aligned_alloc(64, 704));
+	free(memalign(32, 100));
+}
+""",
+    "main.go": r"""
+package main
+
+// void lose(void);
+// void use(void);
+import "C"
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+func give(lose, use int) {
+	for i := 0; i < lose; i++ {
+		C.lose()
+	}
+	for i := 0; i < use; i++ {
+		C.use()
+	}
+}
+
+func main() {
+	fmt.Println("ready")
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var lose, use int
+		fmt.Sscan(lines.Text(), &lose, &use)
+		give(lose, use)
+		fmt.Println("did", strconv.Itoa(lose), strconv.Itoa(use))
+	}
+}
+""",
+}
+"""Loses and uses as many blocks as each line says: two numbers."""
 
 
 def build_program(

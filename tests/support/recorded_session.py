@@ -76,7 +76,7 @@ class RecordedSession:
     def cpu_seconds(self) -> float | None:
         return self.cpu_s(self.elapsed) if self.is_alive() else None
 
-    def sample(self, rate: int) -> None:
+    def sample(self, rate: int, *, rare: int = 0) -> None:
         self.did.append(f"sample {rate}")
         shared = self.tables.shared
         shared.epoch += 1

@@ -45,6 +45,13 @@ def test_a_leak_ends_with_1_and_is_shown_on_standard_error(pipeline, here, capsy
     assert call["subject"] == ("./worker.test", "-test.v")
     assert call["plan"].closing
     assert call["plan"].duration_s is None
+    assert call["plan"].max_overhead is None
+
+
+def test_a_gate_samples_only_when_it_is_told_to(clean, here, capsys):
+    assert check("--max-overhead", "5", "--", "./worker.test") == 0
+
+    assert clean.calls[0]["plan"].max_overhead == 0.05
 
 
 def test_no_leak_ends_with_0_and_one_line(clean, here, capsys):

@@ -221,3 +221,30 @@ def test_a_report_cannot_be_turned_into_a_capture(pipeline, tmp_path, capsys):
 def test_report_of_a_missing_capture_is_an_error_of_the_capture(pipeline, tmp_path, capsys):
     assert run_command_line(["report", str(tmp_path / "none.cgoleak")]) == 3
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("command", [["attach", "1"], ["run", "--", "true"]])
+@pytest.mark.parametrize(
+    ("options", "sample", "limit"),
+    [
+        ([], None, 0.05),
+        (["--max-overhead", "20"], None, 0.2),
+        (["--exact"], None, None),
+        (["--sample", "64KiB"], 64 << 10, None),
+        (["--sample", "64KiB", "--max-overhead", "1"], 64 << 10, 0.01),
+    ],
+)
+def test_the_cost_is_limited_unless_somebody_knows_better(
+    pipeline, command, options, sample, limit, capsys
+):
+    assert run_command_line([command[0], *options, *command[1:]]) == 0
+
+    plan = pipeline.calls[0]["plan"]
+    assert (plan.sample_bytes, plan.max_overhead) == (sample, limit)
+
+
+def test_all_blocks_within_a_limit_contradict_each_other(pipeline, capsys):
+    assert run_command_line(["attach", "1", "--exact", "--max-overhead", "5"]) == 2
+
+    assert pipeline.calls == []
+    assert "does not go with --max-overhead" in capsys.readouterr().err

@@ -62,6 +62,7 @@ def test_a_program_is_watched_by_its_path(plans, capsys):
     assert (plan.pid, plan.exe) == (None, Path("/srv/worker"))
     assert (plan.interval_s, plan.duration_s) == (5.0, 3600.0)
     assert (plan.attach_on_growth, plan.attach_s) == (200 * 1024, 120.0)
+    assert (plan.sample_bytes, plan.max_overhead) == (None, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_a_program_is_watched_by_its_path(plans, capsys):
         ["4242", "--attach-on-growth", "much"],
         ["4242", "--attach-on-growth", "0"],
         ["4242", "--interval", "0"],
+        ["4242", "--max-overhead", "5"],
     ],
 )
 def test_wrong_use_is_told_before_anything_is_watched(plans, arguments, capsys):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cgoleak.model.capture import Sampling
-from cgoleak.probe.overhead import RATES, Overhead
+from cgoleak.probe.overhead import Overhead
+from cgoleak.probe.rates import FIRST
 from support.recorded_session import RecordedSession
 
 
@@ -13,6 +14,8 @@ from support.recorded_session import RecordedSession
 def session():
     session = RecordedSession()
     session.made.set(clock_per_ms=1_000_000)  # one unit is a nanosecond
+    session.made.stack(1, [0x400000])
+    session.made.row(1, born_blocks=1000, born_bytes=64_000)
     yield session
     session.close()
 
@@ -36,8 +39,8 @@ class Load:
         )
 
 
-def looks(session, load, seconds, limit=0.05):
-    overhead = Overhead(session, limit)
+def looks(session, load, seconds, limit=0.05, window=60.0):
+    overhead = Overhead(session, limit, window)
     for _ in range(seconds + 1):
         overhead.look(session.elapsed, at_ns=int(session.elapsed * 1e9))
         load.goes_on()
@@ -66,10 +69,10 @@ def test_above_the_limit_twice_in_a_row_blocks_are_sampled(session):
 
     overhead = looks(session, load, 2)
 
-    assert session.did == [f"sample {RATES[0]}"]
+    assert session.did == [f"sample {FIRST}"]
     (change,) = overhead.changes
     assert isinstance(change, Sampling)
-    assert change.rate == RATES[0]
+    assert change.rate == FIRST
     assert change.since_ns == pytest.approx(2e9, rel=0.01)
     assert change.share == pytest.approx(0.1)
 
@@ -86,22 +89,55 @@ def test_a_burst_of_one_second_changes_nothing(session):
 
 
 def test_fewer_samples_are_taken_if_that_makes_it_cheaper(session):
-    load = Load(session, ns=20, per_second=20_000_000)
+    load = Load(session, ns=200, per_second=20_000_000)
+    overhead = Overhead(session, 0.05, 3600.0)
+    for _ in range(10):
+        overhead.look(session.elapsed, at_ns=0)
+        load.ns = 200 / 4 ** len(session.did)
+        load.goes_on()
 
-    looks(session, load, 10)
-
-    assert session.did == [f"sample {rate}" for rate in RATES]
+    assert session.did == [f"sample {FIRST}", f"sample {4 * FIRST}", f"sample {16 * FIRST}"]
 
 
 def test_fewer_samples_are_not_taken_if_passing_over_is_what_costs(session):
     load = Load(session, ns=20, per_second=20_000_000)
-    overhead = Overhead(session, 0.05)
+    overhead = Overhead(session, 0.05, 3600.0)
     for _ in range(8):
         overhead.look(session.elapsed, at_ns=0)
         load.ns = 4 if session.did else 20
         load.goes_on()
+    overhead.look(session.elapsed, at_ns=0, last=True)
 
-    assert session.did == [f"sample {RATES[0]}"]
+    assert session.did == [f"sample {FIRST}"]
+    (notice,) = overhead.notices()
+    assert notice.code == "probe.above-limit"
+    assert "one block per 16.0 KiB followed: fewer samples would cost as much" in notice.text
+    assert "hooks took 8.0 % of the target's CPU time" in notice.text
+    assert notice.fix == "allow more with --max-overhead"
+
+
+def test_a_limit_that_is_held_needs_no_word(session):
+    load = Load(session, ns=20, per_second=5_000_000)
+    overhead = Overhead(session, 0.05, 60.0)
+    for _ in range(8):
+        overhead.look(session.elapsed, at_ns=0)
+        load.ns = 4 if session.did else 20
+        load.goes_on()
+    overhead.look(session.elapsed, at_ns=0, last=True)
+
+    assert len(overhead.changes) == 1
+    assert overhead.notices() == []
+
+
+def test_in_a_window_too_short_for_fewer_samples_the_cost_is_told(session):
+    load = Load(session, ns=200, per_second=20_000_000)
+
+    overhead = looks(session, load, 3, window=2.05)
+
+    assert overhead.changes == []
+    (notice,) = overhead.notices()
+    assert "with every block followed: a sample would be too small" in notice.text
+    assert notice.fix == "allow more with --max-overhead, or measure longer"
 
 
 def test_a_target_that_hardly_runs_is_left_alone(session):

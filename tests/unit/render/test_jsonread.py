@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from enum import Enum
 from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
@@ -45,9 +45,9 @@ def filled(kind):
     if get_origin(kind) is tuple:
         return tuple(filled(item) for item in get_args(kind) if item is not Ellipsis)
     kind = getattr(kind, "__supertype__", kind)
-    if is_dataclass(kind):
+    if is_dataclass(kind) or issubclass(kind, tuple):
         hints = get_type_hints(kind, localns=NAMES)
-        return kind(**{field.name: filled(hints[field.name]) for field in fields(kind)})
+        return kind(**{name: filled(hint) for name, hint in hints.items()})
     if issubclass(kind, Enum):
         return list(kind)[-1]
     return {bool: True, int: 7, float: 2.5, str: "x"}[kind]
