@@ -14,6 +14,7 @@
 
 static inline uint64_t cg_read(uint64_t address)
 {
+    CG_READING(address, 8);
     return *(const uint64_t *)address;
 }
 
