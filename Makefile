@@ -18,7 +18,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress sanitize matrix matrix-short bench bench-peers realworld browser screenshots format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize matrix matrix-short bench bench-peers realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -93,6 +93,9 @@ corpus: $(SAMPLE) ## small cgo leaks and clean twins: cgoleak, -asan and valgrin
 
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)
+
+oracle: $(SAMPLE) ## the stacks beside gdb's, frame by frame, in live programs; go-sqlite3 is taken from the Go proxy
+	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m oracle $(ORACLE)
 
 sanitize: $(VENV)/.installed ## the probe's C under ASan, UBSan and TSan, and the fuzz of the unwinder
 	$(BIN)/python -m pytest tests/native -k 'address or thread or fuzz or hostile or any_content' -v

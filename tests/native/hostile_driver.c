@@ -135,7 +135,7 @@ static uint64_t tower(int minor, const uint64_t *pcs)
     start();
     into_c(minor);
     fp_go = go_stack.lo + 16 * host_random(64);
-    put((uint64_t)curg + G_BP, fp_go);
+    put((uint64_t)curg + G_SP, fp_go);
     T.go.present = host_random(4) != 0;
     return host_random(2) ? c_stack.lo + 8 * host_random(64) : c_stack.hi - 8 * host_random(512);
 }

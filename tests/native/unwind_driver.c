@@ -70,6 +70,8 @@ static void mode_layouts(int minor)
     c_frame(6);
     c_frame(7);
     show("twice", 1);
+    out_of_go(5);
+    show("back", 1);
 
     /* Not in a cgo call: the C part alone. What cannot be told apart is not guessed. */
     ((uint8_t *)m)[M_INCGO] = 0;
@@ -120,10 +122,10 @@ static void mode_damage(void)
     put(fp_go, go_stack.hi - 8);
     show("at-the-end", 0);
     plain();
-    put((uint64_t)curg + G_BP, go_stack.hi + 4096);
+    put((uint64_t)curg + G_SP, go_stack.hi + 4096);
     show("outside", 0);
     plain();
-    put((uint64_t)curg + G_BP, fp_go + 4);
+    put((uint64_t)curg + G_SP, fp_go + 4);
     show("unaligned", 0);
     plain();
     rule(c_pc(1), (struct cg_rule){.kind = CG_RULE_NONE});
@@ -151,6 +153,7 @@ static void mode_damage(void)
     id = take(0);
     SAME(T.stacks[id].count, CG_MAX_FRAMES);
     CHECK(T.stacks[id].flags != 0, "a cut stack passes for a whole one");
+    print_stack("deep", id);
 
     /* A change in any word of the stack is seen, not remembered away. */
     plain();

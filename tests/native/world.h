@@ -141,6 +141,7 @@ static void world_end(void)
 static uint64_t sp_c, sp_go; /* where the two stacks have grown down to */
 static uint64_t fp_go;       /* the goroutine's frame pointer chain */
 static uint64_t sched_sp;    /* g0.sched.sp */
+static uint64_t outer_c, outer_go; /* the stacks at the latest call from C to Go */
 
 static void start(void)
 {
@@ -199,8 +200,10 @@ static void into_go(uint32_t wrapper, int minor)
     put(s + 0x20, CROSSCALL2 + 0x50);
     put(s, sched_sp);
     put((uint64_t)g0 + G_SP, s);
+    outer_c = sp_c;
     uint64_t old = *(uint64_t *)((uint64_t)curg + G_SP);
     /* The slot above cgocallback's frame holds the marker; above that lies the old sched.sp. */
+    outer_go = old;
     uint64_t saved = old - 8;
     put(saved, MARKER);
     uint64_t fp = saved - 48;
@@ -213,6 +216,17 @@ static void into_go(uint32_t wrapper, int minor)
     go_frame(CALLBACKG);
     go_frame(EXPORTED);
     (void)minor;
+}
+
+/* Back from that Go: pc and sp of g.sched are as they were, bp is what the callback left there. */
+static __attribute__((unused)) void out_of_go(uint32_t wrapper)
+{
+    uint64_t before = sched_sp;
+    sched_sp = *(uint64_t *)before; /* cgocallback kept it at its own g0.sched.sp */
+    put((uint64_t)g0 + G_SP, sched_sp);
+    put((uint64_t)curg + G_SP, outer_go);
+    sp_c = outer_c;
+    put(sp_c, c_pc(wrapper)); /* the next call from the same place */
 }
 
 /* --- anything at all ------------------------------------------------------------------------- */
@@ -257,7 +271,7 @@ static uint64_t any_stack(int minor, const uint64_t *pcs, uint32_t count, uint32
         put(host_random(2) ? from_c : from_go, anything(pcs, count));
     }
     if (host_random(3) == 0)
-        put((uint64_t)curg + G_BP, anything(pcs, count));
+        put((uint64_t)curg + G_SP, anything(pcs, count));
     if (host_random(6) == 0)
         put((uint64_t)g0 + G_SP, anything(pcs, count));
     /* What is a pointer to g or m stays one: the hook trusts the runtime with these. */
