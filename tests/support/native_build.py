@@ -90,7 +90,7 @@ def compile_driver(source: Path, program: Path, *flags: str, cc: str = "cc") -> 
 
 
 def compile_emulated(source: Path, program: Path, *flags: str) -> Path:
-    """Compile for AArch64; ``program`` runs it in qemu's user mode. Skips the test without these."""
+    """Compile for AArch64; ``program`` runs it in qemu. Skips the test without these."""
     cc, emulator = tool("aarch64-linux-gnu-gcc"), tool("qemu-aarch64")
     asked = [cc, "-print-file-name=libc.a"]
     libc = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
