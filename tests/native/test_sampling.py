@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgoleak.ledger.estimate import interval
-from support.native_build import NATIVE, compile_driver, run_driver, sanitizer_flags
+from support.native_build import (
+    NATIVE,
+    compile_driver,
+    compile_emulated,
+    run_driver,
+    sanitizer_flags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +53,11 @@ class Line:
         return cls(*(float(w) if at in places else int(w) for at, w in enumerate(words)))  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module", params=["plain", "address,undefined", "thread"])
+@pytest.fixture(scope="module", params=["plain", "address,undefined", "thread", "aarch64"])
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("sampling")
+    if request.param == "aarch64":
+        return compile_emulated(NATIVE / "sample_driver.c", where / "driver")
     flags = sanitizer_flags(request.param, where)
     return compile_driver(NATIVE / "sample_driver.c", where / "driver", *flags)
 

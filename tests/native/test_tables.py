@@ -15,7 +15,13 @@ from cgoleak.model.snapshot import StackCounts
 from cgoleak.probe.artifact import Artifact, load_artifact
 from cgoleak.probe.tables import Tables
 from cgoleak.probe.wire import MAGIC
-from support.native_build import NATIVE, compile_driver, run_driver, sanitizer_flags
+from support.native_build import (
+    NATIVE,
+    compile_driver,
+    compile_emulated,
+    run_driver,
+    sanitizer_flags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +42,12 @@ class Driver:
     rounds: int
 
 
-@pytest.fixture(scope="module", params=["plain", "address,undefined", "thread"])
+@pytest.fixture(scope="module", params=["plain", "address,undefined", "thread", "aarch64"])
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     where = tmp_path_factory.mktemp("tables")
+    if request.param == "aarch64":
+        emulated = compile_emulated(NATIVE / "tables_driver.c", where / "driver")
+        return Driver(emulated, 60_000, 400)
     flags = sanitizer_flags(request.param, where)
     program = compile_driver(NATIVE / "tables_driver.c", where / "driver", *flags)
     return Driver(program, *((60_000, 1500) if flags else (400_000, 20_000)))

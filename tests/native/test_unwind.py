@@ -88,11 +88,19 @@ def test_up_to_go_1_20_the_chain_begins_one_frame_further_out(driver: Path, mino
     )
 
 
+@pytest.mark.parametrize("minor", [20, 21, 27])
+def test_what_a_callback_leaves_behind_does_not_shorten_the_stack(driver: Path, minor: int) -> None:
+    """Go gives the goroutine its stack pointer back and not its frame pointer."""
+    found = stacks(run_driver(driver, "layouts", minor))
+
+    assert found["back"] == (0, found["once"][1].replace("c4 ", "c5 c4 ", 1))
+
+
 def test_outside_a_cgo_call_no_goroutine_is_guessed(driver: Path) -> None:
     found = stacks(run_driver(driver, "layouts", 22))
 
-    assert found["not-in-cgo"] == (1, "c7")
-    assert found["back-in-c"] == (1, "c7")
+    assert found["not-in-cgo"] == (1, "c5")
+    assert found["back-in-c"] == (1, "c5")
 
 
 @pytest.mark.parametrize("damage", ["backwards", "cycle", "garbage", "at-the-end"])
@@ -110,6 +118,14 @@ def test_where_c_cannot_be_unwound_a_gap_stands_and_go_goes_on(driver: Path, dam
     expected = "c2 c1 gap cgocall _Cfunc main goexit"
 
     assert stacks(run_driver(driver, "damage"))[damage] == (2, expected)
+
+
+def test_of_a_deep_recursion_in_c_both_ends_are_kept(driver: Path) -> None:
+    flags, frames = stacks(run_driver(driver, "damage"))["deep"]
+
+    assert flags == 2
+    assert frames.startswith("c15 c14 c13 ")
+    assert frames.endswith(" gap cgocall _Cfunc main goexit")
 
 
 def test_a_thread_of_c_is_followed_as_far_as_its_stack_is_readable(driver: Path) -> None:

@@ -2,7 +2,7 @@
  * nothing readable beside them, and unwind rules put straight into the rule cache. Frames are laid
  * out as runtime/asm_amd64.s lays them out. See test_unwind.py for what each mode shows. */
 #define _GNU_SOURCE
-#include "host.h"
+#include "world.h"
 
 #if !defined(__x86_64__)
 int main(void)
@@ -12,217 +12,6 @@ int main(void)
 #else
 
 #include <signal.h>
-#include <sys/prctl.h>
-
-enum {
-    G_M = 48,
-    G_SP = 56,
-    G_BP = 104,
-    G_START = 320,
-    M_G0 = 0,
-    M_CURG = 192,
-    M_INCGO = 300,
-    M_EXTRA = 304,
-    M_EXTRA_IN_C = 305,
-    TLS = -8,
-};
-
-/* Code addresses. Nobody jumps there. */
-#define GO_TEXT 0x400000ull
-#define GO_END 0x500000ull
-#define ASMCGOCALL 0x410000ull
-#define CGOCALLBACK 0x411000ull
-#define GOEXIT 0x412000ull
-#define CGOCALL 0x413010ull
-#define STUB 0x414010ull
-#define GO_MAIN 0x415010ull
-#define CALLBACKG 0x416010ull
-#define EXPORTED 0x417010ull
-#define MARKER 0x418010ull
-#define SYSTEM 0x419000ull
-#define CROSSCALL2 0x600000ull
-#define C_CODE 0x610000ull
-#define FRAME 48u /* of our C functions: return address at CFA - 8, as everywhere */
-
-static uint64_t c_pc(uint32_t function)
-{
-    return C_CODE + function * 0x100 + 0x20;
-}
-
-/* A stack whose neighbours fault. */
-struct area {
-    uint64_t lo, hi;
-};
-
-static struct area area_new(uint64_t size)
-{
-    char *at = mmap(0, size + 2 * 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(at != MAP_FAILED, "no memory");
-    CHECK(mprotect(at + 65536, size, PROT_READ | PROT_WRITE) == 0, "no memory");
-    return (struct area){(uint64_t)at + 65536, (uint64_t)at + 65536 + size};
-}
-
-static void put(uint64_t at, uint64_t value)
-{
-    *(uint64_t *)at = value;
-}
-
-static struct area c_stack, go_stack;
-static uint64_t g0[64], m[64], curg[64], tcb[16];
-static struct cg_thread *thread;
-
-/* One rule, as if it had been looked up before. */
-static void rule(uint64_t pc, struct cg_rule r)
-{
-    uint64_t at = pc - 1, key = at | (uint64_t)(T.shared->rules_generation & 0xffff) << 48;
-    struct cg_rule_entry *entry = &T.rules[((at * 0x9e3779b97f4a7c15ull) >> 40) & (CG_RULES - 1)];
-    entry->packed = cg_pack(&r);
-    entry->key = key ^ entry->packed;
-}
-
-static struct cg_rule by_sp(int32_t size)
-{
-    return (struct cg_rule){.kind = CG_RULE_OK, .cfa = CG_CFA_SP, .cfa_offset = size, .ra_offset = -8};
-}
-
-/* minor: of go1.N, which decides the layout. */
-static void world(int minor)
-{
-    host_tables();
-    c_stack = area_new(65536);
-    go_stack = area_new(16384);
-    memset(g0, 0, sizeof g0);
-    memset(m, 0, sizeof m);
-    memset(curg, 0, sizeof curg);
-    struct cg_go *go = &T.go;
-    *go = (struct cg_go){
-        .present = 1,
-        .tls_g = TLS,
-        .g_m = G_M,
-        .g_sched_sp = G_SP,
-        .g_sched_bp = G_BP,
-        .g_startpc = G_START,
-        .m_g0 = M_G0,
-        .m_curg = M_CURG,
-        .m_incgo = M_INCGO,
-        .m_isextra = minor >= 21 ? M_EXTRA : ~0u,
-        .m_isextra_in_c = minor >= 21 ? M_EXTRA_IN_C : ~0u,
-        .asm_pad = minor >= 22 ? 16 : 64,
-        .asm_saved_g = minor >= 22 ? 8 : 48,
-        .cross_ret = minor >= 22 ? 0x50 : 0x48,
-        .cross_bp = minor >= 22 ? 0x48 : 0x40,
-        /* Up to 1.20 asmcgocall pushes no frame pointer: cgocall's frame lies this much further. */
-        .cgocall_frame = minor >= 21 ? 0 : 0x30,
-        .asmcgocall = {ASMCGOCALL, ASMCGOCALL + 0x100},
-        .cgocallback = {CGOCALLBACK, CGOCALLBACK + 0x100},
-        .goexit = {GOEXIT, GOEXIT + 0x10},
-        .crosscall2 = {CROSSCALL2, CROSSCALL2 + 0x100},
-        .text = {GO_TEXT, GO_END},
-        .cleaners = {GO_MAIN},
-    };
-    uint64_t *g = (uint64_t *)g0;
-    g[0] = c_stack.lo;
-    g[1] = c_stack.hi;
-    put((uint64_t)g0 + G_M, (uint64_t)m);
-    curg[0] = go_stack.lo;
-    curg[1] = go_stack.hi;
-    put((uint64_t)curg + G_M, (uint64_t)m);
-    put((uint64_t)m + M_G0, (uint64_t)g0);
-    put((uint64_t)m + M_CURG, (uint64_t)curg);
-    ((uint8_t *)m)[M_INCGO] = 1;
-    /* The thread pointer's neighbour holds g. */
-    tcb[7] = (uint64_t)g0;
-    fake_thread_pointer = (uint64_t)&tcb[8];
-    tcb[8] = fake_thread_pointer;
-    thread = host_thread(fake_thread_pointer);
-    for (uint32_t f = 0; f < 64; f++)
-        rule(c_pc(f), by_sp(FRAME));
-}
-
-static void world_end(void)
-{
-    munmap((void *)(c_stack.lo - 65536), c_stack.hi - c_stack.lo + 131072);
-    munmap((void *)(go_stack.lo - 65536), go_stack.hi - go_stack.lo + 131072);
-}
-
-/* --- building a stack ------------------------------------------------------------------------ */
-
-static uint64_t sp_c, sp_go; /* where the two stacks have grown down to */
-static uint64_t fp_go;       /* the goroutine's frame pointer chain */
-static uint64_t sched_sp;    /* g0.sched.sp */
-
-static void start(void)
-{
-    sp_c = c_stack.hi - 256;
-    sched_sp = sp_c;
-    sp_go = go_stack.hi - 64;
-    fp_go = 0;
-}
-
-/* A Go function calls on: its return address and frame pointer are pushed. */
-static void go_frame(uint64_t pc)
-{
-    sp_go -= 8;
-    put(sp_go, pc);
-    sp_go -= 8;
-    put(sp_go, fp_go);
-    fp_go = sp_go;
-    sp_go -= 32;
-}
-
-/* cgocall → asmcgocall → C. Afterwards the C stack is at its first C frame. */
-static void into_c(int minor)
-{
-    go_frame(STUB);
-    if (minor >= 21) {
-        go_frame(CGOCALL);
-    } else {
-        /* No frame pointer is pushed: the return address alone, cgocall's frame below its own. */
-        sp_go = fp_go - (0x30 - 8) - 8;
-        put(sp_go, CGOCALL);
-    }
-    put((uint64_t)curg + G_SP, minor >= 21 ? fp_go : sp_go);
-    put((uint64_t)curg + G_BP, fp_go);
-    uint64_t a = (sched_sp - T.go.asm_pad) & ~15ull;
-    put(a + T.go.asm_saved_g, (uint64_t)curg);
-    put((uint64_t)g0 + G_SP, sched_sp);
-    put(a - 8, ASMCGOCALL + 0x40);
-    sp_c = a - 8; /* stack pointer at the entry of the first C function */
-}
-
-/* A C function that calls another one. */
-static void c_frame(uint32_t function)
-{
-    sp_c -= FRAME - 8;
-    sp_c -= 8;
-    put(sp_c, c_pc(function));
-}
-
-/* C calls an exported Go function: crosscall2, cgocallback, and on the goroutine's stack again. */
-static void into_go(uint32_t wrapper, int minor)
-{
-    c_frame(wrapper); /* the return address of crosscall2 */
-    uint64_t cross = sp_c - T.go.cross_ret; /* its stack pointer when it calls */
-    put(cross + T.go.cross_bp, 0x1234);
-    uint64_t s = cross - 0x28;
-    put(s + 0x20, CROSSCALL2 + 0x50);
-    put(s, sched_sp);
-    put((uint64_t)g0 + G_SP, s);
-    uint64_t old = *(uint64_t *)((uint64_t)curg + G_SP);
-    /* The slot above cgocallback's frame holds the marker; above that lies the old sched.sp. */
-    uint64_t saved = old - 8;
-    put(saved, MARKER);
-    uint64_t fp = saved - 48;
-    put(fp + 8, CGOCALLBACK + 0x60);
-    put(fp, s + 0x10); /* leaves the goroutine's stack */
-    fp_go = fp;
-    sp_go = fp - 32;
-    sched_sp = s;
-    sp_c = s;
-    go_frame(CALLBACKG);
-    go_frame(EXPORTED);
-    (void)minor;
-}
 
 static uint32_t take(uint64_t fp)
 {
@@ -281,6 +70,8 @@ static void mode_layouts(int minor)
     c_frame(6);
     c_frame(7);
     show("twice", 1);
+    out_of_go(5);
+    show("back", 1);
 
     /* Not in a cgo call: the C part alone. What cannot be told apart is not guessed. */
     ((uint8_t *)m)[M_INCGO] = 0;
@@ -331,10 +122,10 @@ static void mode_damage(void)
     put(fp_go, go_stack.hi - 8);
     show("at-the-end", 0);
     plain();
-    put((uint64_t)curg + G_BP, go_stack.hi + 4096);
+    put((uint64_t)curg + G_SP, go_stack.hi + 4096);
     show("outside", 0);
     plain();
-    put((uint64_t)curg + G_BP, fp_go + 4);
+    put((uint64_t)curg + G_SP, fp_go + 4);
     show("unaligned", 0);
     plain();
     rule(c_pc(1), (struct cg_rule){.kind = CG_RULE_NONE});
@@ -362,6 +153,7 @@ static void mode_damage(void)
     id = take(0);
     SAME(T.stacks[id].count, CG_MAX_FRAMES);
     CHECK(T.stacks[id].flags != 0, "a cut stack passes for a whole one");
+    print_stack("deep", id);
 
     /* A change in any word of the stack is seen, not remembered away. */
     plain();
@@ -405,27 +197,7 @@ static void mode_c_thread(void)
 
 /* --- anything at all ------------------------------------------------------------------------- */
 
-static uint64_t anything(const uint64_t *pcs, uint32_t count)
-{
-    switch (host_random(10)) {
-    case 0:
-        return host_next(&host_seed);
-    case 1:
-        return c_stack.lo + 8 * host_random((c_stack.hi - c_stack.lo) / 8 + 16) - 64;
-    case 2:
-        return go_stack.lo + 8 * host_random((go_stack.hi - go_stack.lo) / 8 + 16) - 64;
-    case 3:
-        return (uint64_t)curg;
-    case 4:
-        return (host_random(2) ? c_stack.hi : go_stack.hi) - 8 * host_random(12);
-    case 5:
-        return host_random(3) ? 0 : ~0ull - 8 * host_random(40);
-    default:
-        return pcs[host_random(count)];
-    }
-}
-
-static volatile uint64_t faults_at;
+static volatile uint64_t faults_at; /* round of a fuzz */
 
 static void on_fault(int number, siginfo_t *info, void *context)
 {
@@ -480,32 +252,7 @@ static void mode_fuzz(uint32_t milliseconds)
                                   .signal_frame = (uint8_t)(host_random(4) == 0),
                               });
             }
-        /* A true stack first, then damage; or nothing but noise. */
-        start();
-        go_frame(GOEXIT + 1);
-        go_frame(GO_MAIN);
-        into_c((int)minor);
-        for (uint32_t n = (uint32_t)host_random(4); n > 0; n--) {
-            c_frame((uint32_t)host_random(64));
-            into_go((uint32_t)host_random(64), (int)minor);
-            into_c((int)minor);
-        }
-        for (uint32_t n = 1 + (uint32_t)host_random(6); n > 0; n--)
-            c_frame((uint32_t)host_random(64));
-        uint64_t noise = host_random(3) == 0 ? 400 : host_random(12);
-        for (uint64_t i = 0; i < noise; i++) {
-            uint64_t from_c = c_stack.hi - 8 - 8 * host_random(300), from_go = go_stack.hi - 8 - 8 * host_random(200);
-            put(host_random(2) ? from_c : from_go, anything(pcs, 96));
-        }
-        if (host_random(3) == 0)
-            put((uint64_t)curg + G_BP, anything(pcs, 96));
-        if (host_random(6) == 0)
-            put((uint64_t)g0 + G_SP, anything(pcs, 96));
-        /* What is a pointer to g or m stays one: the hook trusts the runtime with these. */
-        T.go.present = host_random(8) != 0;
-        uint64_t sp = sp_c + 8;
-        if (host_random(6) == 0)
-            sp = c_stack.hi - 8 * host_random(600);
+        uint64_t sp = any_stack((int)minor, pcs, 96, 64);
         uint64_t began = cpu_ns();
         uint32_t id = cg_stack_of(thread, sp, pcs[host_random(64)], anything(pcs, 96));
         uint64_t again = cg_stack_of(thread, sp, *(uint64_t *)sp_c, anything(pcs, 96));
@@ -516,12 +263,7 @@ static void mode_fuzz(uint32_t milliseconds)
         if (T.stacks[id].flags == 0)
             whole++;
         with_go += T.stacks[id].count > 4;
-        if (T.shared->stacks_count > CG_MAX_STACKS / 2) {
-            /* Room again, without new memory. */
-            memset(T.stack_index, 0, 2 * CG_MAX_STACKS * sizeof(uint32_t));
-            T.shared->stacks_count = T.shared->pool_used = 0;
-            T.shared->rules_generation++; /* memos name stacks that are gone */
-        }
+        forget_stacks();
     }
     printf("rounds=%llu whole=%llu deep=%llu slowest_us=%llu\n", (unsigned long long)rounds,
            (unsigned long long)whole, (unsigned long long)with_go, (unsigned long long)(slowest / 1000));

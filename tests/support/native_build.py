@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["NATIVE", "PROBES", "compile_driver", "run_driver", "sanitizer_flags", "tool"]
+__all__ = [
+    "NATIVE",
+    "PROBES",
+    "compile_driver",
+    "compile_emulated",
+    "run_driver",
+    "sanitizer_flags",
+    "tool",
+]
 
 NATIVE = Path(__file__).resolve().parents[1] / "native"
 PROBES = Path(__file__).resolve().parents[2] / "probes"
@@ -78,6 +86,21 @@ def compile_driver(source: Path, program: Path, *flags: str, cc: str = "cc") -> 
         timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return program
+
+
+def compile_emulated(source: Path, program: Path, *flags: str) -> Path:
+    """Compile for AArch64; ``program`` runs it in qemu. Skips the test without these."""
+    cc, emulator = tool("aarch64-linux-gnu-gcc"), tool("qemu-aarch64")
+    asked = [cc, "-print-file-name=libc.a"]
+    libc = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
+    if not Path(libc.strip()).is_absolute():
+        pytest.skip("not installed: a libc for aarch64 (libc6-dev-arm64-cross)")
+    binary = program.with_name(program.name + ".aarch64")
+    # As probes/build_hook.py has it: the atomics of ARMv8.0, no calls into libgcc.
+    compile_driver(source, binary, "-static", "-mno-outline-atomics", *flags, cc=cc)
+    program.write_text(f'#!/bin/sh\nexec {emulator} {binary} "$@"\n')
+    program.chmod(0o755)
     return program
 
 

@@ -7,7 +7,10 @@ import subprocess
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["ROOT", "Expected", "Scenario", "build_sample", "scenarios"]
 
@@ -79,12 +82,18 @@ def _scenario(entry: dict[str, Any]) -> Scenario:
     )
 
 
-def build_sample(folder: Path, go: str, *flags: str, ldflags: str = "") -> Path:
-    """Build worker, load, supervisor and plugin into ``folder``."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"GOROOT", "GOFLAGS"}}
+def build_sample(
+    folder: Path,
+    go: str,
+    *flags: str,
+    ldflags: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Build worker, load, supervisor and plugin into ``folder``; ``environment``: e.g. ``CC``."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"GOROOT", "GOFLAGS"}}
     done = subprocess.run(
         ["sh", str(ROOT / "build.sh"), *flags],
-        env=environment | {"GO": go, "OUT": str(folder), "LDFLAGS": ldflags},
+        env=kept | {"GO": go, "OUT": str(folder), "LDFLAGS": ldflags} | dict(environment or {}),
         capture_output=True,
         text=True,
         check=False,
