@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,11 @@ __all__ = ["PROBE_ARCHITECTURES", "Check", "TargetFacts", "checks", "require"]
 
 PROBE_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 """``platform.machine()`` of the machines that a probe exists for → Go's name."""
+
+
+_FILE_SIZE_LIMIT: Final = re.compile(rb"^Max file size +(\d+) ", re.MULTILINE)
+_TABLES_AT_MOST: Final = 1 << 32
+"""Bytes; above the size of the probe's tables, which are sparse (probes/control.c, cg_plan)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
     _dynamic(pid, binary)
     libc = _with_libc(pid, binary, libc)
     _has_proc(pid, root)
+    _large_files(pid, root)
     return TargetFacts(
         pid=pid,
         start_ticks=procfs.stat(pid, root).start_ticks,
@@ -168,6 +175,7 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     text = f"{libc}, malloc from {find_allocator(pid, regions, libc, root)}"
     yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
     yield _asked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
+    yield _asked("file size", "large enough for the tables", lambda: _large_files(pid, root))
     yield _symbols(binary)
 
 
@@ -315,6 +323,22 @@ def _has_proc(pid: int, root: Path) -> None:
             cause="what brings the probe in reads /proc/self/auxv inside the process",
             fix=f"mount it there: nsenter -t {pid} -m -r mount -t proc proc /proc; or use: "
             "cgoleak watch",
+        )
+
+
+def _large_files(pid: int, root: Path) -> None:
+    """Growing a memfd beyond RLIMIT_FSIZE ends the process by SIGXFSZ (setrlimit(2))."""
+    try:
+        limits = procfs.process_file(pid, "limits", root)
+    except NoSuchProcess:
+        return
+    found = _FILE_SIZE_LIMIT.search(limits)
+    if found and int(found[1]) < _TABLES_AT_MOST:
+        raise UnsupportedTarget(
+            f"process {pid} may not have large files",
+            cause=f"RLIMIT_FSIZE is {int(found[1])} bytes; the probe's tables are a sparse file"
+            " in memory, and the kernel would end the process for it",
+            fix=f"raise the limit: prlimit --pid {pid} --fsize=unlimited; or use: cgoleak watch",
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stress.kills import run_kills
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
-from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_limited, run_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +57,7 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
     yield "kills", partial(_kills, options.kills, options.seed)
     yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
     yield "exact", partial(run_asked, 100_000)
+    yield "limited files", run_limited
     for mode in MODES:
         yield f"mode {mode}", partial(run_mode, mode, 3, 2.0)
     for mode in ENDINGS:

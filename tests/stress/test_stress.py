@@ -7,7 +7,7 @@ import pytest
 from stress.kills import run_kills
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
-from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_limited, run_mode
 
 pytestmark = [
     pytest.mark.live,
@@ -45,6 +45,10 @@ def test_killing_cgoleak_at_any_moment_leaves_the_target_as_it_was() -> None:
 
 def test_every_block_is_counted_to_the_byte() -> None:
     run_asked(2000)
+
+
+def test_a_target_that_may_not_have_large_files_is_refused_and_lives() -> None:
+    run_limited()
 
 
 @pytest.mark.parametrize("mode", ["fork", "dlopen", "threads", "handler", "callback"])

@@ -93,6 +93,21 @@ def test_a_stopped_process_is_refused_with_the_command_that_wakes_it(proc):
     assert "kill -CONT 42" in caught.value.fix
 
 
+@pytest.mark.parametrize(("limit", "refused"), [("1000000", True), ("unlimited", False)])
+def test_a_limit_of_files_that_would_end_the_process_is_refused(proc, limit, refused):
+    a_worker(proc)
+    line = f"Max file size             {limit}            unlimited            bytes\n"
+    (proc / "42" / "limits").write_text(line)
+
+    if not refused:
+        assert require(42, proc).pid == 42
+        return
+    with pytest.raises(UnsupportedTarget) as caught:
+        require(42, proc)
+    assert caught.value.fix is not None
+    assert "prlimit --pid 42 --fsize=unlimited" in caught.value.fix
+
+
 def test_a_traced_process_is_refused_and_the_tracer_named(proc):
     a_worker(proc, tracer=77)
     a_process(proc, 77, name="gdb")
@@ -204,6 +219,7 @@ def test_doctor_lists_every_precondition_of_a_good_process(proc):
         "permission": True,
         "seccomp": True,
         "/proc": True,
+        "file size": True,
         "architecture": True,
         "Go": True,
         "C code": True,
