@@ -20,6 +20,7 @@
     │  ├─ NewerCapture              written by a newer cgoleak
     │  └─ DamagedCapture            torn or corrupted
     ├─ PolicyError                  bad policy, suppression or baseline            exit 2
+    ├─ PairError                    bad pair, set of pairs or file of them         exit 2
     ├─ OutputError                  a report cannot be written                     exit 2
     └─ SymbolError                  the user asked for symbols and they are unreadable
 """
@@ -41,6 +42,7 @@ __all__ = [
     "NotGo",
     "NotPermitted",
     "OutputError",
+    "PairError",
     "PolicyError",
     "ProbeError",
     "ProtocolMismatch",
@@ -131,6 +133,12 @@ class DamagedCapture(CaptureError):
 
 class PolicyError(CgoleakError):
     """A policy, suppression or baseline file is wrong."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class PairError(CgoleakError):
+    """A pair of functions, or a file that describes some, is wrong."""
 
     exit_code: ClassVar[int] = 2
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cgoleak.capture.writer import CaptureWriter
     from cgoleak.interim import Interim
     from cgoleak.model.capture import Capture, Cost, Module
+    from cgoleak.model.handles import Family
     from cgoleak.model.report import Report
     from cgoleak.probe.closing import Closing
     from cgoleak.probe.recorder import Counting, Recorded
@@ -61,6 +62,7 @@ class RecordPlan:
         sample_bytes: follow one block per so many bytes, in the mean; None: every one.
         max_overhead: share of the target's CPU time, 0 to 1, above which blocks are sampled that
             were all followed until then; None: whatever it costs.
+        families: kinds of handles to count beside the blocks.
     """
 
     duration_s: float | None
@@ -69,6 +71,7 @@ class RecordPlan:
     closing: bool = False
     sample_bytes: int | None = None
     max_overhead: float | None = None
+    families: tuple[Family, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -129,7 +132,7 @@ def attach(
     show = _Shown(progress, plan)
     show.phase("preparing")
     facts = preflight.require(pid)
-    with Injector() as injector, closing(ProbeSession(facts)) as session:
+    with Injector() as injector, closing(ProbeSession(facts, families=plan.families)) as session:
         show.phase("attaching")
         started = time.time_ns()
         session.attach(injector, sample_bytes=plan.sample_bytes)
@@ -164,7 +167,7 @@ def attach_within(
     show = _Shown(progress, plan)
     show.phase("preparing")
     facts = preflight.require(pid)
-    with Injector() as injector, closing(ProbeSession(facts)) as session:
+    with Injector() as injector, closing(ProbeSession(facts, families=plan.families)) as session:
         show.phase("attaching")
         session.attach(injector, sample_bytes=plan.sample_bytes)
         if interim is not None:
@@ -202,7 +205,7 @@ def run(
         held = HeldProcess(command, tracer=injector.pid)
         try:
             facts = preflight.require(held.pid, held=True)
-            session = opened.enter_context(closing(ProbeSession(facts)))
+            session = opened.enter_context(closing(ProbeSession(facts, families=plan.families)))
             show.phase("attaching")
             last = None
             if plan.closing and plan.duration_s is None:

@@ -71,6 +71,10 @@ static uint64_t cg_plan(struct cg_shared *s)
     s->rows_at = cg_part(&at, (uint64_t)CG_SHARDS * CG_MAX_STACKS * sizeof(struct cg_row));
     for (uint32_t level = 0; level < CG_LEVELS; level++)
         s->levels_at[level] = cg_part(&at, (1ull << (CG_LEVEL0_BITS + level)) * sizeof(struct cg_block));
+    s->pairs_at = cg_part(&at, CG_PAIR_FUNCTIONS * sizeof(struct cg_pair));
+    s->families_at = cg_part(&at, CG_FAMILIES * sizeof(struct cg_family));
+    for (uint32_t level = 0; level < CG_HANDLE_LEVELS; level++)
+        s->handles_at[level] = cg_part(&at, (1ull << (CG_HANDLE_LEVEL0_BITS + level)) * sizeof(struct cg_handle));
     s->size = at;
     return at;
 }
@@ -92,6 +96,10 @@ static void cg_point(char *base, const struct cg_shared *plan)
     T.regions = (struct cg_region *)(base + plan->regions_at);
     for (uint32_t level = 0; level < CG_LEVELS; level++)
         T.levels[level] = (struct cg_block *)(base + plan->levels_at[level]);
+    T.pairs = (struct cg_pair *)(base + plan->pairs_at);
+    T.families = (struct cg_family *)(base + plan->families_at);
+    for (uint32_t level = 0; level < CG_HANDLE_LEVELS; level++)
+        T.handles[level] = (struct cg_handle *)(base + plan->handles_at[level]);
 }
 
 /* --- slots ----------------------------------------------------------------------------------- */
@@ -137,8 +145,22 @@ static void cg_patching_end(void)
     __atomic_store_n(&R->patching, 0u, __ATOMIC_SEQ_CST);
 }
 
+static uint64_t cg_hook_of(uint32_t function)
+{
+    if (function < CG_FUNCTIONS)
+        return cgoleak_header.hook[function];
+    return cgoleak_header.pair_hook + (uint64_t)(function - CG_FUNCTIONS) * CG_PAIR_THUNK_BYTES;
+}
+
+static uint64_t cg_real_of(uint32_t function)
+{
+    return function < CG_FUNCTIONS ? cgoleak_header.real[function] : cgoleak_header.pair_real[function - CG_FUNCTIONS];
+}
+
 static int cg_is_releasing(uint32_t function)
 {
+    if (function >= CG_FUNCTIONS)
+        return T.pairs[function - CG_FUNCTIONS].role == CG_ROLE_DESTROY;
     return function == CG_FREE || function == CG_MUNMAP || function == CG_DLCLOSE;
 }
 
@@ -153,8 +175,8 @@ static uint32_t cg_install(uint32_t first, uint32_t last)
     for (int releasing = 1; releasing >= 0; releasing--)
         for (uint32_t i = first; i < last && i < CG_MAX_SLOTS; i++) {
             struct cg_slot *slot = &T.slots[i];
-            if (slot->state != CG_SLOT_WANTED || slot->function >= CG_FUNCTIONS ||
-                cg_is_releasing(slot->function) != releasing)
+            if (slot->state != CG_SLOT_WANTED || slot->function >= CG_FUNCTIONS + CG_PAIR_FUNCTIONS ||
+                cg_real_of(slot->function) == 0 || cg_is_releasing(slot->function) != releasing)
                 continue;
             uint64_t now;
             if (!cg_peek(slot->address, &now)) {
@@ -163,7 +185,7 @@ static uint32_t cg_install(uint32_t first, uint32_t last)
             } else if (now != slot->original) {
                 slot->state = CG_SLOT_FOREIGN; /* bound or changed since the driver looked */
                 failed++;
-            } else if (cg_poke(slot, cgoleak_header.hook[slot->function])) {
+            } else if (cg_poke(slot, cg_hook_of(slot->function))) {
                 slot->state = CG_SLOT_TAKEN;
             } else {
                 slot->state = CG_SLOT_GONE;
@@ -186,10 +208,10 @@ static uint32_t cg_verify(void)
             continue;
         if (!cg_peek(slot->address, &now)) {
             slot->state = CG_SLOT_GONE;
-        } else if (now == cgoleak_header.real[slot->function]) {
+        } else if (now == cg_real_of(slot->function)) {
             /* It is bound now; that is what it would hold without us. */
             slot->original = now;
-            cg_poke(slot, cgoleak_header.hook[slot->function]);
+            cg_poke(slot, cg_hook_of(slot->function));
             again++;
         }
     }
@@ -209,7 +231,7 @@ static uint32_t cg_restore(void)
                 continue;
             if (!cg_peek(slot->address, &now)) {
                 slot->state = CG_SLOT_GONE;
-            } else if (now != cgoleak_header.hook[slot->function]) {
+            } else if (now != cg_hook_of(slot->function)) {
                 slot->state = CG_SLOT_FOREIGN; /* somebody else has it now: leave it alone */
             } else if (cg_poke(slot, slot->original)) {
                 slot->state = CG_SLOT_RESTORED;
@@ -452,6 +474,9 @@ static void cg_know_providers(void)
     for (uint32_t f = 0; f < CG_FUNCTIONS; f++)
         if (T.shared->real[f] != 0)
             CG_STORE(&cgoleak_header.real[f], T.shared->real[f]);
+    for (uint32_t k = 0; k < CG_PAIR_FUNCTIONS; k++)
+        if (cgoleak_header.pair_real[k] == 0)
+            CG_STORE_RELEASE(&cgoleak_header.pair_real[k], T.pairs[k].real);
 }
 
 /* Maps pages that a direct call can reach. They are never writable: the driver fills them from
@@ -651,6 +676,7 @@ static int cg_make_tables(void)
     T.shared->version = CG_VERSION;
     T.shared->tick_ms = CG_TICK_MS;
     T.shared->levels_used = 1;
+    T.shared->handle_levels_used = 1;
     CG_STORE(&h->shared_size, size);
     CG_STORE(&h->shared, (uint64_t)base);
     return 1;
@@ -710,6 +736,7 @@ static void cg_start(void)
     h->step = 0;
     h->owner_pid = (int32_t)cg_sys0(CG_NR_GETPID);
     cg_hook_addresses(h->hook);
+    h->pair_hook = (uint64_t)cg_pair_thunks;
     h->shared_fd = h->command_fd = h->event_fd = -1;
     T.event_fd = cg_command_in = -1;
     if (R == 0) {

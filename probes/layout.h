@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 3u
+#define CG_VERSION 4u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -30,6 +30,12 @@
 #define CG_RATE_MOST (1ull << 32) /* bytes per sample */
 #define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */
 #define CG_EPOCHS 8u /* sampling rates of one measurement; 0: every block */
+#define CG_FAMILIES 32u        /* kinds of handles of one measurement */
+#define CG_PAIR_FUNCTIONS 128u /* functions that make or give up handles */
+#define CG_PAIR_WORDS 16u      /* words of stack arguments that are passed on to such a function */
+#define CG_PAIR_THUNK_BYTES 16u /* between the entries of two such functions */
+#define CG_HANDLE_LEVELS 10u
+#define CG_HANDLE_LEVEL0_BITS 10u
 
 /* What a slot leads to. The order is that of the hook table in hooks.c. */
 enum cg_function {
@@ -52,6 +58,59 @@ enum cg_function {
     CG_DLSYM,
     CG_FUNCTIONS
 };
+
+/* What a function of the user's own pairs does with a handle. */
+enum cg_role {
+    CG_ROLE_NONE = 0,
+    CG_ROLE_CREATE = 1,  /* a handle is there after it */
+    CG_ROLE_DESTROY = 2, /* the handle is gone with it */
+    CG_ROLE_RESIZE = 3,  /* the handle is replaced by another, as by realloc */
+};
+
+/* When such a function has done what it says; tested on what it returns. */
+enum cg_success {
+    CG_IF_ANY = 0,
+    CG_IF_ZERO = 1,        /* int */
+    CG_IF_NONZERO = 2,     /* int */
+    CG_IF_POSITIVE = 3,    /* int */
+    CG_IF_NOT_NEGATIVE = 4, /* int */
+    CG_IF_TRUE = 5,        /* bool */
+};
+
+/* A function of the user's own pairs; filled by the driver before its slots are taken. Arguments are
+ * counted from 1, as integers and pointers are passed; 0 is the result. */
+struct cg_pair {
+    uint64_t real;    /* where it is; 0: none */
+    uint64_t size;    /* of every handle, in bytes, if no argument says it */
+    uint8_t family;
+    uint8_t role;     /* enum cg_role */
+    uint8_t handle;   /* which argument is the handle, or points to where it is put */
+    uint8_t indirect; /* 1: it points to it */
+    uint8_t success;  /* enum cg_success */
+    uint8_t size_argument; /* 0: none says the size */
+    uint8_t count_argument; /* by which that is multiplied; 0: by none */
+    uint8_t spare;
+};
+
+/* What happened to handles of one family. */
+struct cg_family {
+    uint64_t created;
+    uint64_t destroyed;
+    uint64_t unmatched; /* given up, and never seen: from before attach, or made unseen */
+    uint64_t replaced;  /* made anew at the same address without having been given up */
+    uint64_t gone;      /* its block was freed, and no destroy was seen: the library did it itself */
+    uint64_t dropped;
+    uint64_t spare[2];
+};
+
+/* One outstanding handle. */
+struct cg_handle {
+    uint64_t key;  /* family + 1 in the upper 8 bits, the handle in the others; 0: empty */
+    uint64_t who;  /* tick of birth in the upper 32 bits, stack in the others; 0: being entered */
+    uint64_t size;
+    uint64_t spare;
+};
+#define CG_HANDLE_BITS 56u
 
 /* Life of the resident part. IDLE: nothing hooked, no thread, may be started again. */
 enum cg_state { CG_IDLE = 0, CG_STARTING = 1, CG_RUNNING = 2, CG_STOPPING = 3, CG_FAILED = 4 };
@@ -96,6 +155,10 @@ struct cg_header {
     uint32_t leftover;     /* 1: the tables could not be unmapped, a thread was still inside */
     uint64_t real[CG_FUNCTIONS]; /* the providers; kept, so that late callers pass through */
     uint64_t hook[CG_FUNCTIONS]; /* our functions */
+    /* The same of the user's own pairs. An entry is never given to another function, since threads
+     * may be on their way to it; our functions lie 16 bytes apart. */
+    uint64_t pair_real[CG_PAIR_FUNCTIONS];
+    uint64_t pair_hook;
 };
 
 /* A mapped ELF file. Same as struct cg_module of ehframe.h; compared by a test. */
@@ -133,7 +196,7 @@ struct cg_go {
 struct cg_slot {
     uint64_t address;
     uint64_t original; /* what it held; restored at the end, to the byte */
-    uint32_t function; /* enum cg_function */
+    uint32_t function; /* enum cg_function, or CG_FUNCTIONS and the index of a struct cg_pair */
     uint32_t prot;     /* protection of its page, put back after each store */
     uint32_t state;    /* enum cg_slot_state */
     uint32_t module;
@@ -170,8 +233,10 @@ struct cg_shard {
 /* One outstanding block: where it is, whose it is, how big and since when. */
 struct cg_block {
     uint64_t who;  /* address >> 3 in the upper 44 bits, epoch in 3, stack in the lower 17; 0: empty */
-    uint64_t what; /* size in the upper 36 bits, tick of birth in the lower 28; 0: being entered */
+    uint64_t what; /* size in the upper 36 bits, of which the topmost says that it is a handle; tick of birth in the lower
+                      28; 0: being entered */
 };
+#define CG_IS_HANDLE (1ull << 63)
 #define CG_OWNER_BITS 20u /* epoch and stack */
 #define CG_STACK_BITS 17u
 #define CG_TICK_BITS 28u
@@ -194,6 +259,7 @@ struct cg_stack {
 };
 #define CG_STACK_TRUNCATED 1u /* the outer end was not reached */
 #define CG_STACK_GAP 2u       /* an address 0 marks where unwinding failed and was resumed */
+#define CG_STACK_FAMILY_SHIFT 2u /* from here on: family + 1 if it made handles, and no blocks */
 
 /* The first page of the memfd. */
 struct cg_shared {
@@ -214,6 +280,9 @@ struct cg_shared {
     uint64_t memos_at;
     uint64_t regions_at;
     uint64_t levels_at[CG_LEVELS];
+    uint64_t pairs_at;     /* [CG_PAIR_FUNCTIONS] */
+    uint64_t families_at;  /* [CG_FAMILIES] */
+    uint64_t handles_at[CG_HANDLE_LEVELS];
     /* Commands. */
     uint32_t cmd_first;
     uint32_t cmd_last;
@@ -254,6 +323,8 @@ struct cg_shared {
     uint64_t timed_events;
     int64_t timed_clock;   /* sum, in clock units; single ones may be below zero */
     uint64_t clock_per_ms; /* clock units; 0: not known yet */
+    uint32_t handle_levels_used;
+    uint32_t families;     /* how many are in use, of the lowest numbers */
     uint64_t real[CG_FUNCTIONS]; /* providers, copied to the resident header by CG_CMD_INSTALL */
     struct cg_go go;
 };

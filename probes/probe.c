@@ -24,5 +24,6 @@ __attribute__((used, visibility("hidden"))) void *memset(void *to, int value, si
 #include "tables.c"
 #include "unwind.c"
 #include "hooks.c"
+#include "pairs.c"
 #include "control.c"
 #include "scan.c"

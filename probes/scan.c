@@ -139,10 +139,10 @@ __attribute__((visibility("default"))) uint64_t cgoleak_scan_blocks(int fd, cons
                     continue;
                 uint32_t stack = cg_stack_in(who);
                 if (stack < count && cg_epoch_in(who) != 0)
-                    cg_age_sample(&out[stack], what >> CG_TICK_BITS, what & ((1u << CG_TICK_BITS) - 1), before,
+                    cg_age_sample(&out[stack], cg_size_in(what), what & ((1u << CG_TICK_BITS) - 1), before,
                                   s->rates[cg_epoch_in(who)]);
                 else if (stack < count)
-                    cg_age(&out[stack], what >> CG_TICK_BITS, what & ((1u << CG_TICK_BITS) - 1), before);
+                    cg_age(&out[stack], cg_size_in(what), what & ((1u << CG_TICK_BITS) - 1), before);
                 seen++;
             }
     }
@@ -157,5 +157,19 @@ __attribute__((visibility("default"))) uint64_t cgoleak_scan_blocks(int fd, cons
                 seen++;
             }
         }
+    levels = CG_LOAD(&s->handle_levels_used);
+    for (uint32_t level = 0; level < levels && level < CG_HANDLE_LEVELS; level++) {
+        at = s->handles_at[level];
+        end = at + (sizeof(struct cg_handle) << (CG_HANDLE_LEVEL0_BITS + level));
+        while (cg_next_data(fd, &at, end, &lo, &hi))
+            for (const struct cg_handle *h = (const struct cg_handle *)(tables + lo);
+                 h < (const struct cg_handle *)(tables + hi); h++) {
+                uint64_t who = CG_LOAD_ACQUIRE(&h->who);
+                if (who != 0 && (uint32_t)who < count) {
+                    cg_age(&out[(uint32_t)who], CG_LOAD(&h->size), who >> 32, before);
+                    seen++;
+                }
+            }
+    }
     return seen;
 }

@@ -124,6 +124,9 @@ struct cg_tables {
     struct cg_memo *memos;
     struct cg_region *regions;
     struct cg_block *levels[CG_LEVELS];
+    struct cg_pair *pairs;
+    struct cg_family *families;
+    struct cg_handle *handles[CG_HANDLE_LEVELS];
     struct cg_go go; /* a private copy: the hook reads it on every event */
     int event_fd;    /* our end: tells the driver of dlopen and dlclose */
 };
@@ -155,12 +158,24 @@ int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_
 int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old);
 /* Puts a block back that a failed realloc left alone. */
 void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_block *old, int cleaned);
+/* What is booked of a block, without what else is in that word. */
+static inline uint64_t cg_size_in(uint64_t what)
+{
+    return (what & ~CG_IS_HANDLE) >> CG_TICK_BITS;
+}
+void cg_handle_insert(struct cg_thread *t, uint32_t family, uint64_t handle, uint64_t size, uint32_t stack);
+/* Takes a handle out and books it as freed. False if it was not there. */
+int cg_handle_take(struct cg_thread *t, uint32_t family, uint64_t handle, int cleaned, struct cg_handle *old);
+/* Puts a handle back that its destroy function refused to give up. */
+void cg_handle_restore(struct cg_thread *t, const struct cg_handle *old, int cleaned);
 void cg_region_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack);
 void cg_region_remove(struct cg_thread *t, uint64_t address, uint64_t size);
 
 /* unwind.c: the stack that called a hook, as an id. sp: stack pointer before the call; pc: return
  * address; fp: frame pointer of the caller. */
 uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp);
+/* The same for a handle: its stacks are not those of blocks. */
+uint32_t cg_stack_of_handle(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp, uint32_t family);
 /* Finds out whether memory can be looked at without touching it. */
 void cg_try_looking(void);
 /* True on a goroutine that runs finalizers or cleanups. */
@@ -170,5 +185,11 @@ int cg_is_runtime_call(void);
 
 /* hooks.c */
 void cg_hook_addresses(uint64_t *hook);
+
+/* pairs.c: [begin, end) of the code that other functions are called from, where a frame is always
+ * found by its frame pointer. */
+extern const char cg_pair_thunks[] __attribute__((visibility("hidden")));
+extern const char cg_pair_begin[] __attribute__((visibility("hidden")));
+extern const char cg_pair_end[] __attribute__((visibility("hidden")));
 
 #endif

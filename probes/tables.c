@@ -29,9 +29,9 @@ static inline void cg_count(uint64_t *p, uint64_t v, int own)
 
 /* --- stacks ---------------------------------------------------------------------------------- */
 
-static int cg_stack_is(const struct cg_stack *s, const uint64_t *pcs, uint32_t count)
+static int cg_stack_is(const struct cg_stack *s, const uint64_t *pcs, uint32_t count, uint32_t flags)
 {
-    if (s->count != count)
+    if (s->count != count || s->flags >> CG_STACK_FAMILY_SHIFT != flags >> CG_STACK_FAMILY_SHIFT)
         return 0;
     for (uint32_t i = 0; i < count; i++)
         if (T.pool[s->first + i] != pcs[i])
@@ -42,7 +42,7 @@ static int cg_stack_is(const struct cg_stack *s, const uint64_t *pcs, uint32_t c
 /* Finds or enters a stack. 0 if there is no room: its blocks are then counted under stack 0. */
 uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, struct cg_thread *t)
 {
-    uint64_t hash = 0x243f6a8885a308d3ull + count;
+    uint64_t hash = 0x243f6a8885a308d3ull + count + ((uint64_t)(flags >> CG_STACK_FAMILY_SHIFT) << 32);
     for (uint32_t i = 0; i < count; i++)
         hash = cg_mix(hash ^ pcs[i]);
     const uint32_t mask = 2 * CG_MAX_STACKS - 1;
@@ -78,7 +78,7 @@ uint32_t cg_stack_intern(const uint64_t *pcs, uint32_t count, uint32_t flags, st
             /* Another thread took the cell; it may hold the very same stack. The entry that we
              * made is then used by nobody, which costs a few words. */
         }
-        if (T.stacks[id].hash == hash && cg_stack_is(&T.stacks[id], pcs, count))
+        if (T.stacks[id].hash == hash && cg_stack_is(&T.stacks[id], pcs, count, flags))
             return id;
     }
     int own;
@@ -211,10 +211,12 @@ static inline struct cg_block *cg_block_find(uint32_t level, uint64_t address)
     return CG_LIKELY(found != 0) ? found : cg_among(home[1], key);
 }
 
+static void cg_handles_gone(struct cg_thread *t, uint64_t address);
+
 static inline uint64_t cg_what(uint64_t size)
 {
-    if (CG_UNLIKELY(size >= 1ull << 36))
-        size = (1ull << 36) - 1;
+    if (CG_UNLIKELY(size >= 1ull << 35))
+        size = (1ull << 35) - 1;
     return size << CG_TICK_BITS | (CG_LOAD(&T.shared->tick) & ((1u << CG_TICK_BITS) - 1));
 }
 
@@ -227,8 +229,10 @@ static void cg_forget_stale(struct cg_thread *t, struct cg_block *b)
     uint32_t shard = cg_shard_of(t, &own);
     CG_STORE(&b->what, 0);
     CG_STORE_RELEASE(&b->who, 0);
-    cg_book_free(t, who, what >> CG_TICK_BITS, what & ((1u << CG_TICK_BITS) - 1), 0);
+    cg_book_free(t, who, cg_size_in(what), what & ((1u << CG_TICK_BITS) - 1), 0);
     cg_count(&T.shards[shard].unseen_frees, 1, own);
+    if (CG_UNLIKELY(what & CG_IS_HANDLE))
+        cg_handles_gone(t, who >> CG_OWNER_BITS << 3);
     if (CG_UNLIKELY(cg_epoch_in(who) != 0 || cg_filter_ready()))
         cg_filter_drop(who >> CG_OWNER_BITS << 3);
 }
@@ -301,7 +305,11 @@ int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_
         old->what = CG_LOAD(&b->what);
         CG_STORE(&b->what, 0);
         CG_STORE_RELEASE(&b->who, 0);
-        cg_book_free(t, old->who, old->what >> CG_TICK_BITS, old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
+        cg_book_free(t, old->who, cg_size_in(old->what), old->what & ((1u << CG_TICK_BITS) - 1), cleaned);
+        if (CG_UNLIKELY(old->what & CG_IS_HANDLE)) {
+            cg_handles_gone(t, address);
+            old->what &= ~CG_IS_HANDLE;
+        }
         return 1;
     }
     return 0;
@@ -334,17 +342,159 @@ void cg_block_restore(struct cg_thread *t, uint64_t address, const struct cg_blo
         return;
     }
     if (epoch != 0) {
-        uint64_t weight = cg_weight(old->what >> CG_TICK_BITS, T.shared->rates[epoch]);
+        uint64_t weight = cg_weight(cg_size_in(old->what), T.shared->rates[epoch]);
         CG_ADD_SHARED(&T.weighted[stack].freed_blocks, 0 - weight);
-        CG_ADD_SHARED(&T.weighted[stack].freed_bytes, 0 - cg_weighted(old->what >> CG_TICK_BITS, weight));
+        CG_ADD_SHARED(&T.weighted[stack].freed_bytes, 0 - cg_weighted(cg_size_in(old->what), weight));
         if (cleaned)
             CG_ADD_SHARED(&T.weighted[stack].cleaned_blocks, 0 - weight);
         return;
     }
     cg_count(&row->freed_blocks, ~0ull, own);
-    cg_count(&row->freed_bytes, 0 - (old->what >> CG_TICK_BITS), own);
+    cg_count(&row->freed_bytes, 0 - (cg_size_in(old->what)), own);
     if (cleaned)
         cg_count(&row->cleaned_blocks, ~0ull, own);
+}
+
+/* --- handles --------------------------------------------------------------------------------- */
+
+/* Handles have a table of their own: what one is, is the address of a block as a rule, and that is in
+ * the other. It works like it; handles are made more rarely, so that nothing is unrolled. A handle
+ * belongs to whoever its create function gave it to. */
+#define CG_HANDLE_HOME 4u
+
+static inline uint64_t cg_handle_key(uint32_t family, uint64_t handle)
+{
+    return (uint64_t)(family + 1) << CG_HANDLE_BITS | (handle & ((1ull << CG_HANDLE_BITS) - 1));
+}
+
+static void cg_handle_homes(uint32_t level, uint64_t key, struct cg_handle *home[2])
+{
+    uint64_t h = cg_mix(cg_mix(key));
+    uint32_t mask = (1u << (CG_HANDLE_LEVEL0_BITS + level)) / CG_HANDLE_HOME - 1;
+    home[0] = T.handles[level] + CG_HANDLE_HOME * ((h >> 32) & mask);
+    home[1] = T.handles[level] + CG_HANDLE_HOME * ((h >> 4) & mask);
+}
+
+/* The entry of a key, from level on downwards; key 0: an empty one for wanted. */
+static struct cg_handle *cg_handle_find(uint32_t level, uint64_t key, uint64_t wanted)
+{
+    struct cg_handle *home[2];
+    cg_handle_homes(level, wanted, home);
+    for (uint32_t i = 0; i < 2 * CG_HANDLE_HOME; i++) {
+        struct cg_handle *h = &home[i / CG_HANDLE_HOME][i % CG_HANDLE_HOME];
+        if (CG_LOAD(&h->key) == key)
+            return h;
+    }
+    return 0;
+}
+
+static int cg_handle_out(struct cg_thread *t, uint64_t key, int cleaned, struct cg_handle *old)
+{
+    for (uint32_t level = CG_LOAD_ACQUIRE(&T.shared->handle_levels_used); level-- > 0;) {
+        struct cg_handle *h = cg_handle_find(level, key, key);
+        if (h == 0)
+            continue;
+        old->key = key;
+        old->who = CG_LOAD(&h->who);
+        old->size = CG_LOAD(&h->size);
+        CG_STORE(&h->who, 0);
+        CG_STORE_RELEASE(&h->key, 0);
+        cg_book_free(t, (uint32_t)old->who, old->size, old->who >> 32, cleaned);
+        return 1;
+    }
+    return 0;
+}
+
+static int cg_handle_place(uint64_t key, uint64_t who, uint64_t size)
+{
+    for (;;) {
+        uint32_t used = CG_LOAD_ACQUIRE(&T.shared->handle_levels_used);
+        struct cg_handle *empty = 0;
+        for (uint32_t level = used; empty == 0 && level-- > 0;)
+            empty = cg_handle_find(level, 0, key);
+        if (empty != 0) {
+            uint64_t none = 0;
+            if (!__atomic_compare_exchange_n(&empty->key, &none, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+                continue; /* somebody else was quicker: look again */
+            CG_STORE(&empty->size, size);
+            CG_STORE_RELEASE(&empty->who, who);
+            return 1;
+        }
+        if (used == CG_HANDLE_LEVELS)
+            return 0;
+        __atomic_compare_exchange_n(&T.shared->handle_levels_used, &used, used + 1, 0, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED);
+    }
+}
+
+/* Says of the block at this address, if there is one, that it is a handle: whoever frees it gives up
+ * the handle as well, even if no destroy function was seen. */
+static void cg_block_is_handle(uint64_t address)
+{
+    if (address & 7)
+        return;
+    for (uint32_t level = CG_LOAD(&T.shared->levels_used); level-- > 0;) {
+        struct cg_block *b = cg_block_find(level, address);
+        if (b == 0)
+            continue;
+        if (CG_LOAD(&b->what) != 0)
+            CG_STORE(&b->what, CG_LOAD(&b->what) | CG_IS_HANDLE);
+        return;
+    }
+}
+
+void cg_handle_insert(struct cg_thread *t, uint32_t family, uint64_t handle, uint64_t size, uint32_t stack)
+{
+    struct cg_family *f = &T.families[family];
+    struct cg_handle old;
+    uint64_t key = cg_handle_key(family, handle);
+    /* A create function that calls another one, or a handle that was given up unseen. */
+    if (CG_UNLIKELY(cg_handle_out(t, key, 0, &old)))
+        CG_ADD_SHARED(&f->replaced, 1ull);
+    if (stack == 0 || !cg_handle_place(key, (uint64_t)CG_LOAD(&T.shared->tick) << 32 | stack, size)) {
+        CG_ADD_SHARED(&f->dropped, 1ull);
+        return;
+    }
+    CG_ADD_SHARED(&f->created, 1ull);
+    cg_book_birth(t, stack, size);
+    cg_block_is_handle(handle);
+}
+
+int cg_handle_take(struct cg_thread *t, uint32_t family, uint64_t handle, int cleaned, struct cg_handle *old)
+{
+    struct cg_family *f = &T.families[family];
+    if (cg_handle_out(t, cg_handle_key(family, handle), cleaned, old)) {
+        CG_ADD_SHARED(&f->destroyed, 1ull);
+        return 1;
+    }
+    CG_ADD_SHARED(&f->unmatched, 1ull);
+    return 0;
+}
+
+void cg_handle_restore(struct cg_thread *t, const struct cg_handle *old, int cleaned)
+{
+    int own;
+    uint32_t family = (uint32_t)(old->key >> CG_HANDLE_BITS) - 1;
+    struct cg_row *row = cg_row_of(t, (uint32_t)old->who, &own);
+    CG_ADD_SHARED(&T.families[family].destroyed, ~0ull);
+    if (!cg_handle_place(old->key, old->who, old->size)) {
+        CG_ADD_SHARED(&T.families[family].dropped, 1ull);
+        return;
+    }
+    cg_count(&row->freed_blocks, ~0ull, own);
+    cg_count(&row->freed_bytes, 0 - old->size, own);
+    if (cleaned)
+        cg_count(&row->cleaned_blocks, ~0ull, own);
+}
+
+/* The block at this address is freed: so are the handles that it is. */
+static __attribute__((noinline)) void cg_handles_gone(struct cg_thread *t, uint64_t address)
+{
+    struct cg_handle old;
+    uint32_t families = CG_LOAD(&T.shared->families);
+    for (uint32_t family = 0; family < families && family < CG_FAMILIES; family++)
+        if (cg_handle_out(t, cg_handle_key(family, address), 0, &old))
+            CG_ADD_SHARED(&T.families[family].gone, 1ull);
 }
 
 /* --- regions --------------------------------------------------------------------------------- */

@@ -332,6 +332,22 @@ static enum cg_end cg_walk_c(struct cg_walk *w, uint64_t sp, uint64_t pc, uint64
         }
         if (pc == 0)
             return CG_OUTERMOST;
+        if (CG_UNLIKELY(pc - (uint64_t)cg_pair_begin < (uint64_t)(cg_pair_end - cg_pair_begin))) {
+            /* Our own frame, between a function of the user's pairs and its caller: stepped over. */
+            if (fp < sp || fp > limit - 16 || (fp & 7))
+                return CG_LOST;
+            if (fp_at == 0)
+                w->uses_fp = 1;
+            else
+                cg_depends(w, fp_at, fp);
+            pc = cg_read(fp + 8);
+            cg_depends(w, fp + 8, pc);
+            sp = fp + 16;
+            fp_at = fp;
+            fp = cg_read(fp_at);
+            interrupted = 0;
+            continue;
+        }
         w->c[w->c_count++] = pc;
         uint64_t packed = cg_rule_of(interrupted ? pc : pc - 1);
         uint32_t kind = packed & 3;
@@ -578,7 +594,7 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
 
 static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp,
                                                         int is_go, const struct cg_goroutine *here,
-                                                        struct cg_memo *memo)
+                                                        struct cg_memo *memo, uint32_t flags)
 {
     struct cg_walk w;
     cg_count_walk(t);
@@ -647,7 +663,7 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
             break;
         }
     }
-    uint32_t stack = cg_stack_intern(pcs, count, w.truncated, t);
+    uint32_t stack = cg_stack_intern(pcs, count, w.truncated | flags, t);
 
     /* The quick comparison takes the chain to end where it ended: at goexit, or at its cut. */
     if (memo != 0 && stack != 0 && !w.memo_full && !chain_lost && w.go_count <= CG_MEMO_FRAMES &&
@@ -687,5 +703,13 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
         if (CG_LIKELY(cg_memo_holds(t, memo, sp, pc, fp, is_go, &here)))
             return memo->stack;
     }
-    return cg_stack_walk(t, sp, pc, fp, is_go, &here, memo);
+    return cg_stack_walk(t, sp, pc, fp, is_go, &here, memo, 0);
+}
+
+uint32_t cg_stack_of_handle(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp, uint32_t family)
+{
+    struct cg_goroutine here = {0, 0, 0, 0, 0};
+    int is_go = cg_goroutine_here(sp, &here);
+    /* Without a memo: the same place may make blocks too. */
+    return cg_stack_walk(t, sp, pc, fp, is_go, &here, 0, (family + 1) << CG_STACK_FAMILY_SHIFT);
 }

@@ -234,6 +234,23 @@ _PAID: Final = """CREATE TABLE paid (  -- one row at most
   cpu_share REAL NOT NULL         -- of the target's CPU time that went into hooks, 0 to 1
 )"""
 
+_FAMILY: Final = """CREATE TABLE family (  -- kinds of handles; empty: none were counted
+  id INTEGER PRIMARY KEY,         -- from 1 on
+  name TEXT NOT NULL,
+  creates TEXT NOT NULL,          -- functions that make one, apart by spaces
+  destroys TEXT NOT NULL,         -- functions that give one up
+  created INTEGER NOT NULL,       -- since attach
+  destroyed INTEGER NOT NULL,     -- by one of destroys
+  gone INTEGER NOT NULL,          -- by the library itself, which freed their memory
+  unmatched INTEGER NOT NULL,     -- destroyed, and from before attach
+  dropped INTEGER NOT NULL        -- without room in the probe's table
+)"""
+
+_FAMILY_STACK: Final = """CREATE TABLE family_stack (  -- stacks that made handles: no blocks
+  stack INTEGER PRIMARY KEY,      -- its rows of stack_count count handles
+  family INTEGER NOT NULL
+)"""
+
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
   code TEXT NOT NULL,
@@ -265,6 +282,8 @@ LATER_TABLES: Final[dict[str, str]] = {
     "sampling": _SAMPLING,
     "sample_count": _SAMPLE_COUNT,
     "paid": _PAID,
+    "family": _FAMILY,
+    "family_stack": _FAMILY_STACK,
 }
 """The same for those that captures of this version did not have at first: they count as empty."""
 

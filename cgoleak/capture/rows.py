@@ -24,6 +24,7 @@ from cgoleak.model.capture import (
 )
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.goprofile import GoProfile, GoUse
+from cgoleak.model.handles import HandleFamily
 from cgoleak.model.holding import Holding
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
@@ -93,6 +94,7 @@ class Rows:
             go_profiles=self._go_profiles(),
             holdings=self._holdings() or None,
             sampling=self._sampling(),
+            families=self._families(),
         )
 
     def _target(self) -> Target:
@@ -152,9 +154,36 @@ class Rows:
             for path, build_id, bias, start, end in rows
         )
 
+    def _families(self) -> tuple[HandleFamily, ...]:
+        if not self._has("family"):
+            return ()
+        rows = self._db.execute(
+            "SELECT name, creates, destroys, created, destroyed, gone, unmatched, dropped"
+            " FROM family ORDER BY id"
+        )
+        return tuple(
+            HandleFamily(
+                self._text(name),
+                tuple(self._text(creates).split()),
+                tuple(self._text(destroys).split()),
+                *map(self._count, counts),
+            )
+            for name, creates, destroys, *counts in rows
+        )
+
+    def _family_of_stack(self) -> dict[object, int]:
+        if not self._has("family_stack"):
+            return {}
+        known = len(self._families())
+        rows = self._db.execute("SELECT stack, family FROM family_stack").fetchall()
+        if any(not 1 <= self._count(family) <= known for _, family in rows):
+            self._bad("a stack belongs to a family of handles that it does not name")
+        return dict(rows)
+
     def _stacks(self) -> dict[StackId, RawStack]:
         for (address,) in self._db.execute(_STRANGE_ADDRESSES):
             self._count(address)
+        families = self._family_of_stack()
         addresses = {
             stack: tuple([address for _, address in rows])
             for stack, rows in groupby(
@@ -167,6 +196,7 @@ class Rows:
                 id=StackId(stack),
                 addresses=addresses.get(stack, ()),
                 complete=bool(self._count(complete)),
+                family=families.get(stack, 0),
             )
             for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id")
         }

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from cgoleak.model.frames import Frame
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.handles import HandleFamily
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
@@ -177,6 +178,29 @@ class CaptureWriter:
                 "INSERT OR REPLACE INTO stack VALUES (?,?)", (stack.id, int(stack.complete))
             )
             self._db.executemany("INSERT INTO stack_address VALUES (?,?,?)", rows)
+            if stack.family:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO family_stack VALUES (?,?)", (stack.id, stack.family)
+                )
+
+    def put_families(self, families: Iterable[HandleFamily]) -> None:
+        """Say which kinds of handles are counted, and what happened to them; replaces all."""
+        rows = [
+            (
+                number,
+                _text(one.name),
+                " ".join(one.creates),
+                " ".join(one.destroys),
+                *map(
+                    _integer,
+                    (one.created, one.destroyed, one.gone, one.unmatched, one.dropped),
+                ),
+            )
+            for number, one in enumerate(families, start=1)
+        ]
+        with self._writing():
+            self._db.execute("DELETE FROM family")
+            self._db.executemany("INSERT INTO family VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def add_snapshot(self, snapshot: Snapshot, *, commit: bool = True) -> int:
         """Store what changed since the previous snapshot and commit; give its number.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,9 +17,13 @@ from cgoleak.cli.options import (
     seconds,
 )
 from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.pairs import PairOptions
 from cgoleak.cli.progress import show_progress
 from cgoleak.cli.screen import deliver
 from cgoleak.cli.stopping import stop_on_signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command"]
 
@@ -46,6 +50,9 @@ def command(
     sample: int | None,
     max_overhead: float | None,
     live: bool,
+    pair: tuple[str, ...],
+    pair_set: tuple[str, ...],
+    pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
     r"""Watch a running Go/cgo process and report its native leaks.
@@ -70,6 +77,7 @@ def command(
         interval_s=interval,
         sample_bytes=following.sample,
         max_overhead=following.limit,
+        families=PairOptions(pair, pair_set, pair_config).families(),
     )
     subject = f"pid {pid}"
     with stop_on_signals() as stop:

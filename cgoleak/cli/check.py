@@ -14,8 +14,16 @@ import click
 from cgoleak import pipeline
 from cgoleak.capture.reader import open_capture
 from cgoleak.cli.checkout import in_folder, make_folder, step_summary_for, told_briefly
-from cgoleak.cli.options import Following, ReportOptions, report_options, seconds, some_seconds
+from cgoleak.cli.options import (
+    Following,
+    ReportOptions,
+    pair_options,
+    report_options,
+    seconds,
+    some_seconds,
+)
 from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.pairs import PairOptions
 from cgoleak.cli.policy import Rules, program_name, read_rules, update_baseline
 from cgoleak.cli.progress import show_progress
 from cgoleak.cli.screen import deliver, write_reports
@@ -98,6 +106,7 @@ class _CheckCommand(click.Command):
     metavar="DIR",
     help="Write JSON, SARIF, JUnit and text there, under the program's name.",
 )
+@pair_options
 @report_options
 @click.pass_context
 def command(
@@ -117,6 +126,9 @@ def command(
     suspect: str | None,
     per: int | None,
     output_dir: Path | None,
+    pair: tuple[str, ...],
+    pair_set: tuple[str, ...],
+    pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
     r"""Fail when C memory leaks: a command, a running process, or a capture.
@@ -159,6 +171,7 @@ def command(
         settle_s=settle,
         closing=True,
         max_overhead=Following(exact=max_overhead is None, max_overhead=max_overhead).limit,
+        families=PairOptions(pair, pair_set, pair_config).families(),
     )
     status = None
     if cmd is not None:

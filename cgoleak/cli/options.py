@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from cgoleak.cli.pairs import known_sets
 from cgoleak.model.words import LANGUAGES
 from cgoleak.render.base import RENDERERS
 from cgoleak.units import parse_rate, parse_seconds, parse_size
@@ -26,6 +27,7 @@ __all__ = [
     "language_option",
     "list_format_option",
     "live_option",
+    "pair_options",
     "rate",
     "recording_options",
     "report_options",
@@ -235,6 +237,33 @@ def following_options(command: _Command) -> _Command:
             show_default=f"{_MAX_OVERHEAD:.0f}",
             help="Follow every allocation as long as that takes no more of the target's CPU time; "
             "then sample, but never so few that a leak of 16 KiB/s could not be judged.",
+        ),
+    )
+    return pair_options(_decorate(command, decorators))
+
+
+def pair_options(command: _Command) -> _Command:
+    """Add the options of ``PairOptions``, under its field names."""
+    decorators = (
+        click.option(
+            "--pair",
+            multiple=True,
+            metavar="CREATE:DESTROY",
+            help="Also count what these two functions of a library make and give up; a third, "
+            ":RESIZE, takes arguments as realloc does. Repeatable.",
+        ),
+        click.option(
+            "--pair-set",
+            multiple=True,
+            metavar="NAME",
+            help=f"The same by the functions of a known library: {', '.join(known_sets())}.",
+        ),
+        click.option(
+            "--pair-config",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            metavar="FILE",
+            help="The same by the functions that a TOML file describes (docs/pairs.md).",
         ),
     )
     return _decorate(command, decorators)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cgoleak import pipeline
 from cgoleak.cli.options import Following, ReportOptions, recording_options, report_options, seconds
 from cgoleak.cli.outputs import plan_outputs
+from cgoleak.cli.pairs import PairOptions
 from cgoleak.cli.progress import show_progress
 from cgoleak.cli.screen import deliver
 from cgoleak.cli.stopping import stop_on_signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command"]
 
@@ -36,6 +40,9 @@ def command(
     exact: bool,
     sample: int | None,
     max_overhead: float | None,
+    pair: tuple[str, ...],
+    pair_set: tuple[str, ...],
+    pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
     r"""Start a command and watch it from its first instruction to its end.
@@ -57,6 +64,7 @@ def command(
         interval_s=interval,
         sample_bytes=following.sample,
         max_overhead=following.limit,
+        families=PairOptions(pair, pair_set, pair_config).families(),
     )
     name = cmd[0].rpartition("/")[2]
     with stop_on_signals() as stop:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.frames import Frame
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.handles import HandleFamily
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.notice import Notice
@@ -70,12 +71,15 @@ class RawStack:
     """Return addresses, leaf first: the call site is one byte before each.
 
     The address 0 marks a place where unwinding failed and the rest was found another way.
-    ``complete`` is false if the outer end (goexit, thread start) was not reached.
+    ``complete`` is false if the outer end (goexit, thread start) was not reached. ``family`` is 0,
+    or the number of the family of handles, from 1 on, that were made here: then its counts are not
+    of blocks.
     """
 
     id: StackId
     addresses: tuple[Address, ...]
     complete: bool = True
+    family: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class Capture:
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
         sampling: since when blocks were sampled, and at which rate, in order of time; empty where
             every block was followed.
+        families: kinds of handles that were counted beside the blocks; number 1 is the first.
     """
 
     target: Target
@@ -181,3 +186,4 @@ class Capture:
     go_profiles: tuple[GoProfile, ...] = ()
     holdings: Mapping[StackId, Holding] | None = None
     sampling: tuple[Sampling, ...] = ()
+    families: tuple[HandleFamily, ...] = ()

@@ -211,6 +211,43 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="Part of the process is in swap space and not in RSS.",
             action="Look at RSS and swap together.",
         ),
+        "pairs.direct": Entry(
+            label="pairs.direct",
+            meaning="Functions that were named with --pair are called directly within the module "
+            "that has them, which no slot carries: their handles are not counted. Their "
+            "memory is.",
+            action="Link the library dynamically, or name functions that other modules call.",
+        ),
+        "pairs.dropped": Entry(
+            label="pairs.dropped",
+            meaning="Handles found no room in the probe's table; the numbers of their kinds are "
+            "too low by as much.",
+            action="Measure a shorter time, or name fewer kinds.",
+        ),
+        "pairs.one-sided": Entry(
+            label="pairs.one-sided",
+            meaning="Handles are made through a slot and given up by direct calls, which are not "
+            "seen. All of them would look lost, so that they are not counted.",
+            action="Link the library dynamically in all of the program.",
+        ),
+        "pairs.sampled": Entry(
+            label="pairs.sampled",
+            meaning="While blocks are sampled it is not seen that a library has freed a handle's "
+            "memory without its destroy function; such a handle counts on.",
+            action="Follow every block with --exact.",
+        ),
+        "pairs.too-many": Entry(
+            label="pairs.too-many",
+            meaning="More kinds of handles, or functions of them, were named than the probe has "
+            "room for.",
+            action="Name only the kinds that matter.",
+        ),
+        "pairs.unknown": Entry(
+            label="pairs.unknown",
+            meaning="No loaded module has the functions that were named with --pair. A library "
+            "that is loaded later is looked at when it comes.",
+            action="Look at the names: nm -D --defined-only LIBRARY.",
+        ),
         "probe.code-changed": Entry(
             label="probe.code-changed",
             meaning="After the detach, code of the process differs from what it was at the "
@@ -389,6 +426,11 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
 
 TERMS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
+        "handle": Entry(
+            label="handle",
+            meaning="What a create function of a library gives and a destroy function takes: a "
+            "statement, a document, a connection. With --pair it is counted beside the blocks.",
+        ),
         "rss": Entry(
             label="RSS",
             meaning="Resident set size: pages of the process that are in RAM now. It is what the "

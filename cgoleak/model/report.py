@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.gate import Gate
     from cgoleak.model.goprofile import GoSiteGrowth
+    from cgoleak.model.handles import HandleFamily
     from cgoleak.model.ids import SiteKey
     from cgoleak.model.notice import Notice
 
@@ -19,6 +20,7 @@ __all__ = [
     "Cause",
     "Finding",
     "GoReturn",
+    "HandleFinding",
     "Report",
     "ReportCost",
     "ReportWindow",
@@ -112,6 +114,50 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class HandleFinding:
+    """A place where handles are made, what is said of it, and why; ``stack`` is leaf first.
+
+    Attributes:
+        family: the kind of handles.
+        outstanding: handles that were made since the attach and not given up.
+        outstanding_bytes: what their create function was asked for, if that is known; else 0. It
+            is in no total: the memory itself is among the findings.
+        growth_per_second: handles.
+        creates: the functions that make them.
+        destroys: the functions that give them up.
+    """
+
+    site: SiteKey
+    family: str
+    verdict: Verdict
+    outstanding: int
+    outstanding_bytes: int
+    growth_per_second: float
+    oldest_seconds: float
+    stack: tuple[Frame, ...]
+    evidence: tuple[str, ...]
+    advice: str
+    suppression: str
+    creates: tuple[str, ...]
+    destroys: tuple[str, ...]
+
+    def as_finding(self) -> Finding:
+        """See the handles as blocks without bytes: these are other findings'."""
+        return Finding(
+            site=self.site,
+            verdict=self.verdict,
+            outstanding_bytes=0,
+            outstanding_blocks=self.outstanding,
+            growth_bytes_per_second=0.0,
+            oldest_seconds=self.oldest_seconds,
+            stack=self.stack,
+            evidence=self.evidence,
+            advice=self.advice,
+            suppression=self.suppression,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ReportWindow:
     """The time that was measured; ``started_unix_seconds`` is the wall clock at its begin."""
 
@@ -171,7 +217,8 @@ class Report:
 
     ``go_sites`` are those of Go's own heap profile that grew most, most first; empty without one.
     ``timeline`` is None if there was no snapshot. ``modules`` are the ELF files that frames of the
-    findings lie in.
+    findings lie in. ``handles`` are findings of another kind, worst first; ``families`` the kinds
+    that were counted.
     """
 
     target: Target
@@ -189,3 +236,5 @@ class Report:
     timeline: Timeline | None = None
     history_seconds: tuple[float, ...] = ()
     modules: tuple[Module, ...] = ()
+    handles: tuple[HandleFinding, ...] = ()
+    families: tuple[HandleFamily, ...] = ()

@@ -18,14 +18,14 @@ from cgoleak.model.notice import Notice
 from cgoleak.probe.edits import CodeMemory, Edit
 from cgoleak.probe.heir import Heir
 from cgoleak.probe.near import NEAR_BYTES, NearPage, find_near_pages, free_places, jumps_of
-from cgoleak.probe.wire import Function
+from cgoleak.probe.wire import FUNCTIONS, Function
 from cgoleak.symbols.calls import find_calls
 from cgoleak.symbols.code_ranges import code_ranges
 from cgoleak.symbols.elf import EM_X86_64
 from cgoleak.target import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
     from cgoleak.probe.modules import LoadedModule
@@ -77,6 +77,7 @@ class CallSurvey:
         why: reason for which its calls cannot be found, or None.
         foreign: calls left alone since the code there is not that of the file, or not proven.
         is_private: what is called is not what the rest of the process calls by that name.
+        kinds: which handles are counted by it; None where it is the allocator's.
     """
 
     module: str
@@ -85,6 +86,7 @@ class CallSurvey:
     why: str | None = None
     foreign: int = 0
     is_private: bool = False
+    kinds: str | None = None
 
 
 def survey_calls(
@@ -120,10 +122,12 @@ def survey_module(
     memory: Memory,
     jumps: frozenset[int] = frozenset(),
     go_text: Span | None = None,
+    callers: Container[int] | None = None,
 ) -> CallSurvey:
     """Find the calls of any functions within one module.
 
-    ``targets``: address in the file → number of the hook; ``jumps``: see ``jumps_of``.
+    ``targets``: address in the file → number of the hook; ``jumps``: see ``jumps_of``; ``callers``:
+    where the functions begin whose calls count, if not all do.
     """
     span = module.start, module.end
     if module.obj.machine != EM_X86_64:
@@ -131,6 +135,8 @@ def survey_module(
     ranges = _c_code(module, go_text)
     if not ranges:
         return CallSurvey(module.name, span, why="it tells of no function's bounds")
+    if callers is not None:
+        ranges = tuple(span for span in ranges if span.start in callers)
     found = find_calls(module.obj, ranges, targets, targets)
     starts = {span.start: span for span in ranges}
     by_function: dict[int, list[CallSite]] = {}
@@ -231,8 +237,8 @@ class Orders(Protocol):
     def order(self, command: bytes) -> None:
         """Give an order and wait until it is carried out."""
 
-    def hooks(self) -> tuple[int, ...]:
-        """Return the addresses of the probe's functions in the target."""
+    def near_hooks(self) -> tuple[int, ...]:
+        """Return the addresses that a near page leads to, the same ones each time."""
 
 
 class CallSites:
@@ -259,6 +265,10 @@ class CallSites:
         """What the file has where a cgoleak that was killed has left other bytes."""
         sites = self._found.sites if self._found else ()
         return {site.address: site.own for site in sites if site.now != site.own}
+
+    def find_again(self, found: CallSurvey | None) -> None:
+        """Say by which hooks the calls that were found are taken."""
+        self._found = found
 
     def take(self, session: Orders, *, held: bool = False) -> None:
         """Lead the calls to the hooks, which pass everything on until the slots are installed.
@@ -287,7 +297,7 @@ class CallSites:
 
     def _near_page(self, session: Orders, found: CallSurvey) -> NearPage | None:
         """Find the page that an earlier attach has left, or have one mapped."""
-        hooks = session.hooks()[: Function.MMAP]  # the same ones each time: a page stays
+        hooks = session.near_hooks()
         regions = procfs.maps(self._pid, self._root)
         for start in find_near_pages(regions):
             page = NearPage(start, hooks)
@@ -311,7 +321,7 @@ class CallSites:
         hooks = page.hooks
         edits, back = [], []
         for site in found.sites:
-            distance = page.jump_to(hooks[site.function]) - (site.address + 4)
+            distance = page.jump_to(hooks[_place(site.function)]) - (site.address + 4)
             new = _DISTANCE.pack(distance)
             edits.append(Edit(site.address, site.now, new))
             back.append(Edit(site.address, site.own, new))
@@ -322,11 +332,12 @@ class CallSites:
         self.seconds = time.monotonic() - began
         there = {edit.address for edit in made}
         self._taken = tuple(edit for edit in back if edit.address in there)
-        text = (
-            f"{found.module} brings its own malloc and calls it directly: {len(made)} calls were"
-            " taken over in its code, the rest of the process by its slots"
-        )
-        self.notices.append(Notice("probe.calls-taken", text))
+        if found.kinds is None:
+            text = (
+                f"{found.module} brings its own malloc and calls it directly: {len(made)} calls"
+                " were taken over in its code, the rest of the process by its slots"
+            )
+            self.notices.append(Notice("probe.calls-taken", text))
         if missed := len(edits) - len(made) + found.foreign:
             self.notices.append(_not_seen(found, f"{missed} calls are not as in its file"))
 
@@ -361,7 +372,19 @@ class CallSites:
             self._code = None
 
 
+def _place(function: int) -> int:
+    """Give the place of a function among the hooks of a near page."""
+    return function if function < FUNCTIONS else Function.MMAP + function - FUNCTIONS
+
+
 def _not_seen(found: CallSurvey, why: str) -> Notice:
+    if found.kinds is not None:
+        return Notice(
+            "pairs.direct",
+            f"{found.kinds} of {found.module}, which calls their functions directly, may not be"
+            f" counted: {why}",
+            "build it with unwind tables and unchanged on disk, or link the library dynamically",
+        )
     return Notice(
         "probe.calls-unseen",
         f"{found.module} brings its own malloc and calls it directly, unseen: {why}; blocks that"

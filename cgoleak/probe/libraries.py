@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgoleak.model.notice import Notice
+    from cgoleak.probe.pairs import Pairs
     from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.tables import Tables
     from cgoleak.target.memory import Memory
@@ -54,10 +55,13 @@ class Libraries:
         foreign: slots that were left alone, as ``module:function``.
     """
 
-    def __init__(self, pid: int, memory: Memory, first: TargetSurvey, root: Path) -> None:
+    def __init__(
+        self, pid: int, memory: Memory, first: TargetSurvey, root: Path, pairs: Pairs
+    ) -> None:
         self._pid = pid
         self._memory = memory
         self._root = root
+        self._pairs = pairs
         self._providers = first.slots.providers
         self._known = {_identity(m) for m in first.modules}
         self._unsettled_since: dict[tuple[str, int, int], float] = {}
@@ -106,7 +110,10 @@ class Libraries:
         session.order(b"H")
         still = {_identity(m) for m in self._find()[0] if self._is_settled(m)}
         there = [m for m in fresh if _identity(m) in still]
-        slots = [s for s in found.slots if any(m.start <= s.address < m.end for m in there)]
+        pairs = self._pairs.slots(session.tables, fresh, modules)
+        slots = [
+            s for s in (*found.slots, *pairs) if any(m.start <= s.address < m.end for m in there)
+        ]
         taken = session.install(*session.tables.add_slots(slots), held=True)
         # What was not there, or all if it took too long, is looked at again the next time.
         self._known -= {_identity(m) for m in fresh if not taken or _identity(m) not in still}

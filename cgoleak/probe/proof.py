@@ -88,7 +88,7 @@ def changed_slots(tables: Tables, memory: Memory) -> list[Slot]:
     def is_restored(slot: Slot) -> bool:
         now = memory.word(slot.address)
         # A lazy slot may have been bound since: then it holds the provider.
-        return now is None or now in (slot.original, tables.shared.real[slot.function])
+        return now is None or now in (slot.original, tables.real(slot.function))
 
     given_back = (SlotState.TAKEN, SlotState.RESTORED)
     wrong = [slot for slot in tables.slots() if slot.state in given_back]

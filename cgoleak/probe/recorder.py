@@ -121,6 +121,7 @@ def record(
     mode = "sampled" if session.tables.rates() else "exact"
     window = Window(started_unix_ns, over_ns / 1e9, mode, ended)
     sink.put_sampling(recorder.sampling())
+    sink.put_families(session.families)
     cost = Cost(session.pause_seconds, recorder.table_bytes, overhead.ns_per_event, overhead.share)
     return Recorded(window, cost, farewell, tuple(overhead.notices()))
 
@@ -272,6 +273,8 @@ class _Recorder:
 
     def snapshot(self, at_ns: int, *, thorough: bool = False) -> None:
         tables = self._session.tables
+        if families := self._session.families:
+            self._sink.put_families(families)
         for module in self._session.modules[self._modules :]:
             self._sink.add_module(module.described)
         self._modules = len(self._session.modules)

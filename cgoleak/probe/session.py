@@ -24,20 +24,29 @@ from cgoleak.probe.callsites import CallSites
 from cgoleak.probe.go import wire_go
 from cgoleak.probe.libraries import Libraries
 from cgoleak.probe.orders import Order
+from cgoleak.probe.pairs import Pairs
 from cgoleak.probe.resident import Resident, find_residents, is_measuring
 from cgoleak.probe.survey import mapped_modules, survey_target
 from cgoleak.probe.tables import Tables
-from cgoleak.probe.wire import RATE_MOST, SlotState, State
+from cgoleak.probe.wire import (
+    PAIR_FUNCTIONS,
+    PAIR_THUNK_BYTES,
+    RATE_MOST,
+    Function,
+    SlotState,
+    State,
+)
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.handles import Family, HandleFamily
     from cgoleak.probe.injector import Injector
     from cgoleak.probe.modules import LoadedModule
     from cgoleak.probe.wire import Header
@@ -76,8 +85,12 @@ class Farewell:
 class ProbeSession:
     """The probe in one process: ``attach``, read ``tables``, ``detach``, ``close``."""
 
-    def __init__(self, facts: TargetFacts, *, root: Path = PROC) -> None:
+    def __init__(
+        self, facts: TargetFacts, *, families: Sequence[Family] = (), root: Path = PROC
+    ) -> None:
         """Learn everything that can be learnt from outside; nothing is touched.
+
+        ``families`` are kinds of handles to count beside the blocks.
 
         Raises:
             AlreadyTraced: another cgoleak measures this process.
@@ -97,8 +110,12 @@ class ProbeSession:
             regions = procfs.maps(self._pid, root)
             self._survey = survey_target(facts, regions, self._memory, root)
             self._calls = CallSites(self._pid, self._memory, self._survey.calls, root)
-            self._code = proof.code_sums(self._pid, self._memory, root, self._calls.own_code)
-            self.libraries = Libraries(self._pid, self._memory, self._survey, root)
+            self._pairs = Pairs(families, self._memory)
+            inside = self._pairs.survey_calls(self._survey, regions)
+            self._pair_calls = CallSites(self._pid, self._memory, inside, root)
+            own = self._calls.own_code | self._pair_calls.own_code
+            self._code = proof.code_sums(self._pid, self._memory, root, own)
+            self.libraries = Libraries(self._pid, self._memory, self._survey, root, self._pairs)
             heap = self._survey.heap
             self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=heap)
             opened.pop_all()
@@ -156,6 +173,8 @@ class ProbeSession:
         )
         self._open_tables()
         shared = self.tables.shared
+        if (header := self._resident_header()) is not None:
+            self._pairs.begin(self.tables, header)
         if self._survey.go is not None:
             shared.go = wire_go(self._survey.go)
         shared.main_stack_top = self._survey.main_stack_top
@@ -165,12 +184,17 @@ class ProbeSession:
         self.order(b"M")
         if sample_bytes is not None:
             self.sample(sample_bytes)
+        modules = self._survey.modules
+        pairs = self._pairs.slots(self.tables, modules, modules)
         # Before the slots: until these are in, hooks count nothing, and no free can be missed.
         self._calls.take(self, held=held)
-        self.install(*self.tables.add_slots(self._survey.slots.slots))
+        self._pair_calls.find_again(self._pairs.calls(self.tables))
+        self._pair_calls.take(self, held=held)
+        self.install(*self.tables.add_slots((*self._survey.slots.slots, *pairs)))
         if held:
             result = injector.release()
-        self.pause_seconds = float(result["pause_seconds"]) + self._calls.seconds
+        self.pause_seconds = float(result["pause_seconds"])
+        self.pause_seconds += self._calls.seconds + self._pair_calls.seconds
         self.attempts = int(result["attempts"])
         if not result["unloaded"]:
             self.notices.append(
@@ -355,8 +379,24 @@ class ProbeSession:
 
     def hooks(self) -> tuple[int, ...]:
         """Return the addresses of the probe's functions in the target."""
-        header = self._resident.header(self._memory) if self._resident else None
-        return tuple(header.hook) if header else ()
+        header = self._resident_header()
+        return (*header.hook, *self._pairs.hooks()) if header else ()
+
+    def near_hooks(self) -> tuple[int, ...]:
+        """Return the addresses that a near page leads to, the same ones each time."""
+        header = self._resident_header()
+        if header is None:
+            return ()
+        thunks = range(0, PAIR_FUNCTIONS * PAIR_THUNK_BYTES, PAIR_THUNK_BYTES)
+        return (*header.hook[: Function.MMAP], *(header.pair_hook + at for at in thunks))
+
+    def _resident_header(self) -> Header | None:
+        return self._resident.header(self._memory) if self._resident else None
+
+    @property
+    def families(self) -> tuple[HandleFamily, ...]:
+        """What was counted of each kind of handles so far."""
+        return self._pairs.counted(self.tables)
 
     def verify(self) -> int:
         """Take back slots that the lazy binder has overwritten; return how many."""
@@ -383,7 +423,7 @@ class ProbeSession:
         self._close_fds()
         if not self.is_alive():
             return Farewell(taken, clean=True, seconds=seconds, notices=())
-        notices += self._calls.put_back()
+        notices += [*self._calls.put_back(), *self._pair_calls.put_back()]
         if not shared.detached:
             notices.append(
                 Notice(
@@ -432,8 +472,9 @@ class ProbeSession:
 
     def summary_notices(self) -> list[Notice]:
         """Give what the user should know of the measurement, once, at its end."""
-        found = [*self.notices, *self._calls.notices, *self.libraries.notices]
-        found += self._observer.notices
+        found = [*self.notices, *self._calls.notices, *self._pair_calls.notices]
+        found += self.libraries.notices
+        found += [*self._observer.notices, *self._pairs.notices(self.modules)]
         if foreign := sorted(self.libraries.foreign):
             found.append(
                 Notice(
@@ -462,6 +503,7 @@ class ProbeSession:
         """Let go of everything here. If the hooks are still in, the probe now leaves by itself."""
         self._close_fds()
         self._calls.close()
+        self._pair_calls.close()
         if self._tables is not None:
             self._tables.close()
             self._tables = None

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from cgoleak.probe.modules import LoadedModule
     from cgoleak.target.memory import Memory
 
-__all__ = ["FUNCTION_NAMES", "FoundSlot", "SlotSurvey", "survey"]
+__all__ = [
+    "FUNCTION_NAMES",
+    "FoundSlot",
+    "SlotSurvey",
+    "candidates",
+    "definitions",
+    "survey",
+]
 
 FUNCTION_NAMES: Final[Mapping[str, Function]] = {
     "malloc": Function.MALLOC,
@@ -63,13 +70,14 @@ class FoundSlot:
     """A slot: where it is, what it holds, what it leads to.
 
     Attributes:
+        function: number of what it leads to: a ``Function``, or one behind them (``pairs``).
         prot: protection of its page, as for mprotect.
         lazy: the loader has not bound it yet.
     """
 
     address: int
     original: int
-    function: Function
+    function: int
     prot: int
     module: str
     lazy: bool = False
@@ -106,39 +114,43 @@ def survey(
     """
     modules = tuple(modules)
     definers = modules if definers is None else tuple(definers)
-    defined = _definitions(definers)
-    candidates = [
+    defined = definitions(definers, FUNCTION_NAMES)
+    found = [
         candidate
         for module in modules
         if not module.is_loader
-        for candidate in _candidates(module, memory, defined)
+        for candidate in candidates(module, memory, FUNCTION_NAMES, defined)
         if candidate.original not in ours
     ]
-    providers = _providers(candidates, defined, known or {}, definers)
+    providers = _providers(found, defined, known or {}, definers)
     slots: list[FoundSlot] = []
     foreign: list[str] = []
-    for slot in candidates:
-        if slot.original == providers.get(slot.function) or slot.lazy:
+    for slot in found:
+        function = Function(slot.function)
+        if slot.original == providers.get(function) or slot.lazy:
             # What its module keeps to itself is nothing that the loader will bind.
-            if providers.get(slot.function) in defined.get(slot.function, ()):
+            if providers.get(function) in defined.get(function, ()):
                 slots.append(slot)
         elif slot.original and not _leads_to_a_slot(slot, defined, definers):
             # (An unresolved weak reference holds 0: nobody calls it.)
-            foreign.append(f"{slot.module}:{slot.function.name.lower()}")
+            foreign.append(f"{slot.module}:{function.name.lower()}")
     return SlotSurvey(tuple(slots), providers, tuple(foreign))
 
 
-def _candidates(
-    module: LoadedModule, memory: Memory, defined: Mapping[Function, tuple[int, ...]]
+def candidates(
+    module: LoadedModule,
+    memory: Memory,
+    names: Mapping[str, int],
+    defined: Mapping[int, tuple[int, ...]],
 ) -> Iterator[FoundSlot]:
     """Yield every slot of one module that bears one of the names, with what it holds now."""
     types = _SLOT_TYPES.get(module.obj.machine, frozenset())
     lazy_type = _LAZY_TYPES.get(module.obj.machine)
-    for relocation in module.obj.dynamic.relocations(FUNCTION_NAMES):
+    for relocation in module.obj.dynamic.relocations(names):
         if relocation.type not in types or relocation.addend:
             continue
         address = relocation.offset_vaddr + module.bias
-        function = FUNCTION_NAMES[relocation.symbol_name]
+        function = names[relocation.symbol_name]
         value = memory.word(address)
         prot = _protection(module, address)
         if value is None or prot is None or address % 8:
@@ -159,7 +171,7 @@ def _candidates(
 
 def _leads_to_a_slot(
     slot: FoundSlot,
-    defined: Mapping[Function, tuple[int, ...]],
+    defined: Mapping[int, tuple[int, ...]],
     modules: Iterable[LoadedModule],
 ) -> bool:
     """Tell whether a slot holds the executable's PLT entry.
@@ -173,8 +185,8 @@ def _leads_to_a_slot(
 
 
 def _providers(
-    candidates: Iterable[FoundSlot],
-    defined: Mapping[Function, tuple[int, ...]],
+    found: Iterable[FoundSlot],
+    defined: Mapping[int, tuple[int, ...]],
     known: Mapping[Function, int],
     modules: Sequence[LoadedModule],
 ) -> dict[Function, int]:
@@ -185,8 +197,8 @@ def _providers(
     define is the first definition's, as for the loader. An executable exports of its own malloc's
     family only what its libraries ask for (ld, "--export-dynamic"); its symbols tell the rest.
     """
-    votes: dict[Function, Counter[int]] = {}
-    for slot in candidates:
+    votes: dict[int, Counter[int]] = {}
+    for slot in found:
         if slot.original in defined.get(slot.function, ()):
             votes.setdefault(slot.function, Counter())[slot.original] += 1
     settled = dict(known)
@@ -198,7 +210,8 @@ def _providers(
         key=lambda module: sum(n for at, n in bound.items() if module.is_code(at)),
         default=None,
     )
-    for function, addresses in defined.items():
+    for number, addresses in defined.items():
+        function = Function(number)
         if function not in settled:
             counted = votes.get(function) or Counter(
                 [next((at for at in addresses if home and home.is_code(at)), addresses[0])]
@@ -212,12 +225,14 @@ def _providers(
     return settled
 
 
-def _definitions(modules: tuple[LoadedModule, ...]) -> dict[Function, tuple[int, ...]]:
+def definitions(
+    modules: Iterable[LoadedModule], names: Mapping[str, int]
+) -> dict[int, tuple[int, ...]]:
     """Addresses of everybody's definitions, in mapping order; the loader's own come last."""
-    found: dict[Function, dict[int, None]] = {}
+    found: dict[int, dict[int, None]] = {}
     for module in sorted(modules, key=lambda m: m.is_loader):
         symbols = module.obj.dynamic.symbols
-        for name, function in FUNCTION_NAMES.items():
+        for name, function in names.items():
             symbol = symbols.find(name)
             if symbol is not None and symbol[0]:
                 found.setdefault(function, {})[symbol[0] + module.bias] = None

@@ -20,20 +20,26 @@ from cgoleak.model.capture import RawStack
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.snapshot import ProbeCounters, StackCounts
 from cgoleak.probe.wire import (
+    FAMILIES,
+    FUNCTIONS,
     LEVEL0_BITS,
     MAGIC,
     MAX_FRAMES,
     MAX_MODULES,
     MAX_SLOTS,
     MAX_STACKS,
+    PAIR_FUNCTIONS,
     REGIONS,
     SHARDS,
+    STACK_FAMILY_SHIFT,
     STACK_GAP,
     STACK_TRUNCATED,
     VERSION,
     WEIGHT_ONE,
     Ages,
+    FamilyRow,
     MappedModule,
+    Pair,
     Row,
     Shard,
     Shared,
@@ -58,6 +64,7 @@ _REGION: Final = struct.Struct("<4Q")
 _OWNER_BITS: Final = 20
 _STACK_BITS: Final = 17
 _TICK_BITS: Final = 28
+_IS_HANDLE: Final = 1 << 63
 _CLEARLY: Final = 2
 """Standard errors by which an estimate must exceed 0 in order to be more than chance."""
 _F_OFD_SETLK: Final = 37
@@ -92,6 +99,8 @@ class Tables:
         self._stacks_read = 0
         self._tick_before = 0
         self._rows: dict[int, int] = {}
+        self._handle_stacks: set[int] = set()
+        self._flags_read = 1
         self._estimated = 0  # births and frees of sampled blocks in the last counts
 
     def lock(self) -> None:
@@ -147,6 +156,18 @@ class Tables:
         self.shared.slots_count = count
         return min(first, last), last
 
+    def write_pair(self, index: int, pair: Pair) -> None:
+        """Say what a function of the user's pairs does; before its slots are taken."""
+        at = self.shared.pairs_at + index * ctypes.sizeof(Pair)
+        self._map[at : at + ctypes.sizeof(Pair)] = bytes(pair)
+
+    def real(self, function: int) -> int:
+        """Return the address of what a slot leads to, by the number in it."""
+        if function < FUNCTIONS:
+            return int(self.shared.real[function])
+        at = self.shared.pairs_at + (function - FUNCTIONS) * ctypes.sizeof(Pair)
+        return int(Pair.from_buffer_copy(self._map, at).real)
+
     def slots(self) -> Iterator[Slot]:
         """Yield the slots as the probe sees them."""
         for index in range(min(self.shared.slots_count, MAX_SLOTS)):
@@ -179,6 +200,7 @@ class Tables:
                 StackId(index),
                 addresses,
                 complete=sound and not row.flags & (STACK_TRUNCATED | STACK_GAP),
+                family=row.flags >> STACK_FAMILY_SHIFT,
             )
         self._stacks_read = count
 
@@ -243,6 +265,24 @@ class Tables:
             )
         return found
 
+    def handle_stacks(self) -> set[int]:
+        """Return the stacks that made handles, and no blocks."""
+        if self.shared.families:
+            for index in range(self._flags_read, self.stack_count):
+                at = self.shared.stacks_at + index * ctypes.sizeof(Stack)
+                row = Stack.from_buffer(self._map, at)
+                if not row.ready:
+                    break
+                if row.flags >> STACK_FAMILY_SHIFT:
+                    self._handle_stacks.add(index)
+                self._flags_read = index + 1
+        return self._handle_stacks
+
+    def families(self) -> tuple[FamilyRow, ...]:
+        """Return what happened to the handles of each family."""
+        rows = (FamilyRow * FAMILIES).from_buffer_copy(self._map, self.shared.families_at)
+        return tuple(rows[: min(self.shared.families, FAMILIES)])
+
     def _weighted(self, count: int) -> dict[int, tuple[int, ...]]:
         """Return the rows of sampled blocks, where there are any."""
         if not self.shared.epoch:
@@ -258,6 +298,12 @@ class Tables:
         self._library.cgoleak_sum_rows(self._fd, self._base, rows, count)
         words = memoryview(rows).cast("B").cast("Q")
         born, born_bytes, freed, freed_bytes = (sum(words[i::8]) for i in range(4))
+        for index in self.handle_stacks():
+            if index < count:
+                born -= words[8 * index]
+                born_bytes -= words[8 * index + 1]
+                freed -= words[8 * index + 2]
+                freed_bytes -= words[8 * index + 3]
         events = born + freed + self._passed()
         for row in self._weighted(count).values():
             born += _blocks(row[0])
@@ -299,7 +345,9 @@ class Tables:
         shards = (Shard * SHARDS).from_buffer(self._map, self.shared.shards_at)
         unmatched = sum(s.unmatched_frees for s in shards)
         unseen = sum(s.unseen_frees for s in shards)
-        followed = sum(c.born_blocks + c.freed_blocks for c in counts.values()) - self._estimated
+        handles = self.handle_stacks()
+        blocks = (c for stack, c in counts.items() if stack not in handles)
+        followed = sum(c.born_blocks + c.freed_blocks for c in blocks) - self._estimated
         weighted = self._weighted(self.stack_count).values()
         # Of all frees, those that are not of blocks from before; nobody looks at each of them.
         freed, squares = sum(_blocks(row[2]) for row in weighted), sum(row[7] for row in weighted)
@@ -324,7 +372,7 @@ class Tables:
                 for who, what in _PAIR.iter_unpack(raw):
                     if who and what:
                         stack = StackId(who & (1 << _STACK_BITS) - 1)
-                        yield who >> _OWNER_BITS << 3, what >> _TICK_BITS, stack
+                        yield who >> _OWNER_BITS << 3, (what & ~_IS_HANDLE) >> _TICK_BITS, stack
         at = self.shared.regions_at
         for raw in self._data(at, at + REGIONS * _REGION_BYTES):
             for start, size, stack_id, _ in _REGION.iter_unpack(raw):
@@ -372,6 +420,8 @@ def _why_unusable(fd: int) -> str | None:
         (shared.weighted_at, MAX_STACKS * ctypes.sizeof(Row)),
         (shared.stacks_at, MAX_STACKS * ctypes.sizeof(Stack)),
         (shared.regions_at, REGIONS * _REGION_BYTES),
+        (shared.pairs_at, PAIR_FUNCTIONS * ctypes.sizeof(Pair)),
+        (shared.families_at, FAMILIES * ctypes.sizeof(FamilyRow)),
         *((at, _BLOCK_BYTES << LEVEL0_BITS + i) for i, at in enumerate(shared.levels_at)),
     ]
     if any(at % 8 or at + length > size for at, length in parts):

@@ -12,22 +12,28 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
+    "FAMILIES",
     "FUNCTIONS",
     "MAGIC",
     "MAX_FRAMES",
     "MAX_MODULES",
     "MAX_SLOTS",
     "MAX_STACKS",
+    "PAIR_FUNCTIONS",
+    "PAIR_THUNK_BYTES",
     "RATE_MOST",
+    "STACK_FAMILY_SHIFT",
     "STACK_GAP",
     "STACK_TRUNCATED",
     "VERSION",
     "WEIGHT_ONE",
     "Ages",
+    "FamilyRow",
     "Function",
     "Go",
     "Header",
     "MappedModule",
+    "Pair",
     "Row",
     "Shard",
     "Shared",
@@ -38,7 +44,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 3
+VERSION: Final = 4
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -48,12 +54,20 @@ LEVELS: Final = 14
 LEVEL0_BITS: Final = 12
 REGIONS: Final = 16384
 EPOCHS: Final = 8
+FAMILIES: Final = 32
+PAIR_FUNCTIONS: Final = 128
+PAIR_THUNK_BYTES: Final = 16
+PAIR_WORDS: Final = 16
+HANDLE_LEVELS: Final = 10
+HANDLE_LEVEL0_BITS: Final = 10
 RATE_MOST: Final = 1 << 32
 """Bytes per sample, at most."""
 WEIGHT_ONE: Final = 65536
 """In this unit sampled blocks are counted."""
 STACK_TRUNCATED: Final = 1
 STACK_GAP: Final = 2
+STACK_FAMILY_SHIFT: Final = 2
+"""From here on the flags of a stack: family and 1, if it made handles."""
 
 
 class Function(IntEnum):
@@ -128,6 +142,8 @@ class Header(ctypes.Structure):
         ("leftover", c_uint32),
         ("real", c_uint64 * FUNCTIONS),
         ("hook", c_uint64 * FUNCTIONS),
+        ("pair_real", c_uint64 * PAIR_FUNCTIONS),
+        ("pair_hook", c_uint64),
     )
 
 
@@ -185,6 +201,37 @@ class Slot(ctypes.Structure):
         ("prot", c_uint32),
         ("state", c_uint32),
         ("module", c_uint32),
+    )
+
+
+class Pair(ctypes.Structure):
+    """``struct cg_pair``: a function that makes or gives up handles."""
+
+    _fields_ = (
+        ("real", c_uint64),
+        ("size", c_uint64),
+        ("family", c_uint8),
+        ("role", c_uint8),
+        ("handle", c_uint8),
+        ("indirect", c_uint8),
+        ("success", c_uint8),
+        ("size_argument", c_uint8),
+        ("count_argument", c_uint8),
+        ("spare", c_uint8),
+    )
+
+
+class FamilyRow(ctypes.Structure):
+    """``struct cg_family``: what happened to handles of one family."""
+
+    _fields_ = (
+        ("created", c_uint64),
+        ("destroyed", c_uint64),
+        ("unmatched", c_uint64),
+        ("replaced", c_uint64),
+        ("gone", c_uint64),
+        ("dropped", c_uint64),
+        ("spare", c_uint64 * 2),
     )
 
 
@@ -266,6 +313,9 @@ class Shared(ctypes.Structure):
         ("memos_at", c_uint64),
         ("regions_at", c_uint64),
         ("levels_at", c_uint64 * LEVELS),
+        ("pairs_at", c_uint64),
+        ("families_at", c_uint64),
+        ("handles_at", c_uint64 * HANDLE_LEVELS),
         ("cmd_first", c_uint32),
         ("cmd_last", c_uint32),
         ("cmd_done", c_uint32),
@@ -302,6 +352,8 @@ class Shared(ctypes.Structure):
         ("timed_events", c_uint64),
         ("timed_clock", c_int64),
         ("clock_per_ms", c_uint64),
+        ("handle_levels_used", c_uint32),
+        ("families", c_uint32),
         ("real", c_uint64 * FUNCTIONS),
         ("go", Go),
     )

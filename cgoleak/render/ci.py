@@ -9,7 +9,7 @@ from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Verdict
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, plural
+from cgoleak.units import format_bytes, format_count, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,15 @@ _GUARDED: Final = {Verdict.NATIVE_LEAK: "error", Verdict.SUSPECT: "warning"}
 class Told:
     """A finding as pipelines see it.
 
-    ``level`` is ``error``, ``warning`` or ``note``; ``known``: it keeps to a baseline.
+    ``level`` is ``error``, ``warning`` or ``note``; ``known``: it keeps to a baseline;
+    ``family``: its blocks are handles of this kind.
     """
 
     finding: Finding
     level: str
     violation: Violation | None = None
     known: bool = False
+    family: str | None = None
 
 
 def told(report: Report) -> tuple[Told, ...]:
@@ -40,16 +42,17 @@ def told(report: Report) -> tuple[Told, ...]:
     gate = report.gate
     violations = {one.site: one for one in gate.violations} if gate else {}
     found = []
-    for one in report.findings:
+    kinds = {one.site: one.family for one in report.handles}
+    for one in (*report.findings, *(handles.as_finding() for handles in report.handles)):
         if one.verdict not in _GUARDED:
             continue
-        violation = violations.get(one.site)
+        violation, family = violations.get(one.site), kinds.get(one.site)
         if gate is None:
-            found.append(Told(one, _GUARDED[one.verdict]))
+            found.append(Told(one, _GUARDED[one.verdict], family=family))
         elif violation is not None:
-            found.append(Told(one, violation.level.value, violation))
+            found.append(Told(one, violation.level.value, violation, family=family))
         else:
-            found.append(Told(one, "note", known=gate.compared))
+            found.append(Told(one, "note", known=gate.compared, family=family))
     return tuple(sorted(found, key=lambda one: ("error", "warning", "note").index(one.level)))
 
 
@@ -61,6 +64,13 @@ def program_of(report: Report) -> str:
 def headline(one: Told) -> str:
     """Say it in one line: the verdict, how much, and where."""
     finding = one.finding
+    if one.family is not None:
+        compared = one.violation.baseline if one.violation is not None else None
+        since = f" ({compared} since the baseline)" if compared else ""
+        return (
+            f"{VERDICTS[finding.verdict].label}: {format_count(finding.outstanding_blocks)} "
+            f"{visible(one.family)} not given up, made from {site_words(finding.stack)}{since}"
+        )
     text = (
         f"{VERDICTS[finding.verdict].label}: {format_bytes(finding.outstanding_bytes)} in "
         f"{plural(finding.outstanding_blocks, 'block')} allocated from {site_words(finding.stack)}"

@@ -16,6 +16,7 @@ from cgoleak.model.capture import Module, Target
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model.goprofile import GoSiteGrowth
+from cgoleak.model.handles import HandleFamily
 from cgoleak.model.ids import Address, SiteKey
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import (
@@ -23,6 +24,7 @@ from cgoleak.model.report import (
     Cause,
     Finding,
     GoReturn,
+    HandleFinding,
     Report,
     ReportCost,
     ReportWindow,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["read_report"]
 
 _Made = TypeVar("_Made")
-_FAMILY: Final = SCHEMA.partition("/")[0]
+_SCHEMAS: Final = SCHEMA.partition("/")[0]
 _COLUMNS: Final = (
     "rss_bytes",
     "go_in_use_bytes",
@@ -62,7 +64,7 @@ def read_report(content: bytes, name: str) -> Report:
         raise NotACapture(f"{name} is not a cgoleak report", cause="it is no JSON") from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        if isinstance(schema, str) and schema.startswith(f"{_FAMILY}/"):
+        if isinstance(schema, str) and schema.startswith(f"{_SCHEMAS}/"):
             raise NewerCapture(f"{name} is of another version: {schema}", fix="update cgoleak")
         raise NotACapture(f"{name} is not a cgoleak report", cause=f"its schema is not {SCHEMA}")
     try:
@@ -196,6 +198,8 @@ def _report(part: _Part) -> Report:
         timeline=part.one_of("timeline", _timeline),
         history_seconds=part.numbers("history_seconds"),
         modules=part.all_of("modules", _module),
+        handles=part.all_of("handles", _handle),
+        families=part.all_of("families", _family),
     )
 
 
@@ -251,6 +255,37 @@ def _finding(part: _Part) -> Finding:
         history_bytes=part.wholes("history_bytes"),
         samples=part.whole_or_none("samples") or 0,
         interval_bytes=(interval[0], interval[1]) if len(interval) == 2 else None,
+    )
+
+
+def _handle(part: _Part) -> HandleFinding:
+    return HandleFinding(
+        site=SiteKey(part.text("site")),
+        family=part.text("family"),
+        verdict=part.choice("verdict", Verdict),
+        outstanding=part.whole("outstanding"),
+        outstanding_bytes=part.whole("outstanding_bytes"),
+        growth_per_second=part.number("growth_per_second"),
+        oldest_seconds=part.number("oldest_seconds"),
+        stack=part.all_of("stack", _frame),
+        evidence=part.texts("evidence"),
+        advice=part.text("advice"),
+        suppression=part.text("suppression"),
+        creates=part.texts("creates"),
+        destroys=part.texts("destroys"),
+    )
+
+
+def _family(part: _Part) -> HandleFamily:
+    return HandleFamily(
+        name=part.text("name"),
+        creates=part.texts("creates"),
+        destroys=part.texts("destroys"),
+        created=part.whole("created"),
+        destroyed=part.whole("destroyed"),
+        gone=part.whole("gone"),
+        unmatched=part.whole("unmatched"),
+        dropped=part.whole("dropped"),
     )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "growth_words",
     "write_advice",
     "write_details",
+    "write_labelled",
     "write_numbers",
     "write_one",
     "write_stack",
@@ -134,21 +135,22 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     paper.line(head)
     write_stack(paper, finding.stack, words, full_stacks=full_stacks)
     for index, reason in enumerate(finding.evidence):
-        _write_labelled(paper, words("why") if index == 0 else "", words(reason))
+        write_labelled(paper, words("why") if index == 0 else "", words(reason))
     write_advice(paper, finding, words)
 
 
 def write_advice(paper: Paper, finding: Finding, words: Words) -> None:
     """Write what to do, and the line that mutes the site."""
     if finding.advice:
-        _write_labelled(paper, words("do"), words(finding.advice))
+        write_labelled(paper, words("do"), words(finding.advice))
     if finding.suppression:
         # Not folded: it is there to be copied.
         label = Text().append(f"   {left_in(words('mute'), 6)}", style="bold")
         paper.lines.append(label.append(visible(finding.suppression)))
 
 
-def _write_labelled(paper: Paper, label: str, text: str) -> None:
+def write_labelled(paper: Paper, label: str, text: str) -> None:
+    """Write a paragraph with a word before it."""
     paper.paragraph(visible(text), label=f"   {left_in(label, 6)}", label_style="bold", hang=9)
 
 

@@ -33,6 +33,7 @@ def write_gate(paper: Paper, report: Report, words: Words) -> None:
     summary = visible(words(gate.summary))
     paper.paragraph(summary, label=label, label_style=style, hang=cell_len(label))
     stacks = {one.site: one.stack for one in report.findings}
+    stacks |= {one.site: one.stack for one in report.handles}
     for violation in gate.violations:
         is_error = violation.level is Level.ERROR
         text = words(violation.text)

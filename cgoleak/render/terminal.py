@@ -23,6 +23,7 @@ from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termgate import write_gate
+from cgoleak.render.termhandles import write_handles
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
@@ -100,6 +101,7 @@ class TerminalRenderer:
         shown = report.findings[: self.top]
         write_table(paper, report.findings, shown, words)
         write_details(paper, shown, words, full_stacks=self.full_stacks)
+        write_handles(paper, report.handles, words, top=self.top, full_stacks=self.full_stacks)
         write_notices(paper, report, words)
         _write_cost(paper, report, words)
         return paper

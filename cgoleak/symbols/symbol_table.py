@@ -20,6 +20,7 @@ __all__ = ["SYMBOL_BYTES", "FunctionSymbol", "SymbolTable"]
 SYMBOL_BYTES: Final = 24
 _ENTRY: Final = struct.Struct("<IBBHQQ")
 _STT_FUNC: Final = 2
+_STT_FILE: Final = 4
 _STT_GNU_IFUNC: Final = 10
 _STT_NAMED: Final = frozenset({0, 1, 2, 6, 10})  # NOTYPE, OBJECT, FUNC, TLS, GNU_IFUNC
 _SHN_UNDEF: Final = 0
@@ -81,6 +82,22 @@ class SymbolTable:
             return None
         value, size, _ = min(found, key=lambda entry: entry[2] == _STB_LOCAL)
         return value, size
+
+    def functions_of(self, name: re.Pattern[str], file: re.Pattern[str]) -> set[int]:
+        """Return where functions begin that are named so, or are local to such a source file.
+
+        Local symbols stand behind that of their file (gABI, "Symbol Table", STT_FILE).
+        """
+        found: set[int] = set()
+        inside = False
+        for offset, info, _, section, value, _ in _ENTRY.iter_unpack(self._entries):
+            if info & 15 == _STT_FILE:
+                inside = file.fullmatch(self._name(offset)) is not None
+            elif info & 15 == _STT_FUNC and section != _SHN_UNDEF and value:
+                is_local = info >> 4 == _STB_LOCAL
+                if (is_local and inside) or name.match(self._name(offset)):
+                    found.add(value)
+        return found
 
     def at_index(self, index: int) -> str:
         """Return the name of an entry, for relocations, or the empty string."""

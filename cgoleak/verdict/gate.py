@@ -9,9 +9,10 @@ from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_rate, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from cgoleak.model.report import Finding, Report
+    from cgoleak.model.ids import SiteKey
+    from cgoleak.model.report import Finding, HandleFinding, Report
     from cgoleak.verdict.baseline import Baseline, Known
     from cgoleak.verdict.limits import Limits
     from cgoleak.verdict.suppress import Suppression
@@ -22,8 +23,9 @@ _GUARDED: Final = (Verdict.NATIVE_LEAK, Verdict.SUSPECT)
 
 
 def guarded(report: Report) -> tuple[Finding, ...]:
-    """Give the findings that a policy speaks of."""
-    return tuple(one for one in report.findings if one.verdict in _GUARDED)
+    """Give the findings that a policy speaks of; handles are counted as blocks are."""
+    findings = (*report.findings, *(one.as_finding() for one in report.handles))
+    return tuple(one for one in findings if one.verdict in _GUARDED)
 
 
 def decide(
@@ -38,6 +40,7 @@ def decide(
     """Hold the findings against the limits and the baseline."""
     known = baseline.of(program) if baseline is not None else {}
     violations: list[Violation] = []
+    kinds = {one.site: one.family for one in report.handles}
     tolerated = []
     for one in guarded(report):
         reasons = _over(one, limits)
@@ -53,12 +56,16 @@ def decide(
             Violation(
                 site=one.site,
                 level=_level(one, limits),
-                text="; ".join([_words(one, limits), *reasons, *([grown] if grown else [])]),
+                text="; ".join([_words(one, limits, kinds), *reasons, *([grown] if grown else [])]),
                 baseline=compared,
-                bytes_per_iteration=one.outstanding_bytes / limits.per if limits.per else None,
+                bytes_per_iteration=(
+                    one.outstanding_bytes / limits.per
+                    if limits.per and one.site not in kinds
+                    else None
+                ),
             )
         )
-    seen = {one.site for one in report.findings}
+    seen = {one.site for one in report.findings} | set(kinds)
     errors = sum(one.level is Level.ERROR for one in violations)
     return Gate(
         passed=not errors,
@@ -68,7 +75,7 @@ def decide(
         violations=tuple(violations),
         iterations=limits.per,
         tolerated=tuple(tolerated),
-        unused_suppressions=_unused(suppressions, report.findings),
+        unused_suppressions=_unused(suppressions, (*report.findings, *report.handles)),
         stale_baseline=tuple(sorted(known.keys() - seen)),
         compared=baseline is not None,
     )
@@ -117,7 +124,10 @@ def _grown(finding: Finding, then: Known, limits: Limits) -> str | None:
     return f"the baseline has {words}{' at this many iterations' if comparable else ''}"
 
 
-def _words(finding: Finding, limits: Limits) -> str:
+def _words(finding: Finding, limits: Limits, kinds: Mapping[SiteKey, str]) -> str:
+    if finding.site in kinds:
+        count = format_count(finding.outstanding_blocks)
+        return f"{finding.verdict.value}: {count} {kinds[finding.site]} not given up"
     text = (
         f"{finding.verdict.value}: {format_bytes(finding.outstanding_bytes)} in "
         f"{plural(finding.outstanding_blocks, 'block')} outstanding"
@@ -140,7 +150,9 @@ def _summary(program: str, errors: int, warnings: int, tolerated: int) -> str:
     return f"{program}: {state}" + (f" ({', '.join(parts)})" if parts else ", no leak found")
 
 
-def _unused(suppressions: Iterable[Suppression], findings: Sequence[Finding]) -> tuple[str, ...]:
+def _unused(
+    suppressions: Iterable[Suppression], findings: Sequence[Finding | HandleFinding]
+) -> tuple[str, ...]:
     return tuple(
         str(one)
         for one in suppressions

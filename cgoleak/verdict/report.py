@@ -15,6 +15,7 @@ from cgoleak.verdict.balance import balance_notices, balance_of
 from cgoleak.verdict.cause import conclude
 from cgoleak.verdict.gosites import go_site_notices, grown_go_sites
 from cgoleak.verdict.handback import go_return_of
+from cgoleak.verdict.handles import handle_findings, handle_sentence, without_handles
 from cgoleak.verdict.judge import judge
 from cgoleak.verdict.policy import Policy
 from cgoleak.verdict.restarts import by_process, conclude_restarts, restarts_of
@@ -37,9 +38,32 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
     Raises:
         DamagedCapture: its snapshots are out of order.
     """
+    policy = policy or Policy()
+    memory = without_handles(capture)
     if capture.processes:
-        return _report_of_watch(capture, policy or Policy())
-    return report_of(capture, Ledger(capture.snapshots), policy or Policy())
+        report = _report_of_watch(memory, policy)
+    else:
+        report = report_of(memory, Ledger(memory.snapshots), policy)
+    handles = handle_findings(capture, _hooked(capture), policy) if capture.families else ()
+    return replace(
+        report,
+        handles=handles,
+        families=capture.families,
+        summary=report.summary + handle_sentence(handles),
+        notices=(*report.notices, *_of_handles(capture)),
+    )
+
+
+def _hooked(capture: Capture) -> tuple[Snapshot, ...]:
+    """Give the snapshots with stacks, counted from when the hooks went in."""
+    if not capture.processes:
+        return capture.snapshots
+    span = capture.hooked
+    return tuple(
+        replace(one, at_ns=one.at_ns - span.since_ns)
+        for one in capture.snapshots
+        if span is not None and span.since_ns <= one.at_ns <= span.until_ns
+    )
 
 
 def report_of(
@@ -101,13 +125,8 @@ def _report_of_watch(capture: Capture, policy: Policy) -> Report:
     That part is judged for itself, since its stacks count from its own beginning. Restarts come
     before all other causes: what the process before did is gone with it.
     """
-    span = capture.hooked
     outside = [replace(one, stacks={}, counters=ProbeCounters()) for one in capture.snapshots]
-    inside = [
-        replace(one, at_ns=one.at_ns - span.since_ns)
-        for one in capture.snapshots
-        if span is not None and span.since_ns <= one.at_ns <= span.until_ns
-    ]
+    inside = _hooked(capture)
     report = report_of(capture, Ledger(outside), policy, hooked=Ledger(inside))
     restarts = restarts_of(capture)
     restarted = conclude_restarts(capture, restarts)
@@ -148,6 +167,31 @@ def _gc_cycles(parts: Iterable[Sequence[Snapshot]]) -> int | None:
         if len(known) > 1:
             counted = (counted or 0) + max(0, known[-1] - known[0])
     return counted
+
+
+def _of_handles(capture: Capture) -> list[Notice]:
+    """Say what the numbers of handles lack."""
+    dropped = sum(one.dropped for one in capture.families)
+    notices: list[Notice] = []
+    if dropped:
+        notices.append(
+            Notice(
+                "pairs.dropped",
+                f"{plural(dropped, 'handle')} found no room in the probe's table; the numbers of"
+                " their kinds are too low by as much",
+                "measure a shorter time, or name fewer kinds",
+            )
+        )
+    if capture.families and capture.sampling:
+        notices.append(
+            Notice(
+                "pairs.sampled",
+                "while blocks are sampled it is not seen that a library frees a handle's memory"
+                " itself: handles that it did give up may still be counted",
+                "follow every block with --exact",
+            )
+        )
+    return notices
 
 
 def _lost(counters: ProbeCounters | None) -> list[Notice]:

@@ -27,6 +27,7 @@ static inline uint64_t cg_thread_pointer(void)
 #include "tables.c"
 #include "unwind.c"
 #include "hooks.c"
+#include "pairs.c"
 #include "control.c"
 #include "scan.c"
 

@@ -172,7 +172,7 @@ static void mode_full(void)
     t = host_thread(0x7f0000001000);
     cg_block_insert(t, address, ~0ull, 1, 0);
     SAME(cg_block_remove(t, address, 0, &old), 1);
-    SAME(old.what >> CG_TICK_BITS, (1ull << 36) - 1);
+    SAME(old.what >> CG_TICK_BITS, (1ull << 35) - 1);
 
     /* The last id, and then none; a full table is not written to, however often it is asked. */
     T.shared->stacks_count = CG_MAX_STACKS - 2;

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cgoleak.model.handles import Role, Success
 from cgoleak.probe import wire
 from support.native_build import PROBES, compile_driver, run_driver
 
@@ -22,17 +23,21 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "cg_module": wire.MappedModule,
     "cg_go": wire.Go,
     "cg_slot": wire.Slot,
+    "cg_pair": wire.Pair,
+    "cg_family": wire.FamilyRow,
     "cg_row": wire.Row,
     "cg_shard": wire.Shard,
     "cg_stack": wire.Stack,
     "cg_ages": wire.Ages,
     "cg_shared": wire.Shared,
 }
-READ_BY_C_ONLY = {"cg_block", "cg_region", "cg_rule"}
+READ_BY_C_ONLY = {"cg_block", "cg_handle", "cg_region", "cg_rule"}
 ENUMS: dict[str, tuple[type[IntEnum], str, set[str]]] = {
     "cg_function": (wire.Function, "CG_", {"FUNCTIONS"}),
     "cg_state": (wire.State, "CG_", set()),
     "cg_slot_state": (wire.SlotState, "CG_SLOT_", set()),
+    "cg_role": (Role, "CG_ROLE_", {"NONE"}),
+    "cg_success": (Success, "CG_IF_", set()),
 }
 SENT_AS_LETTERS = {"cg_command"}
 SHOWN_TO_NOBODY = {"cg_reason"}

@@ -76,6 +76,29 @@ def test_a_misuse_is_a_native_leak_with_the_line_of_the_program(
     assert line in {frame["function"] for one in leaks for frame in one["stack"]}
 
 
+@pytest.mark.parametrize(("misuse", "lost"), [("statements", True), ("", False)])
+def test_statements_that_are_not_finalized_are_counted(programs, tmp_path, misuse, lost):
+    """go-sqlite3 has SQLite in it: nothing but cgo's own calls can be seen."""
+    with (
+        running(programs / "sqlite", misuse) as pid,
+        attach(tmp_path, pid, seconds=20, follow=("--exact", "--pair-set", "sqlite3")) as watching,
+    ):
+        assert watching.finish(90) == 0, watching.stderr
+        report = watching.report()
+    found = [
+        one
+        for one in report["handles"]
+        if (one["family"], one["verdict"]) == ("sqlite3_stmt", "native-leak")
+    ]
+    made = next(one["created"] for one in report["families"] if one["name"] == "sqlite3_stmt")
+
+    assert made > 0
+    assert bool(found) is lost
+    for one in found:
+        assert "main.userByID" in {frame["function"] for frame in one["stack"]}
+        assert "main.userByID" in one["advice"]
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in MISUSES}))
 def test_the_module_used_as_it_should_be_is_no_leak(programs, tmp_path, name):
     with running(programs / name, "") as pid:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import TargetBusy
+from cgoleak.model.handles import Family, PairFunction, Role, Success
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
@@ -24,6 +25,21 @@ _SETTLE_S = 15.0
 # of malloc (64 MiB of addresses each; libc makes a new one when all are locked at that moment).
 _RATES: Final = (4096, 64 << 10)
 """Bytes per sample: so few that every round takes some."""
+_FAMILIES: Final = (
+    # Freed behind the back of its destroy function, as fast as blocks are.
+    Family(
+        "text",
+        (PairFunction("strdup", Role.CREATE, 0), PairFunction("strcasecmp", Role.DESTROY, 1)),
+    ),
+    Family(
+        "thread",
+        (
+            PairFunction("pthread_create", Role.CREATE, 1, indirect=True, success=Success.ZERO),
+            PairFunction("pthread_join", Role.DESTROY, 1, success=Success.ZERO),
+            PairFunction("pthread_detach", Role.DESTROY, 1),
+        ),
+    ),
+)
 _MORE_MAPPINGS = 24
 _MORE_KIB = 4 * 65536 + 16384
 
@@ -62,10 +78,11 @@ class Rounds:
 def attached(running: Running, way: int = 0) -> ProbeSession:
     """Attach; whatever goes wrong, our side is closed.
 
-    ``way``: in turns every block, a sample, and first the one and then the other.
+    ``way``: in turns every block, a sample, and first the one and then the other; every other time
+    handles as well.
     """
     with Injector() as injector:
-        session = ProbeSession(require(running.pid))
+        session = ProbeSession(require(running.pid), families=_FAMILIES if way % 2 else ())
         try:
             session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
             if way % 3 == 2:

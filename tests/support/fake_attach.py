@@ -71,7 +71,9 @@ class FakeEdge:
         self.step("facts of a held process" if held else "facts")
         return SimpleNamespace(pid=pid, target=a_target(pid=pid))
 
-    def _open_session(self, facts: SimpleNamespace) -> RecordedSession:
+    def _open_session(
+        self, facts: SimpleNamespace, *, families: tuple[object, ...] = ()
+    ) -> RecordedSession:
         self.step("session opened")
         return self.session
 

@@ -23,6 +23,7 @@ class RecordPlan:
     closing: bool = False
     sample_bytes: int | None = None
     max_overhead: float | None = None
+    families: tuple[object, ...] = ()
 
 
 @dataclass

@@ -44,6 +44,8 @@ class MadeTables:
         shared.stacks_at = room(wire.MAX_STACKS * ctypes.sizeof(wire.Stack))
         shared.pool_at = room(_POOL_BYTES)
         shared.regions_at = room(wire.REGIONS * _REGION_BYTES)
+        shared.pairs_at = room(wire.PAIR_FUNCTIONS * ctypes.sizeof(wire.Pair))
+        shared.families_at = room(wire.FAMILIES * ctypes.sizeof(wire.FamilyRow))
         for level in range(wire.LEVELS):
             shared.levels_at[level] = room(_BLOCK_BYTES << (wire.LEVEL0_BITS + level))
         shared.levels_used = 1

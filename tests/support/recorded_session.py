@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgoleak.model.capture import Module, RawStack
+    from cgoleak.model.handles import HandleFamily
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
     from cgoleak.probe.modules import LoadedModule
@@ -54,6 +55,10 @@ class RecordedSession:
         self.verified_at: list[float] = []
         self.thorough: list[bool] = []
         self.profiled_at: list[float] = []
+
+    @property
+    def families(self) -> tuple[HandleFamily, ...]:
+        return ()
 
     @property
     def elapsed(self) -> float:

@@ -14,7 +14,7 @@ from cgoleak.render.html.about import cost_of, known_from, method_of, notices_in
 from cgoleak.render.html.page import Page
 from cgoleak.render.html.payload import payload_of, safe_json
 from cgoleak.render.html.sheet import sheet_of
-from cgoleak.render.html.sites import view_of
+from cgoleak.render.html.sites import handle_view_of, view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
 from cgoleak.render.recovery import within
 from cgoleak.render.termgate import gate_notes
@@ -88,6 +88,10 @@ class HtmlRenderer:
             sites=[
                 view_of(one, words, full_stacks=self.full_stacks, source=self.source)
                 for one in shown
+            ],
+            handles=[
+                handle_view_of(one, words, full_stacks=self.full_stacks)
+                for one in report.handles[:_MOST_STATIC]
             ],
             open_site=shown[0].site if shown and shown[0].verdict in _OPEN else None,
             verdicts=_verdict_counts(report, words),

@@ -16,13 +16,24 @@ from cgoleak.render.visible import shorten_middle, visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from cgoleak.model.report import Finding
+    from cgoleak.model.frames import Frame
+    from cgoleak.model.report import Finding, HandleFinding
     from cgoleak.model.words import Words
     from cgoleak.render.html.sourcelines import Excerpt
 
-__all__ = ["LANGUAGE_CLASSES", "Line", "SiteView", "growth_text", "name_of", "view_of"]
+__all__ = [
+    "LANGUAGE_CLASSES",
+    "HandleView",
+    "Line",
+    "SiteView",
+    "growth_text",
+    "handle_view_of",
+    "name_of",
+    "view_of",
+]
 
 LANGUAGE_CLASSES: Final = {
     Language.C: "c",
@@ -68,6 +79,52 @@ class SiteView:
     source: tuple[Excerpt, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HandleView:
+    """A place where handles are made, in words."""
+
+    key: str
+    verdict: str
+    label: str
+    family: str
+    name: str
+    count: str
+    growth: str
+    oldest: str
+    lines: tuple[Line, ...]
+    evidence: tuple[str, ...]
+    advice: str
+    suppression: str
+
+
+def handle_view_of(
+    finding: HandleFinding, words: Words, *, full_stacks: bool = False
+) -> HandleView:
+    """Put it into words."""
+    rate = finding.growth_per_second
+    return HandleView(
+        key=visible(finding.site),
+        verdict=finding.verdict.value,
+        label=words(VERDICTS[finding.verdict].label),
+        family=visible(finding.family),
+        name=shorten_middle(site_words(finding.stack), _LONGEST_NAME),
+        count=format_count(finding.outstanding),
+        growth=f"{rate:.3g}/s" if abs(rate) * _PER_HOUR >= 1 else words("flat"),
+        oldest=_age(finding.oldest_seconds),
+        lines=_lines(finding.stack, words, full=full_stacks),
+        evidence=tuple(visible(words(one)) for one in finding.evidence),
+        advice=visible(words(finding.advice)),
+        suppression=visible(finding.suppression),
+    )
+
+
+def _lines(stack: Sequence[Frame], words: Words, *, full: bool) -> tuple[Line, ...]:
+    return tuple(
+        Line(LANGUAGE_CLASSES[one.lang], GUTTER[one.lang], one.lang.value, one.text, one.place)
+        for one in stack_lines(stack, full=full, words=words)
+    )
+
+
 def view_of(
     finding: Finding, words: Words, *, full_stacks: bool = False, source: Path | None = None
 ) -> SiteView:
@@ -83,10 +140,7 @@ def view_of(
         growth=growth_text(finding.growth_bytes_per_second, words),
         oldest=_age(finding.oldest_seconds),
         spark=sparkline(finding.history_bytes),
-        lines=tuple(
-            Line(LANGUAGE_CLASSES[one.lang], GUTTER[one.lang], one.lang.value, one.text, one.place)
-            for one in stack_lines(finding.stack, full=full_stacks, words=words)
-        ),
+        lines=_lines(finding.stack, words, full=full_stacks),
         evidence=tuple(visible(words(one)) for one in finding.evidence),
         advice=visible(words(finding.advice)),
         suppression=visible(finding.suppression),

@@ -12,7 +12,9 @@ from cgoleak.model.catalog import CAUSES, NOTICES, TERMS, VERDICTS, explain, sim
 from cgoleak.model.report import Cause, Verdict
 
 PACKAGE = Path(cgoleak.__file__).parent
-NOTICE_CODE = re.compile(r'"((?:capture|go|probe|symbols|target|verdict|watch)\.[a-z]+[a-z-]+)"')
+NOTICE_CODE = re.compile(
+    r'"((?:capture|go|pairs|probe|symbols|target|verdict|watch)\.[a-z]+[a-z-]+)"'
+)
 FILE_NAMES = {"go.mod", "go.sum", "go.work"}
 
 

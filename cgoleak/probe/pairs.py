@@ -1,0 +1,349 @@
+"""The user's own pairs in a process: which of their functions are called through which slots.
+
+families + modules → slots, and for each function a place in the probe's table. A function that is
+called directly, because it was linked into the module that calls it, has no slot: its calls are not
+seen, and that is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.handles import HandleFamily, Role
+from cgoleak.model.notice import Notice
+from cgoleak.probe.callsites import survey_module
+from cgoleak.probe.near import NEAR_BYTES, find_near_pages, jumps_of
+from cgoleak.probe.slots import candidates, definitions
+from cgoleak.probe.wire import FAMILIES, FUNCTIONS, PAIR_FUNCTIONS, PAIR_THUNK_BYTES, Pair
+from cgoleak.units import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cgoleak.model.handles import Family, PairFunction
+    from cgoleak.probe.callsites import CallSurvey
+    from cgoleak.probe.modules import LoadedModule
+    from cgoleak.probe.slots import FoundSlot
+    from cgoleak.probe.survey import TargetSurvey
+    from cgoleak.probe.tables import Tables
+    from cgoleak.probe.wire import Header
+    from cgoleak.target.memory import Memory
+    from cgoleak.target.procfs import Region
+
+__all__ = ["Pairs"]
+
+_ET_EXEC: Final = 2
+_STUB: Final = re.compile(r"_cgo_[0-9a-f]+_C2?func_")
+_PREAMBLE: Final = re.compile(r".*\.cgo2\.c")
+"""What cgo makes of the C code in a Go file (cmd/cgo)."""
+_NAMED: Final = 4
+"""Functions that a notice names."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A function that was asked for, over time.
+
+    Attributes:
+        callers: modules with a slot that was taken.
+        homes: modules that define it.
+    """
+
+    function: PairFunction
+    family: int
+    callers: set[str] = field(default_factory=set)
+    homes: set[str] = field(default_factory=set)
+
+
+class Pairs:
+    """The families of one measurement; families beyond the probe's room are left out and named."""
+
+    def __init__(self, families: Sequence[Family], memory: Memory) -> None:
+        self._families = tuple(families[:FAMILIES])
+        self._memory = memory
+        self._known = [
+            _Known(function, number)
+            for number, family in enumerate(self._families)
+            for function in family.functions
+        ]
+        # A function may belong to several families: `free` of two kinds. The first has it.
+        self._names: dict[str, int] = {}
+        for number, known in enumerate(self._known):
+            self._names.setdefault(known.function.name, number)
+        self._places: dict[tuple[int, int], int] = {}
+        self._hooks = 0
+        self._full = False
+        self._too_many = len(families) - len(self._families)
+        self._unsafe: set[int] = set()
+        self._taken: list[int] = []
+        self._calls: CallSurvey | None = None
+        self._called_in = ""
+        self._inside: dict[int, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def begin(self, tables: Tables, header: Header) -> None:
+        """Take over what the resident part has: a place of its is never given to another."""
+        self._hooks = int(header.pair_hook)
+        tables.shared.families = len(self._families)
+        self._taken = list(header.pair_real)
+
+    def hooks(self) -> tuple[int, ...]:
+        """Return the addresses of the probe's functions for them; none before ``begin``."""
+        if not self._hooks or not self:
+            return ()
+        return tuple(self._hooks + PAIR_THUNK_BYTES * place for place in range(PAIR_FUNCTIONS))
+
+    def slots(
+        self, tables: Tables, modules: Iterable[LoadedModule], definers: Sequence[LoadedModule]
+    ) -> list[FoundSlot]:
+        """Find the slots of ``modules`` that lead to these functions, and give those places."""
+        if not self:
+            return []
+        modules = tuple(modules)
+        defined = definitions(definers, self._names)
+        self._note_homes(definers)
+        ours = frozenset(self.hooks())
+        found = [
+            slot
+            for module in modules
+            if not module.is_loader
+            for slot in candidates(module, self._memory, self._names, defined)
+            if slot.original not in ours
+        ]
+        self._refuse(found)
+        bound: Counter[tuple[int, int]] = Counter()
+        for slot in found:
+            if slot.original in defined.get(slot.function, ()):
+                bound[slot.function, slot.original] += 1
+        placed: list[FoundSlot] = []
+        for slot in found:
+            known = self._known[slot.function]
+            address = self._leads_to(slot, defined, bound)
+            if not address or known.family in self._unsafe:
+                continue
+            place = self._place(tables, slot.function, address)
+            if place is not None:
+                known.callers.add(slot.module)
+                placed.append(replace(slot, function=FUNCTIONS + place))
+        return placed
+
+    @staticmethod
+    def _leads_to(
+        slot: FoundSlot,
+        defined: dict[int, tuple[int, ...]],
+        bound: Counter[tuple[int, int]],
+    ) -> int:
+        """Give the function that a slot leads, or will lead, to; 0 if that is not known."""
+        addresses = defined.get(slot.function, ())
+        if slot.original in addresses:
+            return slot.original
+        if slot.lazy and addresses:
+            # What others are bound to, or the first definition, as for the loader.
+            return max(addresses, key=lambda one: bound[slot.function, one])
+        return 0
+
+    def survey_calls(self, survey: TargetSurvey, regions: Iterable[Region]) -> CallSurvey | None:
+        """Find where Go's C code calls these functions directly, as they were linked into it.
+
+        What the library that has them calls within itself is its own business, and not made up of
+        pairs: SQLite finalizes what ``sqlite3_exec`` has prepared by an inner function. So only
+        calls from cgo's stubs count, and from the C code in a Go file.
+        """
+        home = next((m for m in survey.modules if _is_program(m)), None)
+        if not self or home is None:
+            return None
+        targets: dict[int, int] = {}
+        for name, number in self._names.items():
+            found = home.obj.symbols.find(name)
+            if found is not None and home.is_code(found[0] + home.bias):
+                targets[found[0]] = number
+        if not targets:
+            return None
+        callers = home.obj.symbols.functions_of(_STUB, _PREAMBLE)
+        pages = find_near_pages(regions)
+        jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
+        text = survey.go.text if survey.go else None
+        calls = survey_module(home, targets, self._memory, jumps, text, callers)
+        kinds = dict.fromkeys(self._families[self._known[n].family].name for n in targets.values())
+        self._calls = replace(calls, kinds=", ".join(kinds))
+        if calls.why is None and callers:
+            self._called_in = home.name
+        self._inside = {number: address + home.bias for address, number in targets.items()}
+        return self._calls
+
+    def calls(self, tables: Tables) -> CallSurvey | None:
+        """Give the calls that were found, each with its place in the probe's table."""
+        if self._calls is None:
+            return None
+        sites = []
+        for site in self._calls.sites:
+            place = self._place(tables, site.function, self._inside[site.function])
+            if place is not None:
+                sites.append(replace(site, function=FUNCTIONS + place))
+                self._known[site.function].callers.add(self._calls.module)
+        return replace(self._calls, sites=tuple(sites)) if sites else None
+
+    def _place(self, tables: Tables, number: int, address: int) -> int | None:
+        """Give a function a place in the probe's table, the same as ever."""
+        place = self._places.get((number, address))
+        if place is not None:
+            return place
+        at = address if address in self._taken else 0
+        if at not in self._taken:
+            self._full = True
+            return None
+        place = self._taken.index(at)
+        self._taken[place] = address
+        self._places[number, address] = place
+        known = self._known[number]
+        one = known.function
+        tables.write_pair(
+            place,
+            Pair(
+                real=address,
+                size=one.size,
+                family=known.family,
+                role=one.role,
+                handle=one.argument,
+                indirect=one.indirect,
+                success=one.success,
+                size_argument=one.size_argument,
+                count_argument=one.count_argument,
+            ),
+        )
+        return place
+
+    def _note_homes(self, modules: Iterable[LoadedModule]) -> None:
+        """Note who defines the functions, be it for himself alone."""
+        for module in modules:
+            for name, number in self._names.items():
+                known = self._known[number]
+                found = module.obj.symbol(name)
+                if found is not None and found[0]:
+                    known.homes.add(module.path)
+
+    def _refuse(self, slots: Iterable[FoundSlot]) -> None:
+        """Find families whose handles are made through a slot and given up without one.
+
+        A module that has the destroy function in itself calls it directly. Its handles would all
+        look leaked: they are not counted.
+        """
+        slots = tuple(slots)
+        through = {(self._known[s.function].function.name, s.module) for s in slots}
+        makers: dict[int, set[str]] = {}
+        for slot in slots:
+            known = self._known[slot.function]
+            if known.function.role is not Role.DESTROY:
+                makers.setdefault(known.family, set()).add(slot.module)
+        for known in self._known:
+            name = known.function.name
+            if known.function.role is Role.DESTROY and any(
+                home.rpartition("/")[2] in makers.get(known.family, ())
+                and (name, home.rpartition("/")[2]) not in through
+                and home.rpartition("/")[2] != self._called_in
+                for home in known.homes
+            ):
+                self._unsafe.add(known.family)
+
+    def counted(self, tables: Tables) -> tuple[HandleFamily, ...]:
+        """Return what was counted so far, a family each."""
+        rows = tables.families()
+        return tuple(
+            HandleFamily(
+                family.name,
+                creates=family.names(Role.CREATE, Role.RESIZE),
+                destroys=family.names(Role.DESTROY),
+                created=int(row.created),
+                destroyed=int(row.destroyed),
+                gone=int(row.gone),
+                unmatched=int(row.unmatched),
+                dropped=int(row.dropped),
+            )
+            for family, row in zip(self._families, rows, strict=False)
+        )
+
+    def notices(self, modules: Sequence[LoadedModule]) -> list[Notice]:
+        """Say what could not be reached, and what to do about it: once for all kinds alike."""
+        told: dict[str, list[int]] = {}
+        for number in range(len(self._families)):
+            if code := self._why_not(number):
+                told.setdefault(code, []).append(number)
+        found = [self._notice(code, numbers, modules) for code, numbers in told.items()]
+        if self._too_many or self._full:
+            found.append(
+                Notice(
+                    "pairs.too-many",
+                    f"the probe has room for {FAMILIES} families and {PAIR_FUNCTIONS} functions;"
+                    " some were left out",
+                    "name only the families that matter",
+                )
+            )
+        return found
+
+    def _makers(self, number: int) -> list[_Known]:
+        return [
+            one
+            for one in self._known
+            if one.family == number and one.function.role is not Role.DESTROY
+        ]
+
+    def _why_not(self, number: int) -> str | None:
+        """Give the code of the reason for which a kind is not counted, or None."""
+        makes = self._makers(number)
+        if number in self._unsafe:
+            return "pairs.one-sided"
+        if any(one.callers for one in makes):
+            return None
+        homes = {home.rpartition("/")[2] for one in makes for home in one.homes}
+        if not homes:
+            return "pairs.unknown"
+        if homes == {self._called_in}:
+            return None  # every call was looked for, and there is none
+        return "pairs.direct"
+
+    def _notice(self, code: str, numbers: Sequence[int], modules: Sequence[LoadedModule]) -> Notice:
+        names = ", ".join(self._families[number].name for number in numbers)
+        makes = [one for number in numbers for one in self._makers(number)]
+        if code == "pairs.one-sided":
+            return Notice(
+                code,
+                f"not counted: {names}; some module makes them through its loader, but has the"
+                " destroy function linked in, where calls are not seen",
+                "link the library dynamically in all of the program",
+            )
+        if code == "pairs.unknown":
+            near = self._near_name(makes[0].function.name, modules)
+            return Notice(
+                code,
+                f"not counted: {names}; no module of the process has {_some(makes)}",
+                f"did you mean {near}?" if near else "see: nm -D --defined-only LIBRARY",
+            )
+        homes = ", ".join(sorted({h.rpartition("/")[2] for one in makes for h in one.homes}))
+        return Notice(
+            code,
+            f"not counted: {names}; no call of {_some(makes)} was found that leads to {homes}"
+            " through the loader, and calls within a module are not seen",
+            "nothing, if the program does not use them; otherwise link the library dynamically",
+        )
+
+    @staticmethod
+    def _near_name(name: str, modules: Sequence[LoadedModule]) -> str | None:
+        names = {one.name for module in modules for one in module.obj.dynamic.symbols.functions()}
+        near = get_close_matches(name, names, n=1, cutoff=0.85)
+        return near[0] if near else None
+
+
+def _is_program(module: LoadedModule) -> bool:
+    return module.obj.type == _ET_EXEC or module.obj.is_pie
+
+
+def _some(ones: Sequence[_Known]) -> str:
+    names = [one.function.name for one in ones]
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {plural(more, 'other')}" if more > 0 else "")

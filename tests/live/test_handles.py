@@ -1,0 +1,122 @@
+"""Handles of a library that a Go program makes and gives up: all of them, at their Go lines."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from cgoleak.capture.reader import open_capture
+from support.go_programs import go_commands, missing_tools
+from support.handle_programs import THINGS_TOML, build_things
+from support.hooks import hooked_slots
+from support.live import Program, attach
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
+]
+
+ROUNDS = 6
+DONE = {
+    "keepNew": 10,
+    "freeNew": 20,
+    "keepOpened": 7,
+    "failOpening": 5,
+    "closeOpened": 4,
+    "refused": 3,
+    "ended": 6,
+    "keepWide": 9,
+}
+KEPT = {"keepNew": 10, "keepOpened": 7, "refused": 3, "keepWide": 9}
+
+
+@pytest.fixture(scope="module", params=["a shared library", "linked in"])
+def things(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("things")
+    program = build_things(folder, go_commands()[0], linked_in=request.param == "linked in")
+    (folder / "things.toml").write_text(THINGS_TOML)
+    return program
+
+
+@pytest.fixture(scope="module")
+def measured(things, tmp_path_factory):
+    """Everything that the program can do, in rounds, while handles are counted."""
+    folder = tmp_path_factory.mktemp("measured")
+    config = ("--pair-config", str(things.parent / "things.toml"))
+    with Program([things], stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        with attach(folder, target.pid, follow=("--exact", *config)) as watching:
+            watching.until_hooked(target.pid)
+            for _ in range(ROUNDS):
+                for name, times in DONE.items():
+                    target.say(f"{name} {times}")
+                    assert target.line() == f"done {name} {times}"
+            watching.interrupt()
+            assert watching.finish() == 0, watching.stderr
+        assert hooked_slots(target.pid) == []
+        target.say("keepNew 1")
+        assert target.line() == "done keepNew 1"
+    return watching.report(), open_capture(watching.capture_file)
+
+
+def kept_at(report):
+    return {
+        name: sum(
+            one["outstanding"]
+            for one in report["handles"]
+            if any(frame["function"] == f"main.{name}" for frame in one["stack"])
+        )
+        for name in DONE
+    }
+
+
+def test_every_handle_that_is_kept_is_counted_at_its_go_function(measured):
+    report, _ = measured
+
+    assert kept_at(report) == {name: ROUNDS * KEPT.get(name, 0) for name in DONE}
+
+
+def test_what_was_made_given_up_and_freed_by_the_library_is_counted_once(measured):
+    report, _ = measured
+
+    (family,) = report["families"]
+
+    made = sum(times for name, times in DONE.items() if name != "failOpening")
+    assert family["created"] == ROUNDS * made
+    assert family["destroyed"] == ROUNDS * (DONE["freeNew"] + DONE["closeOpened"])
+    assert family["gone"] == ROUNDS * DONE["ended"]
+    assert (family["unmatched"], family["dropped"]) == (0, 0)
+
+
+def test_bytes_and_blocks_are_what_they_are_without_handles(measured):
+    """The memory of a handle is in one total only, and its stack has no frame of the probe's."""
+    report, capture = measured
+    blocks = ROUNDS * sum(KEPT.values())
+
+    ours = [
+        one
+        for one in report["findings"]
+        if any(frame["function"] == "thing_new" for frame in one["stack"])
+    ]
+
+    assert sum(one["outstanding_blocks"] for one in ours) == blocks
+    assert all(one["outstanding_bytes"] == 48 * one["outstanding_blocks"] for one in ours)
+    for one in ours:
+        assert any(frame["function"].startswith("main.keep") for frame in one["stack"]) or any(
+            frame["function"] == "main.refused" for frame in one["stack"]
+        )
+        assert not any("missing" in frame["function"] for frame in one["stack"])
+    assert all(raw.complete for raw in capture.stacks.values() if raw.family)
+
+
+def test_functions_that_nobody_calls_or_has_are_said_not_to_be_counted(things, tmp_path):
+    with Program([things], stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        options = ("--exact", "--pair", "lfind:lsearch", "--pair", "malloc_trmi:free_it")
+        with attach(tmp_path, target.pid, follow=options, seconds=1) as watching:
+            assert watching.finish() == 0, watching.stderr
+    notices = {one["code"]: one for one in watching.report()["notices"]}
+
+    assert "lfind" in notices["pairs.direct"]["text"]
+    assert notices["pairs.unknown"]["fix"] == "did you mean malloc_trim?"
