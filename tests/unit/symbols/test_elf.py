@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cgoleak.errors import SymbolError
 from cgoleak.symbols.elf import EM_AARCH64, EM_X86_64, ObjectFile
+from cgoleak.symbols.symbol_table import SymbolTable
 from support.elf_build import LIBRARY_C, build, require, run, without_section_headers
 
 if TYPE_CHECKING:
@@ -187,3 +189,34 @@ def test_a_missing_file_is_refused_with_cause_and_fix(tmp_path: Path) -> None:
         ObjectFile.open(tmp_path / "gone")
 
     assert "No such file" in str(caught.value.cause)
+
+
+def test_functions_are_found_by_their_name_or_by_the_file_that_they_are_local_to():
+    """Local symbols stand behind their file's; global ones behind all of them."""
+    strings = b"\0a.cgo2.c\0inner\0b.c\0other\0_cgo_0a_Cfunc_make\0make\0"
+    kinds = [
+        ("a.cgo2.c", 4, 0, 0xFFF1, 0),
+        ("inner", 2, 0, 1, 0x100),
+        ("b.c", 4, 0, 0xFFF1, 0),
+        ("other", 2, 0, 1, 0x200),
+        ("_cgo_0a_Cfunc_make", 2, 1, 1, 0x300),
+        ("make", 2, 1, 1, 0x400),
+    ]
+    entries = bytes(24) + b"".join(
+        struct.pack(
+            "<IBBHQQ",
+            strings.index(b"\0" + name.encode() + b"\0") + 1,
+            binding << 4 | kind,
+            0,
+            section,
+            value,
+            16,
+        )
+        for name, kind, binding, section, value in kinds
+    )
+
+    found = SymbolTable(entries, strings).functions_of(
+        re.compile("_cgo_[0-9a-f]+_C2?func_"), re.compile(r".*\.cgo2\.c")
+    )
+
+    assert found == {0x100, 0x300}
