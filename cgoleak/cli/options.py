@@ -209,6 +209,7 @@ def recording_options(command: _Command) -> _Command:
             help="Time between two snapshots; chosen to suit the duration if not given.",
         ),
         following_options,
+        pair_options,
     )
     return _decorate(command, decorators)
 
@@ -239,7 +240,7 @@ def following_options(command: _Command) -> _Command:
             "then sample, but never so few that a leak of 16 KiB/s could not be judged.",
         ),
     )
-    return pair_options(_decorate(command, decorators))
+    return _decorate(command, decorators)
 
 
 def pair_options(command: _Command) -> _Command:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.errors import CgoleakError, NewerCapture, NotACapture
-from cgoleak.model import capture, frames, gate, goprofile, ids, notice
+from cgoleak.model import capture, frames, gate, goprofile, handles, ids, notice
 from cgoleak.model import report as report_model
 from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model.ids import SiteKey
@@ -33,7 +33,7 @@ def test_a_report_of_a_scenario_survives_the_round_trip(name):
 
 NAMES = {
     name: value
-    for module in (capture, frames, gate, goprofile, ids, notice, report_model)
+    for module in (capture, frames, gate, goprofile, handles, ids, notice, report_model)
     for name, value in vars(module).items()
 }
 
