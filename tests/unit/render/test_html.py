@@ -163,7 +163,11 @@ def test_whatever_a_name_holds_the_page_has_the_same_elements(name):
     )
     plain = replace(a_report(findings=(a_finding(evidence=("x",), advice="x"),)), summary="x")
 
-    assert parsed(page_of(report)).counts == parsed(page_of(plain)).counts
+    def elements(page):
+        # What keeps a number and its unit on one line is made by us, as often as there are numbers.
+        return parsed(page.replace('<span class="bound">', "")).counts
+
+    assert elements(page_of(report)) == elements(page_of(plain))
 
 
 def test_json_in_a_page_has_no_angle_brackets():
