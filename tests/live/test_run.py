@@ -129,9 +129,10 @@ class Served(Http):
 def test_a_leak_is_named_with_exact_numbers_although_the_worker_was_killed(sample, tmp_path):
     """The same as with attach, from the first instruction; SIGKILL leaves no time for anything."""
     scenario = next(one for one in scenarios() if one.name == "c-leak")
+    options = ("--interval", "1s", "--exact")
     command = ("--", sample / "worker", *scenario.worker, "-life", "5m")
     with ExitStack() as stack:
-        watching = stack.enter_context(Cgoleak(tmp_path, "run", "--interval", "1s", *command))
+        watching = stack.enter_context(Cgoleak(tmp_path, "run", *options, *command))
         assert watching.process.stdout is not None
         worker = child_running(watching.pid, sample / "worker")
         stack.callback(end, worker)
