@@ -43,13 +43,16 @@ def is_left_alone(terminal, worker):
 def test_a_stack_is_opened_the_view_pauses_and_q_finishes_with_the_report(leaking, tmp_path):
     report = tmp_path / "leak.json"
     with attached(leaking, "-o", report) as terminal:
-        terminal.shows("histogram_new ← …")  # named, and judged
+        terminal.shows("histogram_new ← …")  # named
+        terminal.shows("NATIVE LEAK")  # and judged: with its verdict it is the first
         assert "RSS" in terminal.picture
 
-        terminal.press("b\r")
+        terminal.press("\r")
         terminal.shows("allocated from")
         assert re.search(r"C  histogram_new +algo/histogram\.c:\d+", terminal.picture)
         terminal.press("\x1b")
+        terminal.wait_for(lambda: "allocated from" not in terminal.picture, "the stack to close")
+        terminal.press("b")
         terminal.shows("outstanding↓")
 
         terminal.press("p")
