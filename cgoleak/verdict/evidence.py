@@ -60,11 +60,12 @@ def _survival(facts: Facts) -> str:
 
 def _estimate(facts: Facts) -> str:
     last = facts.series.last
-    low, high = interval(last.outstanding_bytes, last.bytes_error)
-    return (
-        f"estimated from {plural(last.samples, 'sampled block')}: between {format_bytes(low)} and "
-        f"{format_bytes(high)} outstanding, with 95% confidence"
-    )
+    samples = plural(last.samples, "sampled block")
+    low, high = map(format_bytes, interval(last.outstanding_bytes, last.bytes_error))
+    if low == high:
+        # Nearly all of a place that allocates seldom are followed for sure.
+        return f"{samples} among them, too few to change a digit shown here"
+    return f"estimated from {samples}: between {low} and {high} outstanding, with 95% confidence"
 
 
 def _growth(facts: Facts) -> str:

@@ -50,6 +50,19 @@ def test_a_leak_that_many_samples_show_is_one():
     assert any(line.startswith("estimated from 90 sampled blocks: ") for line in finding.evidence)
 
 
+def test_a_sample_among_many_followed_blocks_is_told_without_an_empty_range():
+    report = a_report(
+        lambda second: replace(
+            counts(9 * second, 0, block_bytes=16 << 10), samples=1, blocks_error=1, bytes_error=16
+        )
+    )
+
+    (finding,) = report.findings
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    said = "1 sampled block among them, too few to change a digit shown here"
+    assert said in finding.evidence
+
+
 def test_a_few_samples_stand_for_many_blocks_but_are_few():
     report = a_report(lambda second: sampled(second // 5))
 
