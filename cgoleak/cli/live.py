@@ -19,14 +19,13 @@ from cgoleak import pipeline
 from cgoleak.cli.fullscreen import FullScreen
 from cgoleak.cli.keys import keys_in
 from cgoleak.cli.screen import wants_color
-from cgoleak.interim import Interim
-from cgoleak.watching.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from cgoleak.cli.options import ReportOptions
+    from cgoleak.interim import Interim
     from cgoleak.model.report import Report
     from cgoleak.pipeline import ProgressState
     from cgoleak.watching import WatchState
@@ -75,6 +74,8 @@ def live_view(
     if not can_be_live(options, wanted=wanted):
         yield None
         return
+    from cgoleak.interim import Interim  # noqa: PLC0415 - who has no view does not wait for it
+
     with ExitStack() as opened:
         try:
             screen = opened.enter_context(FullScreen())
@@ -98,8 +99,10 @@ class LiveView:
         finish: Callable[[], None],
     ) -> None:
         from cgoleak.render.live import Moment, Seen, View  # noqa: PLC0415 - rich takes 50 ms
+        from cgoleak.watching.pace import Pace  # noqa: PLC0415
 
         self.interim = interim
+        self._pace = Pace(_JUDGE_SHARE)
         self._screen = screen
         self._finish = finish
         self._lang = options.lang
@@ -153,11 +156,11 @@ class LiveView:
     # --- judging -----------------------------------------------------------------------------
 
     def _judge(self) -> None:
-        pace, judged = Pace(_JUDGE_SHARE), 0
+        judged = 0
         while not self._over.wait(_BEAT_S):
             heard = self.interim.heard
             idle = self._view.paused or self._moment.phase not in _QUIET_PHASES
-            if heard == judged or idle or not pace.is_due(time.monotonic()):
+            if heard == judged or idle or not self._pace.is_due(time.monotonic()):
                 continue
             if not judged:
                 # Numbers at once; names may take a moment when they are looked up first.
@@ -165,7 +168,7 @@ class LiveView:
             self.interim.name()
             before = time.thread_time()
             self._report = self.interim.report() or self._report
-            pace.paid(time.monotonic(), time.thread_time() - before)
+            self._pace.paid(time.monotonic(), time.thread_time() - before)
             judged = heard
             self._screen.wake()
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from cgoleak.cli.pairs import known_sets
 from cgoleak.model.words import LANGUAGES
 from cgoleak.render.base import RENDERERS
 from cgoleak.units import parse_rate, parse_seconds, parse_size
@@ -245,6 +244,8 @@ def following_options(command: _Command) -> _Command:
 
 def pair_options(command: _Command) -> _Command:
     """Add the options of ``PairOptions``, under its field names."""
+    from cgoleak.cli.pairs import known_sets  # noqa: PLC0415  (only who records asks for them)
+
     decorators = (
         click.option(
             "--pair",
