@@ -15,16 +15,16 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from cgoleak.errors import PairError
 from cgoleak.model.handles import Family, PairFunction, Role, Success
+from cgoleak.spelling import known_names
 from cgoleak.units import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -48,30 +48,6 @@ _SUCCESS: Final = {
     "not-negative": Success.NOT_NEGATIVE,
     "true": Success.TRUE,
 }
-_TAKEN: Final = frozenset(
-    [
-        "malloc",
-        "calloc",
-        "realloc",
-        "reallocarray",
-        "free",
-        "cfree",
-        "posix_memalign",
-        "aligned_alloc",
-        "memalign",
-        "valloc",
-        "pvalloc",
-        "mmap",
-        "mmap64",
-        "munmap",
-        "mremap",
-        "dlopen",
-        "dlmopen",
-        "dlclose",
-        "dlsym",
-    ]
-)
-"""Their calls are followed as it is (``probe.slots.FUNCTION_NAMES``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +117,11 @@ def _ready_set(name: str) -> tuple[Family, ...]:
     for file in _sets():
         if file.name == f"{name}.toml":
             return parse_families(file.read_text("utf-8"), name=file.name)
-    near = get_close_matches(name, known_sets(), n=1)
+    known, near = known_names(name, known_sets())
     raise PairError(
         f"there is no ready set {name!r}",
-        cause=f"known are {', '.join(known_sets())}",
-        fix=f"did you mean {near[0]!r}?" if near else "describe it with --pair-config FILE",
+        cause=known,
+        fix=near or "describe it with --pair-config FILE",
     )
 
 
@@ -214,7 +190,7 @@ def _family(name: str, table: object, where: _Where) -> Family:
         raise where.wrong(name, "is no name", "it is printed in reports")
     for key in table:
         if key not in _ROLES:
-            raise where.wrong(name, f"there is no key {key!r}", *_near(key, tuple(_ROLES)))
+            raise where.wrong(name, f"there is no key {key!r}", *known_names(key, tuple(_ROLES)))
     functions: list[PairFunction] = []
     for key, role in _ROLES.items():
         value = table.get(key, [])
@@ -225,18 +201,13 @@ def _family(name: str, table: object, where: _Where) -> Family:
     return _checked(Family(name, tuple(functions)), where.name, where)
 
 
-def _near(key: str, known: Sequence[str]) -> tuple[str, str | None]:
-    near = get_close_matches(key, known, n=1)
-    return f"known are {', '.join(known)}", f"did you mean {near[0]!r}?" if near else None
-
-
 def _function(family: str, role: Role, value: object, where: _Where) -> PairFunction:
     table = {"function": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
         raise where.wrong(family, f"cannot take {value!r}", "a function is its name or a table")
     for key in table:
         if key not in _FUNCTION_KEYS:
-            raise where.wrong(family, f"there is no key {key!r}", *_near(key, _FUNCTION_KEYS))
+            raise where.wrong(family, f"there is no key {key!r}", *known_names(key, _FUNCTION_KEYS))
     name = table.get("function")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise where.wrong(
@@ -253,7 +224,7 @@ def _function(family: str, role: Role, value: object, where: _Where) -> PairFunc
         raise where.wrong(
             family,
             f"cannot take {success!r} as success",
-            *_near(str(success), tuple(_SUCCESS)),
+            *known_names(str(success), tuple(_SUCCESS)),
         )
     return PairFunction(
         name=name,
@@ -333,7 +304,9 @@ def _checked(family: Family, name: str, where: _Where | None = None) -> Family:
             " not know the frame that watches it return",
             'name a function of C around it that throws nothing (extern "C")',
         )
-    taken = next((one for one in names if one in _TAKEN), None)
+    from cgoleak.probe.slots import FUNCTION_NAMES  # noqa: PLC0415  (whoever asks for help waits not)
+
+    taken = next((one for one in names if one in FUNCTION_NAMES), None)
     if taken is not None:
         raise wrong(
             f"cannot count by {taken!r}",

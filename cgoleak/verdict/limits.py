@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from cgoleak.errors import PolicyError
+from cgoleak.spelling import known_names
 from cgoleak.units import parse_rate, parse_seconds, parse_size
 
 if TYPE_CHECKING:
@@ -88,12 +88,8 @@ def parse_limits(text: str, *, name: str, table: tuple[str, ...] = ()) -> Limits
     values: dict[str, Any] = {}
     for key, value in found.items():
         if key not in KEYS:
-            near = get_close_matches(key, KEYS, n=1)
-            raise PolicyError(
-                f"{name}: there is no key {key!r}",
-                cause=f"known are {', '.join(KEYS)}",
-                fix=f"did you mean {near[0]!r}?" if near else None,
-            )
+            known, near = known_names(key, KEYS)
+            raise PolicyError(f"{name}: there is no key {key!r}", cause=known, fix=near)
         field, read = KEYS[key]
         values[field] = _read(read, value, f"{name}: {key}")
     return Limits(**values)
