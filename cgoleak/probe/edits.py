@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from cgoleak.errors import NoSuchProcess, NotPermitted
 from cgoleak.probe.standstill import while_standing
+from cgoleak.target.memory import Memory
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["CodeMemory", "Edit"]
 
@@ -32,7 +31,7 @@ class Edit:
         return Edit(self.address, self.new, self.old)
 
 
-class CodeMemory:
+class CodeMemory(Memory):
     """The memory of the program that a process runs now; of no other that it becomes by exec."""
 
     def __init__(self, pid: int, root: Path = PROC) -> None:
@@ -42,17 +41,8 @@ class CodeMemory:
             NoSuchProcess: it is gone.
             NotPermitted: the kernel refuses.
         """
+        super().__init__(pid, root, writable=True)
         self._pid = pid
-        try:
-            self._fd = os.open(root / str(pid) / "mem", os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError as exc:
-            raise NotPermitted(
-                f"cannot write the memory of pid {pid}",
-                cause=str(exc),
-                fix=f"run as root, see: cgoleak doctor {pid}",
-            ) from exc
-        except OSError as exc:
-            raise NoSuchProcess(f"there is no process {pid}", cause=str(exc)) from exc
 
     def write(self, address: int, content: bytes) -> bool:
         """Write where no thread runs; the page need not be writable. False if it did not work."""
@@ -86,24 +76,4 @@ class CodeMemory:
         )
 
     def _holds(self, address: int, content: bytes) -> bool:
-        try:
-            return os.pread(self._fd, len(content), address) == content
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        return self.read(address, len(content)) == content

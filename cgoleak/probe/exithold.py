@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import AttachFailed
 from cgoleak.probe import ptrace
+from cgoleak.probe.edits import CodeMemory, Edit
 from cgoleak.probe.ptrace import Request
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class ExitHold:
         self._held = held
         self._entry = held.entry
         self._machine = os.uname().machine
-        self._words = b""
+        self._spin: Edit | None = None
         self._ready = threading.Event()
         self._here = threading.Event()
         self._go_on = threading.Event()
@@ -70,12 +71,13 @@ class ExitHold:
         """Let the command's first instruction be a jump to itself.
 
         Raises:
-            AttachFailed: its memory cannot be written.
+            AttachFailed, NotPermitted: its memory cannot be written.
         """
         spin = _SPIN[self._machine]
-        with self._memory() as fd:
-            self._words = os.pread(fd, len(spin), self._entry)
-            self._write(fd, spin)
+        with CodeMemory(self._held.pid) as memory:
+            there = memory.read(self._entry, len(spin)) or b""
+            self._spin = Edit(self._entry, there, spin)
+            self._make(memory, self._spin)
 
     def seize(self) -> None:
         """Trace the command, and let it begin.
@@ -131,8 +133,9 @@ class ExitHold:
             self._resume(who, 0)
         elif event == _EVENT_STOP:
             if not self._ready.is_set() and who == self._held.pid:
-                with self._memory() as fd:
-                    self._write(fd, self._words)
+                assert self._spin is not None
+                with CodeMemory(self._held.pid) as memory:
+                    self._make(memory, self._spin.undone)
                 self._ready.set()
             if number in _GROUP_STOPS:
                 self._resume(who, 0, Request.LISTEN)
@@ -159,29 +162,6 @@ class ExitHold:
         with contextlib.suppress(OSError):
             ptrace.request(request, who, 0, number)
 
-    def _memory(self) -> _Opened:
-        return _Opened(self._held.pid)
-
-    def _write(self, fd: int, code: bytes) -> None:
-        if os.pwrite(fd, code, self._entry) != len(code):
+    def _make(self, memory: CodeMemory, edit: Edit) -> None:
+        if not memory.apply([edit], held=True):
             raise AttachFailed(f"cannot hold pid {self._held.pid} at its start")
-
-
-class _Opened:
-    """``/proc/PID/mem``: writes go through page protections, for whoever may trace."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._fd = -1
-
-    def __enter__(self) -> int:
-        try:
-            self._fd = os.open(f"/proc/{self._pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        except OSError as exc:
-            raise AttachFailed(
-                f"cannot write the memory of pid {self._pid}", cause=exc.strerror
-            ) from exc
-        return self._fd
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        os.close(self._fd)

@@ -19,18 +19,19 @@ __all__ = ["Memory"]
 class Memory:
     """Reads bytes of one process; every read may come back empty-handed."""
 
-    def __init__(self, pid: int, root: Path = PROC) -> None:
-        """Open the process.
+    def __init__(self, pid: int, root: Path = PROC, *, writable: bool = False) -> None:
+        """Open the process; ``writable`` is for who writes there (``probe.edits``).
 
         Raises:
             NoSuchProcess: it is gone.
             NotPermitted: the kernel refuses.
         """
+        mode, verb = (os.O_RDWR, "write") if writable else (os.O_RDONLY, "read")
         try:
-            self._fd = os.open(root / str(pid) / "mem", os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(root / str(pid) / "mem", mode | os.O_CLOEXEC)
         except PermissionError as exc:
             raise NotPermitted(
-                f"cannot read the memory of pid {pid}",
+                f"cannot {verb} the memory of pid {pid}",
                 cause=str(exc),
                 fix=f"run as root, see: cgoleak doctor {pid}",
             ) from exc
