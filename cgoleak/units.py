@@ -11,6 +11,7 @@ __all__ = [
     "format_percent",
     "format_rate",
     "format_seconds",
+    "is_growth",
     "parse_rate",
     "parse_seconds",
     "parse_size",
@@ -53,6 +54,11 @@ def format_bytes_change(number: float) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """Give ``312 KiB/s``."""
     return f"{format_bytes(bytes_per_second)}/s"
+
+
+def is_growth(per_second: float) -> bool:
+    """Tell growth from the noise of a fit, which is below one byte, or one handle, in an hour."""
+    return abs(per_second) * 3600 >= 1
 
 
 def parse_rate(text: str) -> float | None:

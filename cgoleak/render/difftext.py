@@ -15,9 +15,9 @@ from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import site_words
-from cgoleak.render.termfindings import write_advice, write_stack
+from cgoleak.render.termfindings import growth_words, write_advice, write_stack
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, format_bytes_change, format_rate, format_seconds
+from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 
 if TYPE_CHECKING:
     from cgoleak.model.difference import Difference, SiteChange
@@ -131,10 +131,7 @@ def _size(finding: Finding | None) -> str:
 
 
 def _rate(finding: Finding | None, words: Words) -> str:
-    if finding is None:
-        return "-"
-    rate = finding.growth_bytes_per_second
-    return format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
+    return "-" if finding is None else growth_words(finding, words)
 
 
 def _write_one(paper: Paper, one: SiteChange, words: Words, *, full_stacks: bool) -> None:

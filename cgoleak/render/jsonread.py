@@ -181,6 +181,11 @@ def _number(value: object, path: str) -> float:
     return number if math.isfinite(number) else 0.0
 
 
+def _two(values: tuple[_Made, ...]) -> tuple[_Made, _Made] | None:
+    """Give the ends of a range; None if they are not two."""
+    return (values[0], values[1]) if len(values) == 2 else None
+
+
 def _report(part: _Part) -> Report:
     return Report(
         target=_target(part.part("target")),
@@ -240,7 +245,6 @@ def _line(part: _Part) -> BalanceLine:
 
 
 def _finding(part: _Part) -> Finding:
-    interval = part.wholes("interval_bytes") if part.has("interval_bytes") else ()
     return Finding(
         site=SiteKey(part.text("site")),
         verdict=part.choice("verdict", Verdict),
@@ -254,7 +258,7 @@ def _finding(part: _Part) -> Finding:
         suppression=part.text("suppression"),
         history_bytes=part.wholes("history_bytes"),
         samples=part.whole_or_none("samples") or 0,
-        interval_bytes=(interval[0], interval[1]) if len(interval) == 2 else None,
+        interval_bytes=_two(part.wholes("interval_bytes")) if part.has("interval_bytes") else None,
     )
 
 
@@ -317,12 +321,11 @@ def _notice(part: _Part) -> Notice:
 
 
 def _go_return(part: _Part) -> GoReturn:
-    within = part.numbers("within_seconds") if part.has("within_seconds") else ()
     return GoReturn(
         held_bytes=part.whole("held_bytes"),
         returning_bytes=part.whole("returning_bytes"),
         buffer_bytes=part.whole("buffer_bytes"),
-        within_seconds=(within[0], within[1]) if len(within) == 2 else None,
+        within_seconds=_two(part.numbers("within_seconds")) if part.has("within_seconds") else None,
         why=part.text("why"),
     )
 

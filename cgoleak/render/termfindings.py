@@ -14,13 +14,13 @@ from cgoleak.model.report import Verdict
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
 from cgoleak.render.visible import visible
-from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
+from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cgoleak.model.frames import Frame
-    from cgoleak.model.report import Finding
+    from cgoleak.model.report import Finding, HandleFinding
     from cgoleak.model.words import Words
     from cgoleak.render.paper import Paper
 
@@ -32,6 +32,7 @@ __all__ = [
     "write_labelled",
     "write_numbers",
     "write_one",
+    "write_site",
     "write_stack",
     "write_table",
 ]
@@ -99,8 +100,7 @@ def write_numbers(finding: Finding, words: Words) -> Text:
 def growth_words(finding: Finding, words: Words) -> str:
     """Say how fast a site grows."""
     rate = finding.growth_bytes_per_second
-    # A rate below one byte in an hour is the noise of the fit, not growth.
-    return format_rate(rate) if abs(rate) * 3600 >= 1 else words("flat")
+    return format_rate(rate) if is_growth(rate) else words("flat")
 
 
 def _tally(findings: Sequence[Finding], words: Words) -> str:
@@ -122,14 +122,26 @@ def write_details(
 
 def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool) -> None:
     """Write everything that is known of one site."""
-    paper.blank()
-    head = Text(" ")
-    head.append(words(VERDICTS[finding.verdict].label), style=VERDICT_STYLES[finding.verdict])
     said = words(
         "{size} in {blocks} allocated from",
         size=format_bytes(finding.outstanding_bytes),
         blocks=words.count(finding.outstanding_blocks, "block"),
     )
+    write_site(paper, finding, said, words, full_stacks=full_stacks)
+
+
+def write_site(
+    paper: Paper,
+    finding: Finding | HandleFinding,
+    said: str,
+    words: Words,
+    *,
+    full_stacks: bool,
+) -> None:
+    """Write verdict, stack, evidence and advice; ``said``: how much is outstanding."""
+    paper.blank()
+    head = Text(" ")
+    head.append(words(VERDICTS[finding.verdict].label), style=VERDICT_STYLES[finding.verdict])
     head.append(f"  {said}")
     head.append(f"   {words('site')} {visible(finding.site)}", style="dim")
     paper.line(head)
@@ -139,7 +151,7 @@ def write_one(paper: Paper, finding: Finding, words: Words, *, full_stacks: bool
     write_advice(paper, finding, words)
 
 
-def write_advice(paper: Paper, finding: Finding, words: Words) -> None:
+def write_advice(paper: Paper, finding: Finding | HandleFinding, words: Words) -> None:
     """Write what to do, and the line that mutes the site."""
     if finding.advice:
         write_labelled(paper, words("do"), words(finding.advice))

@@ -10,9 +10,9 @@ from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Verdict
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import site_words
-from cgoleak.render.termfindings import VERDICT_STYLES, write_labelled, write_stack
+from cgoleak.render.termfindings import VERDICT_STYLES, write_site
 from cgoleak.render.visible import visible
-from cgoleak.units import format_count, format_seconds
+from cgoleak.units import format_count, format_seconds, is_growth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,28 +62,15 @@ def write_handles(
 
 
 def handles_per_second(finding: HandleFinding, words: Words) -> str:
-    """Give the rate; below one in an hour it is the noise of the fit."""
+    """Say how fast they become more."""
     rate = finding.growth_per_second
-    return f"{rate:.3g}/s" if abs(rate) * 3600 >= 1 else words("flat")
+    return f"{rate:.3g}/s" if is_growth(rate) else words("flat")
 
 
 def _write_one(paper: Paper, one: HandleFinding, words: Words, *, full_stacks: bool) -> None:
-    paper.blank()
-    head = Text(" ")
-    head.append(words(VERDICTS[one.verdict].label), style=VERDICT_STYLES[one.verdict])
     said = words(
         "{count} {family} not given up, made from",
         count=format_count(one.outstanding),
         family=visible(one.family),
     )
-    head.append(f"  {said}")
-    head.append(f"   {words('site')} {visible(one.site)}", style="dim")
-    paper.line(head)
-    write_stack(paper, one.stack, words, full_stacks=full_stacks)
-    for index, reason in enumerate(one.evidence):
-        write_labelled(paper, words("why") if index == 0 else "", words(reason))
-    if one.advice:
-        write_labelled(paper, words("do"), words(one.advice))
-    if one.suppression:
-        label = Text().append(f"   {left_in(words('mute'), 6)}", style="bold")
-        paper.lines.append(label.append(visible(one.suppression)))
+    write_site(paper, one, said, words, full_stacks=full_stacks)

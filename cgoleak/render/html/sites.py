@@ -13,7 +13,7 @@ from cgoleak.render.html.sourcelines import excerpts_of
 from cgoleak.render.html.timechart import sparkline
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
 from cgoleak.render.visible import shorten_middle, visible
-from cgoleak.units import format_bytes, format_count, format_rate, format_seconds
+from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,6 @@ LANGUAGE_CLASSES: Final = {
     Language.UNKNOWN: "unknown",
 }
 _LONGEST_NAME: Final = 200
-_PER_HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def handle_view_of(
         family=visible(finding.family),
         name=shorten_middle(site_words(finding.stack), _LONGEST_NAME),
         count=format_count(finding.outstanding),
-        growth=f"{rate:.3g}/s" if abs(rate) * _PER_HOUR >= 1 else words("flat"),
+        growth=f"{rate:.3g}/s" if is_growth(rate) else words("flat"),
         oldest=_age(finding.oldest_seconds),
         lines=_lines(finding.stack, words, full=full_stacks),
         evidence=tuple(visible(words(one)) for one in finding.evidence),
@@ -154,10 +153,10 @@ def name_of(finding: Finding) -> str:
 
 
 def growth_text(rate: float, words: Words) -> str:
-    """Give the rate; below one byte in an hour it is the noise of the fit."""
+    """Give the rate, if there is one."""
     if not math.isfinite(rate):
         return "-"
-    return format_rate(rate) if abs(rate) * _PER_HOUR >= 1 else words("flat")
+    return format_rate(rate) if is_growth(rate) else words("flat")
 
 
 def _age(seconds: float) -> str:
