@@ -65,7 +65,7 @@ static uint64_t cg_plan(struct cg_shared *s)
     s->stack_index_at = cg_part(&at, 2 * CG_MAX_STACKS * sizeof(uint32_t));
     s->pool_at = cg_part(&at, CG_POOL_WORDS * sizeof(uint64_t));
     s->rules_at = cg_part(&at, CG_RULES * sizeof(struct cg_rule_entry));
-    s->memos_at = cg_part(&at, (uint64_t)CG_MAX_THREADS * CG_MEMOS * sizeof(struct cg_memo));
+    s->memos_at = cg_part(&at, (uint64_t)CG_MAX_THREADS * sizeof(struct cg_memos));
     s->regions_at = cg_part(&at, CG_REGIONS * sizeof(struct cg_region));
     s->weighted_at = cg_part(&at, CG_MAX_STACKS * sizeof(struct cg_row));
     s->rows_at = cg_part(&at, (uint64_t)CG_SHARDS * CG_MAX_STACKS * sizeof(struct cg_row));
@@ -92,7 +92,7 @@ static void cg_point(char *base, const struct cg_shared *plan)
     T.stack_index = (uint32_t *)(base + plan->stack_index_at);
     T.pool = (uint64_t *)(base + plan->pool_at);
     T.rules = (struct cg_rule_entry *)(base + plan->rules_at);
-    T.memos = (struct cg_memo *)(base + plan->memos_at);
+    T.memos = (struct cg_memos *)(base + plan->memos_at);
     T.regions = (struct cg_region *)(base + plan->regions_at);
     for (uint32_t level = 0; level < CG_LEVELS; level++)
         T.levels[level] = (struct cg_block *)(base + plan->levels_at[level]);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 5u
+#define CG_VERSION 6u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -25,7 +25,8 @@
 #define CG_LEVELS 14u
 #define CG_LEVEL0_BITS 12u /* entries of the first level of the block table, as a power of two */
 #define CG_REGIONS 16384u  /* application mmaps: power of two */
-#define CG_MEMOS 8u        /* remembered stacks per thread: power of two */
+#define CG_MEMO_BITS 4u    /* sets of remembered stacks per thread, as a power of two */
+#define CG_MEMO_WAYS 8u    /* in each of them: a cache line of tags */
 #define CG_MEMO_FRAMES 64u
 #define CG_RATE_MOST (1ull << 32) /* bytes per sample */
 #define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */

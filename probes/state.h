@@ -104,6 +104,13 @@ struct cg_memo {
     uint64_t go[CG_MEMO_FRAMES]; /* Go return addresses, leaf first */
 };
 
+/* Those of one thread. One place may be reached in several ways at the same depth, so that a set has several for one tag. */
+struct cg_memos {
+    uint64_t tag[1u << CG_MEMO_BITS][CG_MEMO_WAYS]; /* 0: empty */
+    uint8_t next[1u << CG_MEMO_BITS];               /* which is given up next */
+    struct cg_memo memo[1u << CG_MEMO_BITS][CG_MEMO_WAYS];
+};
+
 struct cg_rule_entry {
     uint64_t key;  /* tag of pc and generation, xor packed: a torn entry does not match */
     uint64_t packed;
@@ -121,7 +128,7 @@ struct cg_tables {
     uint32_t *stack_index;
     uint64_t *pool;
     struct cg_rule_entry *rules;
-    struct cg_memo *memos;
+    struct cg_memos *memos;
     struct cg_region *regions;
     struct cg_block *levels[CG_LEVELS];
     struct cg_pair *pairs;

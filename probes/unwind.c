@@ -549,10 +549,19 @@ static void cg_walk_outer_c(struct cg_walk *w, const struct cg_goroutine *here)
 
 /* --- memos ----------------------------------------------------------------------------------- */
 
-static inline struct cg_memo *cg_memo_for(const struct cg_thread *t, uint64_t sp, uint64_t pc)
+/* What tells most stacks apart at a glance: where C is, and the nearest Go callers. */
+static inline uint64_t cg_memo_tag(uint64_t sp, uint64_t pc, int is_go, const struct cg_goroutine *here)
 {
-    uint64_t h = (sp ^ pc * 0x9e3779b97f4a7c15ull) * 0x9e3779b97f4a7c15ull;
-    return &T.memos[(uint64_t)t->index * CG_MEMOS + (h >> 61)];
+    uint64_t h = sp ^ pc << 20;
+    if (is_go) {
+        uint64_t bp = cg_go_first(here->curg), lo = cg_read(here->curg);
+        uint64_t room = cg_read(here->curg + 8) - 16 - lo;
+        for (uint32_t i = 0; i < 4 && bp - lo <= room && (bp & 7) == 0; i++) {
+            h = (h << 11 | h >> 53) ^ cg_read(bp + 8);
+            bp = cg_read(bp);
+        }
+    }
+    return (h * 0x9e3779b97f4a7c15ull) | 1;
 }
 
 /* The same stack as last time? Same sp and pc, and every word that decided the walk unchanged:
@@ -696,14 +705,26 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
 {
     struct cg_goroutine here = {0, 0, 0, 0, 0};
     int is_go = cg_goroutine_here(sp, &here);
-    struct cg_memo *memo = 0;
     /* Memos belong to one thread, and not to the handler that interrupts it. */
-    if (CG_LIKELY(t != &R->overflow && t->inside == 1 && t->index < CG_MAX_THREADS)) {
-        memo = cg_memo_for(t, sp, pc);
-        if (CG_LIKELY(cg_memo_holds(t, memo, sp, pc, fp, is_go, &here)))
-            return memo->stack;
+    if (CG_UNLIKELY(t == &R->overflow || t->inside != 1 || t->index >= CG_MAX_THREADS))
+        return cg_stack_walk(t, sp, pc, fp, is_go, &here, 0, 0);
+    struct cg_memos *memos = &T.memos[t->index];
+    uint64_t tag = cg_memo_tag(sp, pc, is_go, &here);
+    uint32_t set = (uint32_t)(tag >> (64 - CG_MEMO_BITS)), way = CG_MEMO_WAYS;
+    struct cg_memo *memo = memos->memo[set];
+    for (uint32_t i = 0; i < CG_MEMO_WAYS; i++) {
+        if (memos->tag[set][i] != tag)
+            continue;
+        if (CG_LIKELY(cg_memo_holds(t, &memo[i], sp, pc, fp, is_go, &here)))
+            return memo[i].stack;
+        if (memo[i].stack == 0)
+            way = i; /* nor could the last such walk be remembered: the others keep their places */
     }
-    return cg_stack_walk(t, sp, pc, fp, is_go, &here, memo, 0);
+    if (way == CG_MEMO_WAYS)
+        way = memos->next[set]++ & (CG_MEMO_WAYS - 1);
+    memo[way].stack = 0;
+    memos->tag[set][way] = tag;
+    return cg_stack_walk(t, sp, pc, fp, is_go, &here, &memo[way], 0);
 }
 
 uint32_t cg_stack_of_handle(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp, uint32_t family)

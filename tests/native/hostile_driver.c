@@ -31,9 +31,10 @@ enum {
     FUNCTIONS = MOST_FUNCTIONS,
     SPAN = 0x100, /* as c_pc() has them */
     /* Per C frame: its CFA, twice where it is remembered too, the frame pointer, the return address.
-     * Per Go frame four words and two at a callback; eight at each crossing; a memo's own words, its
-     * Go frames twice; the goroutine. */
-    MOST_WORDS = CG_MAX_FRAMES * 4 + CG_MAX_FRAMES * 6 + 8 * CG_MAX_SEGMENTS + CG_MEMO_FRAMES * 3 + 32,
+     * Per Go frame four words and two at a callback; eight at each crossing; the words and
+     * Go frames of as many memos as a set has, its own Go frames twice; the goroutine. */
+    MOST_WORDS = CG_MAX_FRAMES * 4 + CG_MAX_FRAMES * 6 + 8 * CG_MAX_SEGMENTS +
+                 CG_MEMO_WAYS * CG_MEMO_FRAMES * 3 + 32,
     /* A scan meets an entry every five bytes at the most, and reads its head and the CIE's anew; then
      * both programs byte by byte; a search halves at the most 32 times. */
     MOST_HEAD = 4 + 4 + 10 + 10 + 4 + 4 + 1 + EH_MAX_AUGMENTATION + 2 + 3 * 10 + 10 + EH_MAX_AUGMENTATION * 12,

@@ -96,6 +96,14 @@ def test_what_a_callback_leaves_behind_does_not_shorten_the_stack(driver: Path, 
     assert found["back"] == (0, found["once"][1].replace("c4 ", "c5 c4 ", 1))
 
 
+def test_a_place_that_is_come_to_in_many_ways_by_turns_is_walked_once_for_each(
+    driver: Path,
+) -> None:
+    said = run_driver(driver, "turns").splitlines()
+
+    assert said == ["turn0 walks=23", "turn1 walks=0", "afterwards walks=0"]
+
+
 def test_outside_a_cgo_call_no_goroutine_is_guessed(driver: Path) -> None:
     found = stacks(run_driver(driver, "layouts", 22))
 

@@ -168,6 +168,50 @@ static void mode_damage(void)
     world_end();
 }
 
+static void called_by(uint64_t go_pc, uint32_t function)
+{
+    start();
+    go_frame(GOEXIT + 1);
+    go_frame(GO_MAIN);
+    go_frame(GO_MAIN);
+    go_frame(go_pc);
+    into_c(22);
+    c_frame(function);
+    c_frame(2);
+}
+
+/* One place at one depth, come to by turns: from Go callers, and through C functions, as many as a set holds. */
+static void mode_turns(void)
+{
+    world(22);
+    for (uint32_t turn = 0; turn < 2; turn++) {
+        uint64_t before = walks();
+        for (uint32_t i = 0; i < 2 * CG_MEMO_WAYS; i++) {
+            called_by(GO_MAIN + i, 1);
+            const struct cg_stack *s = &T.stacks[take(0)];
+            SAME(T.pool[s->first + s->count - 4], GO_MAIN + i);
+        }
+        for (uint32_t i = 0; i < CG_MEMO_WAYS - 1; i++) {
+            called_by(GO_MAIN + 100, i);
+            SAME(T.pool[T.stacks[take(0)].first + 1], c_pc(i));
+        }
+        printf("turn%u walks=%llu\n", turn, (unsigned long long)(walks() - before));
+    }
+    /* What cannot be remembered has one place among them, and not the others'. */
+    for (uint32_t i = 0; i < 4 * CG_MEMO_WAYS; i++) {
+        called_by(GO_MAIN + 100, 1);
+        put(go_stack.hi - 128, go_stack.lo); /* from the second frame it leads back */
+        CHECK(T.stacks[take(0)].flags & CG_STACK_TRUNCATED, "a broken chain passes for a whole one");
+    }
+    uint64_t before = walks();
+    for (uint32_t i = 0; i < CG_MEMO_WAYS - 1; i++) {
+        called_by(GO_MAIN + 100, i);
+        take(0);
+    }
+    printf("afterwards walks=%llu\n", (unsigned long long)(walks() - before));
+    world_end();
+}
+
 /* A thread that Go does not know: as far up as its stack can be read. */
 static void mode_c_thread(void)
 {
@@ -279,6 +323,8 @@ int main(int argc, char **argv)
         mode_layouts((int)number);
     else if (!strcmp(mode, "damage"))
         mode_damage();
+    else if (!strcmp(mode, "turns"))
+        mode_turns();
     else if (!strcmp(mode, "c-thread"))
         mode_c_thread();
     else if (!strcmp(mode, "fuzz"))
