@@ -338,6 +338,7 @@ def _measure(
 ) -> Recorded:
     """Record, and put names to what was recorded."""
     from cgoleak.probe.recorder import record  # noqa: PLC0415
+    from cgoleak.target import cgroup  # noqa: PLC0415
 
     recorded = record(
         session,
@@ -352,6 +353,7 @@ def _measure(
         ending=ending,
         settle_s=plan.settle_s,
         max_overhead=plan.max_overhead,
+        look_at_room=lambda: cgroup.room(pid),
     )
     show.phase("reading symbols")
     notices = [*session.summary_notices(), *recorded.farewell.notices, *recorded.notices]

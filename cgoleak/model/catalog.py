@@ -279,6 +279,15 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "the window; a step to fewer must save a tenth of the cost.",
             action="Allow more: --max-overhead 20; or measure longer, which allows fewer samples.",
         ),
+        "probe.memory-limit": Entry(
+            label="probe.memory-limit",
+            meaning="The memory cgroup of the process was nearly full, and what the probe writes "
+            "counts there too. The hooks were taken out before the kernel would have killed the "
+            "process; the numbers are those up to then.",
+            decided="Less than 8 MiB between the limit and what is used without file pages that "
+            "can be dropped, of the narrowest cgroup around the process.",
+            action="Raise the limit, or watch the process without hooks: cgoleak watch.",
+        ),
         "probe.sampled": Entry(
             label="probe.sampled",
             meaning="A sample of the blocks was followed, chosen by bytes, because --sample asked "

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.capture import Cost, Sampling, Window
+from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import Snapshot
 from cgoleak.probe.overhead import Overhead
+from cgoleak.target.cgroup import STAY_BYTES
+from cgoleak.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cgoleak.capture.writer import CaptureWriter
     from cgoleak.model.goprofile import GoProfile
-    from cgoleak.model.notice import Notice
     from cgoleak.probe.session import Farewell, ProbeSession
+    from cgoleak.target.cgroup import Room
 
 __all__ = ["Counting", "Ending", "Recorded", "record"]
 
@@ -92,17 +95,20 @@ def record(
     ending: Ending | None = None,
     settle_s: float = 0.0,
     max_overhead: float | None = None,
+    look_at_room: Callable[[], Room | None] = lambda: None,
 ) -> Recorded:
     """Take snapshots until time is over, ``should_stop`` says so or the target ends; detach.
 
     ``origin_ns`` is when this begins in a window that began before; snapshots are given its times.
     ``clock`` gives seconds since whenever. ``ending`` holds the target at its exit. ``settle_s`` is
     how long after ``seconds`` two GC cycles are waited for. ``max_overhead`` is the share of the
-    target's CPU time above which blocks are sampled.
+    target's CPU time above which blocks are sampled. ``look_at_room`` tells what memory its cgroup
+    has left: when that is little, it is left as it is.
     """
     overhead = Overhead(session, max_overhead, seconds)
     recorder = _Recorder(session, sink, on_count, origin_ns, clock, overhead)
     recorder.ending, recorder.settle_s = ending, settle_s
+    recorder.look_at_room = look_at_room
     try:
         ended = recorder.measure(seconds, interval_s, should_stop)
     finally:
@@ -123,7 +129,7 @@ def record(
     sink.put_sampling(recorder.sampling())
     sink.put_families(session.families)
     cost = Cost(session.pause_seconds, recorder.table_bytes, overhead.ns_per_event, overhead.share)
-    return Recorded(window, cost, farewell, tuple(overhead.notices()))
+    return Recorded(window, cost, farewell, (*overhead.notices(), *recorder.notices))
 
 
 class _Recorder:
@@ -151,6 +157,8 @@ class _Recorder:
         self.table_bytes = 0
         self.ending: Ending | None = None
         self.settle_s = 0.0
+        self.look_at_room: Callable[[], Room | None] = lambda: None
+        self.notices: list[Notice] = []
         self.looked_last = False
         self._settled_at: int | None = None
         self._profile: GoProfile | None = None
@@ -177,12 +185,8 @@ class _Recorder:
         while not should_stop():
             until = next_at if seconds is None else min(next_at, seconds)
             self._wait(max(until - self.elapsed, 0.0 if self._settled_at is None else _BEAT_S))
-            if self.ending is not None and self.ending.is_here():
-                self._look_last(self.ending)
-                return "target-exited"
-            if not self._session.is_alive():
-                return "target-exited"
-            self._count()
+            if (over := self._is_over()) is not None:
+                return over
             try:
                 self._look_at_slots()
                 self.look_at_cost()
@@ -200,6 +204,17 @@ class _Recorder:
                     raise
                 return "target-exited"
         return "interrupted"
+
+    def _is_over(self) -> str | None:
+        """Say how it ended, if the target came to its end or close to a limit."""
+        if self.ending is not None and self.ending.is_here():
+            self._look_last(self.ending)
+            return "target-exited"
+        if not self._session.is_alive():
+            return "target-exited"
+        if self._count() and self._is_narrow():
+            return "detached"
+        return None
 
     def look_at_cost(self, *, last: bool = False) -> None:
         """See what the hooks cost, and slow down if that is too much."""
@@ -264,12 +279,24 @@ class _Recorder:
             self._session.rescan()
             self._session.verify()
 
-    def _count(self) -> None:
+    def _is_narrow(self) -> bool:
+        """Whether we must go, before our pages have the target killed."""
+        room = self.look_at_room()
+        if room is None or room.left_bytes >= STAY_BYTES:
+            return False
+        left, limit = format_bytes(room.left_bytes), format_bytes(room.limit_bytes)
+        text = f"the hooks were taken out early: the memory cgroup had {left} left of {limit}"
+        self.notices.append(Notice("probe.memory-limit", text, "raise the limit"))
+        return True
+
+    def _count(self) -> bool:
+        """Tell the display now and then; return whether it was time."""
         if self.elapsed - self._counted_at < _COUNT_S:
-            return
+            return False
         self._counted_at = self.elapsed
         events, outstanding_bytes, outstanding_blocks = self._session.tables.totals()
         self._on_count(Counting(self.elapsed, events, outstanding_bytes, outstanding_blocks))
+        return True
 
     def snapshot(self, at_ns: int, *, thorough: bool = False) -> None:
         tables = self._session.tables

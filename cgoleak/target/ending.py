@@ -25,14 +25,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from cgoleak.target.cgroup import CGROUPS, oom_kills
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["CGROUPS", "KERNEL_LOG", "Ending", "oom_kills", "reason_words"]
+__all__ = ["KERNEL_LOG", "Ending", "reason_words"]
 
-CGROUPS: Final = Path("/sys/fs/cgroup")
 KERNEL_LOG: Final = Path("/dev/kmsg")
 
 _INFO_BYTES: Final = 64
@@ -195,28 +195,6 @@ def reason_words(status: int | None, *, oom_counted: bool | None, oom_logged: bo
     if number == signal.SIGKILL and oom_counted is False:
         text += ", not by the OOM killer"
     return text + (" (core dumped)" if status & _DUMPED else "")
-
-
-def oom_kills(memberships: bytes, cgroups: Path = CGROUPS) -> int | None:
-    """Read how many processes of a memory cgroup an OOM killer took; None if it does not say.
-
-    ``memberships`` is the text of ``/proc/PID/cgroup``.
-    """
-    for line in memberships.split(b"\n"):
-        _, _, rest = line.partition(b":")
-        controllers, _, path = rest.partition(b":")
-        inside = os.fsdecode(path).lstrip("/")
-        if b"memory" in controllers.split(b","):
-            files = [cgroups / "memory" / inside / "memory.oom_control"]
-        elif not controllers:
-            files = [root / inside / "memory.events" for root in (cgroups, cgroups / "unified")]
-        else:
-            continue
-        for file in files:
-            for words in map(bytes.split, _read(file).split(b"\n")):
-                if len(words) == 2 and words[0] == b"oom_kill" and words[1].isdigit():
-                    return int(words[1])
-    return None
 
 
 def _signal_name(number: int) -> str:

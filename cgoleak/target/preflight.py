@@ -26,9 +26,11 @@ from cgoleak.errors import (
 from cgoleak.model.capture import Target
 from cgoleak.target import procfs
 from cgoleak.target.allocator import find_allocator
+from cgoleak.target.cgroup import CGROUPS, ENTER_BYTES, room
 from cgoleak.target.gobinary import GoBinary, Libc, find_libc, godebug_of, read_binary
 from cgoleak.target.permission import refusal
 from cgoleak.target.procfs import PROC
+from cgoleak.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +92,9 @@ class TargetFacts:
         )
 
 
-def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
+def require(
+    pid: int, root: Path = PROC, *, held: bool = False, cgroups: Path = CGROUPS
+) -> TargetFacts:
     """Return the facts of a process that can be measured.
 
     ``held`` says that we started the process ourselves and hold it before its first instruction:
@@ -102,8 +106,8 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
         AlreadyTraced: it has a tracer.
         NotGo: the executable is not a Go program.
         NoCgo: Go, but nothing in it allocates with malloc.
-        UnsupportedTarget: ourselves, a kernel thread, stopped, static, without a libc, or of
-            another architecture.
+        UnsupportedTarget: ourselves, a kernel thread, stopped, static, without a libc, of
+            another architecture, or close to a limit that the probe would break.
     """
     status = _living(pid, root)
     if not held:
@@ -120,6 +124,7 @@ def require(pid: int, root: Path = PROC, *, held: bool = False) -> TargetFacts:
     libc = _with_libc(pid, binary, libc)
     _has_proc(pid, root)
     _large_files(pid, root)
+    _has_room(pid, root, cgroups)
     return TargetFacts(
         pid=pid,
         start_ticks=procfs.stat(pid, root).start_ticks,
@@ -176,6 +181,7 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
     yield _asked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
     yield _asked("file size", "large enough for the tables", lambda: _large_files(pid, root))
+    yield _asked("memory", "its cgroup has room for the tables", lambda: _has_room(pid, root))
     yield _symbols(binary)
 
 
@@ -339,6 +345,19 @@ def _large_files(pid: int, root: Path) -> None:
             cause=f"RLIMIT_FSIZE is {int(found[1])} bytes; the probe's tables are a sparse file"
             " in memory, and the kernel would end the process for it",
             fix=f"raise the limit: prlimit --pid {pid} --fsize=unlimited; or use: cgoleak watch",
+        )
+
+
+def _has_room(pid: int, root: Path, cgroups: Path = CGROUPS) -> None:
+    """Pages of the probe's tables count for the process that touches them first."""
+    found = room(pid, root, cgroups)
+    if found is not None and found.left_bytes < ENTER_BYTES:
+        raise UnsupportedTarget(
+            f"process {pid} has hardly any memory left",
+            cause=f"its memory cgroup {found.group} has {format_bytes(found.left_bytes)} left of "
+            f"{format_bytes(found.limit_bytes)}, and the probe's tables count there as well",
+            fix=f"raise the limit, so that {format_bytes(ENTER_BYTES)} are left at least; or use: "
+            "cgoleak watch",
         )
 
 

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from stress.kills import run_kills
+from stress.limits import no_memory_group, run_full, run_limited, run_narrow
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
-from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_limited, run_mode
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +59,11 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
     yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
     yield "exact", partial(run_asked, 100_000)
     yield "limited files", run_limited
+    yield "full tables", run_full
+    if (why := no_memory_group()) is None:
+        yield "memory limit", run_narrow
+    else:
+        _say(f"memory limit: skipped, {why}")
     for mode in MODES:
         yield f"mode {mode}", partial(run_mode, mode, 3, 2.0)
     for mode in ENDINGS:

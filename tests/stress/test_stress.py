@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from stress.kills import run_kills
+from stress.limits import no_memory_group, run_full, run_limited, run_narrow
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
-from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_limited, run_mode
+from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
 
 pytestmark = [
     pytest.mark.live,
@@ -49,6 +50,15 @@ def test_every_block_is_counted_to_the_byte() -> None:
 
 def test_a_target_that_may_not_have_large_files_is_refused_and_lives() -> None:
     run_limited()
+
+
+def test_what_finds_no_room_in_the_tables_is_counted_and_the_target_lives() -> None:
+    run_full()
+
+
+@pytest.mark.skipif(no_memory_group() is not None, reason=str(no_memory_group()))
+def test_a_target_close_to_its_memory_limit_is_refused_or_left_and_lives() -> None:
+    run_narrow()
 
 
 @pytest.mark.parametrize("mode", ["fork", "dlopen", "threads", "handler", "callback"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import resource
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.errors import CgoleakError, ProbeError, UnsupportedTarget
+from cgoleak.errors import CgoleakError, ProbeError
 from cgoleak.target import procfs
 from stress.rounds import attached, check_residue, settled
 from stress.target import torture
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.session import ProbeSession
     from stress.target import Residue, Running
 
-__all__ = ["ENDINGS", "MODES", "run_asked", "run_ending", "run_limited", "run_mode"]
+__all__ = ["ENDINGS", "MODES", "run_asked", "run_ending", "run_mode"]
 
 MODES: Final = (
     "churn",
@@ -138,30 +137,6 @@ def run_asked(number: int) -> str:
         assert born == kept + pairs
         assert counters.unmatched_frees == counters.dropped_blocks == counters.dropped_stacks == 0
         return f"{born} births, {kept} kept, {outstanding_bytes} bytes outstanding: all exact"
-
-
-def run_limited() -> str:
-    """Forbid it large files: it is refused untouched, and measured once it may have them."""
-    with torture("churn") as running:
-        running.next_lines(1)
-        before = running.residue()
-        limit = resource.prlimit(running.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
-        cause = ""
-        try:
-            attached(running).close()
-        except UnsupportedTarget as exc:
-            cause = exc.cause or ""
-        assert "RLIMIT_FSIZE" in cause, f"it was not refused: {cause}"
-        assert running.numbers()["bad"] == 0
-        resource.prlimit(running.pid, resource.RLIMIT_FSIZE, limit)
-        session = attached(running)
-        try:
-            assert session.detach().clean
-        finally:
-            session.close()
-        check_residue(before, running)
-        return "refused while it is limited, measured afterwards"
 
 
 def run_ending(

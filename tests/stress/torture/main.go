@@ -27,6 +27,7 @@ import (
 
 var (
 	rounds, bad atomic.Uint64
+	ways        atomic.Uint64
 	library     = flag.String("library", "", "the plugin, for the mode dlopen")
 	duration    = flag.Duration("duration", 2*time.Minute, "end after this long at the latest")
 	workers     = flag.Int("workers", 2, "goroutines that do it at a time")
@@ -82,6 +83,15 @@ func once(self string) func() bool {
 				garbage = append(garbage, make([]byte, 10000))
 			}
 			return <-done && len(garbage) == 64
+		},
+		"full": func() bool {
+			// 2^18 stacks, and now and then 20,000 mappings: twice the one, and more than the other table holds.
+			first := ways.Add(64)
+			good := first%(1<<15) != 0 || C.map_and_unmap(20000) == 1
+			for way := first; way < first+64; way++ {
+				good = good && C.by_way(C.uint(way&(1<<18-1)), 18) == 1
+			}
+			return good
 		},
 		"kept": func() bool {
 			ok := C.keep_block(C.ulong(100)) != nil && C.churn(5) == 1

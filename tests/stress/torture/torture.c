@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -233,6 +234,39 @@ OWN_FRAME int call_back(int depth)
     result &= block[0] == (char)depth;
     free(block);
     return result;
+}
+
+/* Each bit of the way is a frame: at depth n as many stacks as there are numbers of n bits. */
+OWN_FRAME static int left(unsigned way, int depth) { return by_way(way, depth) & 1; }
+
+OWN_FRAME static int right(unsigned way, int depth) { return by_way(way, depth) & 3; }
+
+OWN_FRAME int by_way(unsigned way, int depth)
+{
+    if (depth > 0)
+        return way & 1 ? left(way >> 1, depth - 1) : right(way >> 1, depth - 1);
+    unsigned *volatile block = malloc(sizeof *block);
+    *block = way;
+    int good = *block == way;
+    free(block);
+    return good;
+}
+
+/* More mappings at a time than the probe has room for. Every other page has other rights, so that none are merged. */
+OWN_FRAME int map_and_unmap(int n)
+{
+    char **pages = calloc((size_t)n, sizeof *pages);
+    int good = pages != NULL;
+    for (int i = 0; good && i < n; i++) {
+        pages[i] = mmap(NULL, 4096, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        good = pages[i] != MAP_FAILED;
+        if (good && !(i & 1))
+            pages[i][7] = (char)i;
+    }
+    for (int i = 0; good && i < n; i++)
+        good = (i & 1 || pages[i][7] == (char)i) && munmap(pages[i], 4096) == 0;
+    free(pages);
+    return good;
 }
 
 int raise_signal(int number) { return raise(number); }

@@ -15,6 +15,8 @@ int threads_once(int n);
 int throw_and_catch(int depth);
 int jump_out(int depth);
 int recurse(int depth);
+int by_way(unsigned way, int depth);
+int map_and_unmap(int n);
 int start_timer(int hertz, int allocate_in_handler);
 unsigned long long handled(void);
 int call_back(int depth);

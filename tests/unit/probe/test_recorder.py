@@ -10,6 +10,7 @@ from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CaptureError, ProbeError, TargetExited
 from cgoleak.model.ids import StackId
 from cgoleak.probe.recorder import _due, record
+from cgoleak.target.cgroup import Room
 from support.builders import a_target
 from support.elf_slots import an_image, loaded
 from support.recorded_session import FullDisk, RecordedSession
@@ -229,6 +230,22 @@ def test_a_target_that_ends_is_measured_to_its_end(session):
     assert capture.window.seconds == pytest.approx(2.25, abs=0.11)
     assert capture.snapshots[-1].stacks[StackId(1)].born_blocks == 9
     assert session.did == ["told", "detach"]
+
+
+def test_a_target_close_to_its_memory_limit_is_left_and_what_was_counted_is_kept(session):
+    recording = Recording(session)
+
+    def look():
+        return Room(64 << 20, (40 << 20) + int(session.elapsed * (4 << 20)), "/box")
+
+    recording.run(60, look_at_room=look)
+
+    assert recording.times[-1] == pytest.approx(4.0, abs=0.3)
+    assert session.did.index("told") < session.did.index("detach")
+    (notice,) = recording.result.notices
+    assert notice.code == "probe.memory-limit"
+    assert notice.text.endswith("left of 64.0 MiB")
+    assert recording.result.window.ended == "detached"
 
 
 def test_a_stop_ends_it_at_once(session):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cgoleak.target.ending import Ending, oom_kills, reason_words
+from cgoleak.target.ending import Ending, reason_words
 from support.lineage import Lineage
 
 NOT_BY_OOM = ", not by the OOM killer"
@@ -98,18 +98,6 @@ def test_what_cannot_be_found_out_is_called_unknown(tmp_path):
 
 def test_a_sigkill_without_a_count_is_not_said_to_be_no_oom_kill():
     assert reason_words(signal.SIGKILL, oom_counted=None, oom_logged=False) == "killed by SIGKILL"
-
-
-def test_both_versions_of_cgroups_count_oom_kills(tmp_path):
-    (tmp_path / "memory" / "a").mkdir(parents=True)
-    (tmp_path / "memory" / "a" / "memory.oom_control").write_text("under_oom 0\noom_kill 7\n")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "memory.events").write_text("oom 2\noom_kill 1\noom_group_kill 0\n")
-
-    assert oom_kills(b"4:memory:/a\n0::/\n", tmp_path) == 7
-    assert oom_kills(b"3:cpu,cpuacct:/\n0::/b\n", tmp_path) == 1
-    assert oom_kills(b"0::/c\n", tmp_path) is None
-    assert oom_kills(b"\xff:\n::\n0::/\0\n", tmp_path) is None
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,24 @@ def test_a_limit_of_files_that_would_end_the_process_is_refused(proc, limit, ref
     assert "prlimit --pid 42 --fsize=unlimited" in caught.value.fix
 
 
+@pytest.mark.parametrize(("used", "refused"), [(50 << 20, True), (40 << 20, False)])
+def test_a_process_close_to_its_memory_limit_is_refused(proc, tmp_path, used, refused):
+    a_worker(proc)
+    (proc / "42" / "cgroup").write_text("0::/box\n")
+    group = tmp_path / "cgroups" / "box"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{64 << 20}\n")
+    (group / "memory.current").write_text(f"{used}\n")
+
+    if not refused:
+        assert require(42, proc, cgroups=tmp_path / "cgroups").pid == 42
+        return
+    with pytest.raises(UnsupportedTarget) as caught:
+        require(42, proc, cgroups=tmp_path / "cgroups")
+    assert caught.value.cause is not None
+    assert "memory cgroup /box has 14.0 MiB left of 64.0 MiB" in caught.value.cause
+
+
 def test_a_traced_process_is_refused_and_the_tracer_named(proc):
     a_worker(proc, tracer=77)
     a_process(proc, 77, name="gdb")
@@ -220,6 +238,7 @@ def test_doctor_lists_every_precondition_of_a_good_process(proc):
         "seccomp": True,
         "/proc": True,
         "file size": True,
+        "memory": True,
         "architecture": True,
         "Go": True,
         "C code": True,
