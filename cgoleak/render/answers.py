@@ -107,6 +107,9 @@ _MOSTLY: Final = {
 _GOES_ON: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.OTHER, Cause.UNKNOWN})
 """Causes that grow on as long as the work does, so that an average says something."""
 _GIVEN_UP: Final = "Nothing to fix. To see RSS fall at once: GODEBUG=madvdontneed=1."
+_NO_PROFILE: Final = "go.no-heap-profile"
+_UNPROFILED: Final = "In Go code; the program keeps no heap profile that would name it."
+_PROFILE_IT: Final = "Import net/http/pprof or runtime/pprof in the program, and measure again."
 _NAMED: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.GO_RETAINED, Cause.RESTART})
 
 
@@ -199,7 +202,12 @@ def _which_line(report: Report, blamed: Finding | None, words: Words) -> Answer:
         frame = Frame(Language.GO, site.function, site.file, site.line)
         return Answer("line", question, visible(brief_name(frame)), place_of(frame, parts=2))
     if report.cause is Cause.GO_HEAP and blamed is None:
-        return Answer("line", question, words("In Go code: its heap profile names it."))
+        told = (
+            _UNPROFILED
+            if has_notice(report, _NO_PROFILE)
+            else "In Go code: its heap profile names it."
+        )
+        return Answer("line", question, words(told))
     if blamed is None:
         return Answer("line", question, *_no_line(report, words))
     accused = [one for one in report.findings if one.verdict is blamed.verdict]
@@ -235,4 +243,6 @@ def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     action = CAUSES[report.cause].action
     if report.cause is Cause.GO_RETAINED and has_notice(report, LAZILY_FREED):
         action = _GIVEN_UP
+    if report.cause is Cause.GO_HEAP and has_notice(report, _NO_PROFILE):
+        action = _PROFILE_IT
     return words(action) if action else words("Nothing.")

@@ -66,6 +66,16 @@ def test_a_go_heap_that_grows_is_told_with_its_go_function():
     assert with_profile["line"] == "main.(*worker).remember worker/handlers.go:88"
 
 
+def test_a_go_heap_without_a_profile_asks_for_one_and_for_nothing_that_is_not_there():
+    report = scenario_report("go-heap-leak")
+    missing = Notice("go.no-heap-profile", "which Go code holds the heap is not available")
+
+    answers = told(replace(report, notices=(*report.notices, missing)))
+
+    assert answers["line"].startswith("In Go code; the program keeps no heap profile")
+    assert answers["do"].startswith("Import net/http/pprof or runtime/pprof in the program")
+
+
 def test_a_restart_tells_how_fast_it_grew_before():
     answers = told(scenario_report("restart"))
 
