@@ -1,8 +1,8 @@
 """Running totals of every stack over time, kept as they are stored: where they changed.
 
-Input: rows of ``stack_count`` in order of time. Output: per snapshot a mapping that looks like a
-dict of all stacks, and per stack its rows over any snapshots. An hour of snapshots of ten thousand
-stacks at rest then costs what one costs.
+Input: columns of ``stack_count`` in order of time. Output: per snapshot a mapping that looks like a
+dict of all stacks, and per stack where in the columns its numbers are over any snapshots. An hour
+of snapshots of ten thousand stacks at rest then costs what one costs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import ItemsView, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from cgoleak.model.ids import StackId
 from cgoleak.model.snapshot import StackCounts
@@ -19,7 +19,7 @@ from cgoleak.model.snapshot import StackCounts
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["CountRow", "CountsAt", "History"]
+__all__ = ["GONE", "NOTHING", "CountRow", "CountsAt", "History"]
 
 
 class CountRow(NamedTuple):
@@ -82,77 +82,104 @@ class CountRow(NamedTuple):
 _count_row = partial(tuple.__new__, CountRow)
 """Makes a row of a tuple, at half the cost of a call with twelve arguments."""
 
+NOTHING: Final = CountRow(0, 0, 0, 0, 0, 0, 0, oldest_born_ns=None, old_blocks=0)
+"""What every stack had at the attach."""
+GONE: Final = (None,) * len(NOTHING)
+"""Stands in the columns from where on a stack is no longer reported."""
+
 
 @final
 class History:
-    """Per stack the numbers of the snapshots where it changed, and what it had from there on."""
+    """Per stack the numbers of the snapshots where it changed, and what it had from there on.
 
-    __slots__ = ("_tracks",)
+    Kept as columns, a value per change, in order of time: a judge takes three of the twelve numbers
+    of each change. A place is that of a change in them; at place 0 is ``NOTHING``.
+
+    Attributes:
+        ends: whether any stack was no longer reported from some snapshot on.
+    """
+
+    __slots__ = ("_columns", "_numbers", "_places", "ends")
 
     def __init__(self) -> None:
-        self._tracks: dict[StackId, tuple[list[int], list[CountRow | None]]]
-        self._tracks = defaultdict(lambda: ([], []))
+        self._numbers = [0]
+        self.ends = False
+        self._columns: list[list[Any]] = [[value] for value in NOTHING]
+        self._places: dict[StackId, list[int]] = defaultdict(list)
 
-    def add(self, snapshot: int, stack: StackId, row: CountRow | None) -> None:
-        """Add the next change of a stack, in order of snapshots; None: no longer reported."""
-        numbers, rows = self._tracks[stack]
-        numbers.append(snapshot)
-        rows.append(row)
+    def add(
+        self, snapshot: int, stacks: Sequence[StackId], columns: Iterable[Sequence[int | None]]
+    ) -> None:
+        """Add the changes of the next snapshot: the stacks, and a column per field of ``CountRow``.
 
-    def add_stored(self, stored: Iterable[tuple[Any, ...]]) -> None:
-        """Add changes, each as a snapshot's number, a stack, and the fields of a ``CountRow``.
-
-        The first of these is None where the stack is no longer reported.
+        ``born_blocks`` is None where a stack is no longer reported.
         """
-        tracks = self._tracks
-        for change in stored:
-            numbers, rows = tracks[change[1]]
-            numbers.append(change[0])
-            rows.append(None if change[2] is None else _count_row(change[2:]))
+        begin = len(self._numbers)
+        self._numbers += [snapshot] * len(stacks)
+        for mine, more in zip(self._columns, columns, strict=True):
+            mine.extend(more)
+        self.ends = self.ends or None in self._columns[0][begin:]
+        places = self._places
+        for place, stack in enumerate(stacks, begin):
+            places[stack].append(place)
 
     @property
     def stacks(self) -> Collection[StackId]:
         """Every stack that was ever reported."""
-        return self._tracks.keys()
+        return self._places.keys()
 
-    def changes(self, stack: StackId) -> Iterator[tuple[int, CountRow | None]]:
-        """Go through the snapshots where a stack changed, and what it had from there on."""
-        return zip(*self._tracks.get(stack, ((), ())), strict=True)
+    def column(self, field: str) -> Sequence[Any]:
+        """Give a field of ``CountRow`` at each place."""
+        return self._columns[CountRow._fields.index(field)]
 
-    def row(self, snapshot: int, stack: StackId) -> CountRow | None:
-        """Give what ``stack`` had at ``snapshot``, or None."""
-        if stack not in self._tracks:
-            return None
-        numbers, rows = self._tracks[stack]
-        if numbers[-1] <= snapshot:
-            return rows[-1]
-        place = bisect_right(numbers, snapshot)
-        return rows[place - 1] if place else None
+    def row(self, place: int) -> CountRow:
+        """Give the counts at a place."""
+        return _count_row([column[place] for column in self._columns])
 
-    def over(self, snapshots: Sequence[int], stack: StackId, before: CountRow) -> list[CountRow]:
-        """Give what ``stack`` had at each of some snapshots: ``before`` until it is reported.
+    def number(self, place: int) -> int:
+        """Give the number of the snapshot of a place."""
+        return self._numbers[place]
 
-        Once it no longer is, it keeps what it had: the counts are totals since attach.
+    def changes(self, stack: StackId) -> Sequence[int]:
+        """Give the places of a stack, without those from where on it was not reported."""
+        places = self._places.get(stack, ())
+        if not self.ends:
+            return places
+        born = self._columns[0]
+        return [place for place in places if born[place] is not None]
+
+    def place(self, snapshot: int, stack: StackId) -> int:
+        """Give the place of what ``stack`` had at ``snapshot``, 0 if it was not reported."""
+        places = self._places.get(stack)
+        if not places:
+            return 0
+        last = places[-1]
+        if self._numbers[last] > snapshot:
+            found = bisect_right(places, snapshot, key=self._numbers.__getitem__)
+            last = places[found - 1] if found else 0
+        return last if self._columns[0][last] is not None else 0
+
+    def over(self, snapshots: Sequence[int], stack: StackId) -> Sequence[int]:
+        """Give the places of what ``stack`` had at the attach and at each of some snapshots.
+
+        Once it is no longer reported, it keeps what it had: the counts are totals since attach.
         """
-        if stack not in self._tracks:
-            return [before] * len(snapshots)
-        numbers, rows = self._tracks[stack]
-        known = [row for row in rows if row is not None]
-        if numbers == snapshots and len(known) == len(rows):
-            return known  # it changed at each of them
-        found: list[CountRow] = []
-        for number, row in zip(numbers, rows, strict=True):
-            if row is not None:
-                found += [before] * (bisect_left(snapshots, number) - len(found))
-                before = row
-        return found + [before] * (len(snapshots) - len(found))
+        places, numbers = self.changes(stack), self._numbers
+        if [numbers[place] for place in places] == snapshots:
+            return [0, *places]  # it changed at each of them
+        found: list[int] = []
+        before = 0
+        for place in places:
+            found += [before] * (bisect_left(snapshots, numbers[place]) + 1 - len(found))
+            before = place
+        return found + [before] * (len(snapshots) + 1 - len(found))
 
-    def rows(self, snapshot: int) -> Iterator[tuple[StackId, CountRow]]:
-        """Go through what was reported at ``snapshot``."""
-        for stack in self._tracks:
-            row = self.row(snapshot, stack)
-            if row is not None:
-                yield stack, row
+    def at(self, snapshot: int) -> Iterator[tuple[StackId, int]]:
+        """Go through the stacks that were reported at ``snapshot``, each with its place."""
+        for stack in self._places:
+            place = self.place(snapshot, stack)
+            if place:
+                yield stack, place
 
 
 @final
@@ -170,13 +197,13 @@ class CountsAt(Mapping[StackId, StackCounts]):
         self.at_ns = at_ns
 
     def __getitem__(self, stack: StackId) -> StackCounts:
-        row = self.history.row(self.number, stack)
-        if row is None:
+        place = self.history.place(self.number, stack)
+        if not place:
             raise KeyError(stack)
-        return row.at(self.at_ns)
+        return self.history.row(place).at(self.at_ns)
 
     def __iter__(self) -> Iterator[StackId]:
-        return (stack for stack, _ in self.history.rows(self.number))
+        return (stack for stack, _ in self.history.at(self.number))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -187,7 +214,10 @@ class CountsAt(Mapping[StackId, StackCounts]):
 
     def pairs(self) -> Iterator[tuple[StackId, StackCounts]]:
         """Go through the pairs."""
-        return ((stack, row.at(self.at_ns)) for stack, row in self.history.rows(self.number))
+        history = self.history
+        return (
+            (stack, history.row(place).at(self.at_ns)) for stack, place in history.at(self.number)
+        )
 
     def __repr__(self) -> str:
         return f"CountsAt({dict(self)!r})"

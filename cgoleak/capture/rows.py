@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, NoReturn
 
 from cgoleak.capture.format import SNAPSHOT_COLUMNS
@@ -46,23 +46,26 @@ _PROCESS = 7
 """Where the kernel's numbers begin in a row of ``snapshot`` without its ``id``."""
 _GO = 15
 _NATIVE = 37
+_OLDEST_BORN = CountRow._fields.index("oldest_born_ns")
+_OLD_BLOCKS = CountRow._fields.index("old_blocks")
 _LANGUAGES = {language.value: language for language in Language}
 
-# SQLite looks through the large tables five times as fast as can be done from here. A row that it
-# finds is checked again, value by value, for the words to say what is wrong.
-_NATURAL = "(typeof({0}) = 'integer' AND {0} >= 0)"
-_STRANGE_ADDRESSES = f"SELECT address FROM stack_address WHERE NOT {_NATURAL.format('address')}"  # noqa: S608 - of constants
-_STRANGE_SAMPLES = f"""SELECT samples, blocks_error, bytes_error FROM sample_count WHERE NOT (
-  {" AND ".join(map(_NATURAL.format, CountRow._fields[9:]))})"""  # noqa: S608 - of constants
-_STRANGE_COUNTS = f"""SELECT * FROM stack_count WHERE NOT (
-  {_NATURAL.format("snapshot")} AND typeof(stack) = 'integer' AND (born_blocks IS NULL OR (
-    {" AND ".join(map(_NATURAL.format, CountRow._fields[:7]))}
-    AND typeof(oldest_born_ns) IN ('integer', 'null')
-    AND (old_blocks IS NULL OR {_NATURAL.format("old_blocks")}))))"""  # noqa: S608 - of constants
-_COUNTS = "SELECT *, 0, 0, 0 FROM stack_count ORDER BY snapshot, stack"
-_SAMPLED_COUNTS = """SELECT stack_count.*, coalesce(samples, 0), coalesce(blocks_error, 0),
-  coalesce(bytes_error, 0) FROM stack_count LEFT JOIN sample_count USING (snapshot, stack)
-  ORDER BY snapshot, stack"""
+# The large tables are made text by SQLite, which is read as a whole: the cost of a value is a third
+# of what it is in a row of its own. Numbers without these signs are whole and not negative.
+_NOT_NATURAL = ('"', ".", "e", "-")
+_NOT_WHOLE = _NOT_NATURAL[:-1]
+_ADDRESSES = """SELECT stack, json_group_array(address)
+  FROM (SELECT stack, address FROM stack_address ORDER BY stack, depth) GROUP BY stack"""
+_COUNTED = CountRow._fields[:9]
+_SAMPLED = CountRow._fields[9:]
+_COUNTS = f"""SELECT snapshot, json_group_array(stack),
+  {", ".join(f"json_group_array({name})" for name in _COUNTED)}
+  FROM stack_count GROUP BY snapshot ORDER BY snapshot"""  # noqa: S608 - of constants
+_SAMPLED_COUNTS = f"""SELECT snapshot, json_group_array(stack),
+  {", ".join(f"json_group_array({name})" for name in _COUNTED)},
+  {", ".join(f"json_group_array(coalesce({name}, 0))" for name in _SAMPLED)}
+  FROM stack_count LEFT JOIN sample_count USING (snapshot, stack)
+  GROUP BY snapshot ORDER BY snapshot"""  # noqa: S608 - of constants
 
 
 class Rows:
@@ -181,16 +184,13 @@ class Rows:
         return dict(rows)
 
     def _stacks(self) -> dict[StackId, RawStack]:
-        for (address,) in self._db.execute(_STRANGE_ADDRESSES):
-            self._count(address)
         families = self._family_of_stack()
-        addresses = {
-            stack: tuple([address for _, address in rows])
-            for stack, rows in groupby(
-                self._db.execute("SELECT stack, address FROM stack_address ORDER BY stack, depth"),
-                key=itemgetter(0),
-            )
-        }
+        addresses: dict[object, tuple[Address, ...]] = {}
+        for stack, text in self._db.execute(_ADDRESSES):
+            found = addresses[stack] = tuple(json.loads(text))
+            if any(sign in text for sign in (*_NOT_NATURAL, "n")):
+                for address in found:
+                    self._count(address)
         return {
             StackId(self._integer(stack)): RawStack(
                 id=StackId(stack),
@@ -288,17 +288,19 @@ class Rows:
         )
 
     def _history(self) -> History:
-        for snapshot, stack, *values in self._db.execute(_STRANGE_COUNTS):
-            self._count(snapshot)
-            self._integer(stack)
-            self._check_counts(values)
+        history = History()
         sampled = self._has("sample_count")
         if sampled:
-            for row in self._db.execute(_STRANGE_SAMPLES):
-                for value in row:
-                    self._count(value)
-        history = History()
-        history.add_stored(self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS))
+            sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
+        for snapshot, *texts in self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS):
+            stacks, *columns = map(json.loads, texts)
+            if not sampled:
+                columns += [[0] * len(stacks)] * len(_SAMPLED)
+            if _is_odd(texts):
+                for stack, *values in zip(stacks, *columns, strict=True):
+                    self._integer(stack)
+                    self._check_counts(values)
+            history.add(self._count(snapshot), stacks, columns)
         return history
 
     def _has(self, table: str) -> bool:
@@ -328,13 +330,16 @@ class Rows:
         return self._number(rows[0][0]) if rows else None
 
     def _check_counts(self, values: Sequence[object]) -> None:
-        """Say what is wrong with a row of ``stack_count``."""
-        *counts, oldest, old_blocks = values
-        for value in counts:
-            self._count(value)
-        if oldest is not None:
-            self._integer(oldest)
-        self._maybe_count(old_blocks)
+        """Say what is wrong with the counts of a stack; without the first it is not reported."""
+        if values[0] is None:
+            return
+        for place, value in enumerate(values):
+            if place == _OLDEST_BORN and value is not None:
+                self._integer(value)
+            elif place == _OLD_BLOCKS:
+                self._maybe_count(value)
+            elif place != _OLDEST_BORN:
+                self._count(value)
 
     def _processes(self) -> tuple[WatchedProcess, ...]:
         rows = self._db.execute(
@@ -439,6 +444,17 @@ class Rows:
         raise DamagedCapture(
             f"{self._name} is damaged", cause=cause, fix="measure again, or copy the file once more"
         )
+
+
+def _is_odd(texts: Sequence[str]) -> bool:
+    """Tell if values of ``stack_count`` have to be looked at one by one, a stack's name first."""
+    for place, text in enumerate(texts, start=-1):
+        signs = _NOT_WHOLE if place in (-1, _OLDEST_BORN) else _NOT_NATURAL
+        if any(sign in text for sign in signs):
+            return True
+        if place not in (_OLDEST_BORN, _OLD_BLOCKS) and "n" in text:  # null
+            return True
+    return False
 
 
 def _unfinished(window: Window, snapshots: int) -> Notice:

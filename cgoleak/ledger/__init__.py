@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from cgoleak.ledger.ledger import Ledger
 from cgoleak.ledger.series import Series
-from cgoleak.ledger.totals import Totals
 
-__all__ = ["Ledger", "Series", "Totals"]
+__all__ = ["Ledger", "Series"]

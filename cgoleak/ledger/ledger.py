@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from functools import reduce
 from itertools import accumulate, pairwise
+from operator import sub
 from typing import TYPE_CHECKING, final
 
-from cgoleak.capture.history import CountRow, CountsAt, History
+from cgoleak.capture.history import GONE, CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
-from cgoleak.ledger.series import NOTHING, Series, add_rows
+from cgoleak.ledger.series import Series, add_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +62,10 @@ class Ledger:
         self._history = taken[0].history if taken else History()
         self._numbers = [one.number for one in taken]
         self._clock = [one.at_ns for one in taken]
-        self._sums: dict[Callable[[CountRow], int], tuple[int, ...]] = {}
+        self._blocks = self._difference("born_blocks", "freed_blocks")
+        self._bytes = self._difference("born_bytes", "freed_bytes")
+        self._old_blocks = self._history.column("old_blocks")
+        self._sums: dict[Callable[[int, int], int], tuple[int, ...]] = {}
         self._instants = (0, *self.times_ns)
 
     @property
@@ -82,56 +87,96 @@ class Ledger:
     @property
     def outstanding_bytes(self) -> tuple[int, ...]:
         """Bytes allocated since attach and not freed, at each snapshot."""
-        return self.sums(_outstanding_bytes)
+        return self.sums(_bytes_of)
 
     def last(self, stack: StackId) -> CountRow:
         """Give the newest counts of a stack; nothing, if it was never counted."""
-        return self._newest(stack)[0]
+        return self._history.row(self._newest(stack)[0])
 
     def oldest_ns(self, stacks: Iterable[StackId]) -> int:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
-        return max([row.age_at(at_ns) for row, at_ns in map(self._newest, stacks)], default=0)
+        births = self._history.column("oldest_born_ns")
+        oldest = 0
+        for place, at_ns in map(self._newest, stacks):
+            born_ns = births[place]
+            if born_ns is not None:
+                oldest = max(oldest, at_ns - born_ns)
+        return oldest
 
-    def sums(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
-        """Add up a measure of all stacks at each snapshot; it is taken once per stored row."""
+    @property
+    def cleans(self) -> bool:
+        """Whether Go's finalizers or cleanups freed a block."""
+        cleaned = self._history.column("cleaned_blocks")
+        return any(cleaned) and any(
+            cleaned[self._newest(stack)[0]] for stack in self._history.stacks
+        )
+
+    def sums(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
+        """Add up a measure of all stacks at each snapshot, of their outstanding blocks and bytes.
+
+        It is taken once per stored change.
+        """
         found = self._sums.get(measure)
         if found is None:
             found = self._sums[measure] = self._added(measure)
         return found
 
-    def series(self, stacks: Iterable[StackId]) -> Series:
-        """Give the sum of some stacks over time; nothing was there at the attach."""
-        total: list[CountRow] = []
-        for stack in stacks:
-            rows = self._history.over(self._numbers, stack, NOTHING)
-            total = list(map(add_rows, total, rows)) if total else rows
-        return Series.of(self._instants, (NOTHING, *(total or [NOTHING] * len(self.times_ns))))
+    def series(self, stacks: Iterable[StackId], *, instants: int | None = None) -> Series:
+        """Give the sum of some stacks over time; nothing was there at the attach.
 
-    def _newest(self, stack: StackId) -> tuple[CountRow, int]:
-        """Give what a stack had when it was reported last, and when that was."""
-        for place in reversed(range(len(self._numbers))):
-            row = self._history.row(self._numbers[place], stack)
-            if row is not None:
-                return row, self._clock[place]
-        return NOTHING, 0
+        ``instants`` is how many of these are taken, the attach is the first; all without it.
+        """
+        places = [self._history.over(self._numbers, stack)[:instants] for stack in stacks]
+        if not places:
+            places = [[0] * len(self._instants[:instants])]
+        blocks, sizes, old = (
+            [tuple(map(column.__getitem__, of_stack)) for of_stack in places]
+            for column in (self._blocks, self._bytes, self._old_blocks)
+        )
+        return Series(
+            self._instants[:instants],
+            blocks=_sum(blocks),
+            bytes=_sum(sizes),
+            survivors=_sum(blocks if any(None in one for one in old) else old),
+            last=reduce(add_rows, [self._history.row(of_stack[-1]) for of_stack in places]),
+        )
 
-    def _added(self, measure: Callable[[CountRow], int]) -> tuple[int, ...]:
+    def _newest(self, stack: StackId) -> tuple[int, int]:
+        """Give the place of what a stack had when it was reported last, and when that was."""
+        for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
+            place = self._history.place(number, stack)
+            if place:
+                return place, at_ns
+        return 0, 0
+
+    def _difference(self, born: str, freed: str) -> list[int]:
+        """Give what is outstanding at each place of the history; 0 where nothing is reported."""
+        columns = self._history.column(born), self._history.column(freed)
+        if not self._history.ends:
+            return list(map(sub, *columns))
+        return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
+
+    def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
         steps: Counter[int] = Counter()
+        measured = list(map(measure, self._blocks, self._bytes))
         for stack in self._history.stacks:
             had = 0
-            for number, row in self._history.changes(stack):
-                if row is not None:
-                    has = measure(row)
-                    steps[number] += has - had
-                    had = has
+            for place in self._history.changes(stack):
+                has = measured[place]
+                steps[self._history.number(place)] += has - had
+                had = has
         added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
         for number, step in steps.items():
             added[bisect_left(self._numbers, number)] += step
         return tuple(accumulate(added[:-1]))
 
 
-def _outstanding_bytes(row: CountRow) -> int:
-    return row.born_bytes - row.freed_bytes
+def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
+    return size
+
+
+def _sum(curves: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    return curves[0] if len(curves) == 1 else tuple(map(sum, zip(*curves, strict=True)))
 
 
 def _of_one_history(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
@@ -149,10 +194,12 @@ def _recorded(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
         now = {
             stack: CountRow.of(counts, snapshot.at_ns) for stack, counts in snapshot.stacks.items()
         }
-        for stack, row in now.items():
-            if before.get(stack) != row:
-                history.add(number, stack, row)
+        changed: dict[StackId, Sequence[int | None]] = {
+            stack: row for stack, row in now.items() if before.get(stack) != row
+        }
         for stack in before.keys() - now.keys():
-            history.add(number, stack, None)
+            changed[stack] = GONE
+        if changed:
+            history.add(number, list(changed), zip(*changed.values(), strict=True))
         before = now
     return [CountsAt(history, number, one.at_ns) for number, one in enumerate(snapshots)]

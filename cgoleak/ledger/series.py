@@ -8,19 +8,14 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import mul, sub
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
-from cgoleak.capture.history import CountRow
-from cgoleak.ledger.totals import Totals
+from cgoleak.capture.history import NOTHING, CountRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["NOTHING", "Line", "Series", "add_rows", "fit", "largest_fall"]
-
-NOTHING: Final = CountRow(0, 0, 0, 0, 0, 0, 0, oldest_born_ns=None, old_blocks=0)
-"""What every stack had at the attach."""
-_OLD_BLOCKS: Final = CountRow._fields.index("old_blocks")
+__all__ = ["Line", "Series", "add_rows", "fit", "largest_fall"]
 
 
 class Line(NamedTuple):
@@ -39,42 +34,19 @@ class Series:
         bytes: their bytes.
         survivors: outstanding blocks older than one interval; all of them if ages are not known.
             Blocks in flight are young. Without them a few that stay show under any amount of churn.
+        last: the newest counts.
     """
 
     times_ns: tuple[int, ...]
-    counts: tuple[CountRow, ...]
     blocks: tuple[int, ...]
     bytes: tuple[int, ...]
     survivors: tuple[int, ...]
-
-    @classmethod
-    def of(cls, times_ns: tuple[int, ...], counts: tuple[CountRow, ...]) -> Self:
-        """Take counts, and from them the columns that are judged."""
-        born, born_bytes, freed, freed_bytes, *_ = columns = list(zip(*counts, strict=True))
-        blocks = tuple(map(sub, born, freed))
-        old_blocks = columns[_OLD_BLOCKS]
-        return cls(
-            times_ns,
-            counts,
-            blocks=blocks,
-            bytes=tuple(map(sub, born_bytes, freed_bytes)),
-            survivors=blocks if None in old_blocks else old_blocks,
-        )
-
-    @property
-    def last(self) -> CountRow:
-        """The newest counts."""
-        return self.counts[-1]
+    last: CountRow
 
     @property
     def seconds(self) -> float:
         """From attach to the newest counts."""
         return self.times_ns[-1] / 1e9
-
-    @property
-    def has_ages(self) -> bool:
-        """Whether every snapshot looked at single blocks."""
-        return all(counts.old_blocks is not None for counts in self.counts)
 
     @property
     def mean_lifetime_seconds(self) -> float | None:
@@ -88,16 +60,6 @@ class Series:
         blocks = self.blocks
         steps = [later > earlier for earlier, later in itertools.pairwise(blocks)]
         return sum(steps), len(steps)
-
-    def until(self, count: int) -> Series:
-        """Give the first ``count`` instants, or all if there are no more."""
-        if count >= len(self.times_ns):
-            return self
-        return Series.of(self.times_ns[:count], self.counts[:count])
-
-    def change(self, start: int, end: int) -> Totals:
-        """What happened between two instants, given by their places."""
-        return Totals.of(self.counts[end]) - Totals.of(self.counts[start])
 
     def growth(self) -> Line:
         """Fit the outstanding bytes, without the warm-up.

@@ -17,7 +17,6 @@ from cgoleak.units import format_bytes
 from cgoleak.verdict.totals import narrow_sheet, outstanding_bytes
 
 if TYPE_CHECKING:
-    from cgoleak.capture.history import CountRow
     from cgoleak.ledger import Ledger
     from cgoleak.model.snapshot import GoMemory, NativeMemory
 
@@ -177,9 +176,8 @@ def _go_heap(native: NativeMemory, go: GoMemory | None) -> tuple[int, int, int, 
     return in_use, held, lingering, inner, left - lingering
 
 
-def _header_bytes(row: CountRow) -> int:
-    """Give what malloc needs beside the outstanding blocks of a stack."""
-    size, blocks = row.born_bytes - row.freed_bytes, row.born_blocks - row.freed_blocks
+def _header_bytes(blocks: int, size: int) -> int:
+    """Give what malloc needs beside the outstanding blocks of a stack, and their bytes."""
     if blocks <= 0 or size < 0:
         return 0
     # request2size, malloc.c: 8 bytes more, a multiple of 16, and at least 32.

@@ -57,7 +57,7 @@ class Surroundings:
             holdings=holdings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
-            cleans=any(ledger.last(stack).cleaned_blocks for stack in ledger.stacks),
+            cleans=ledger.cleans,
             active=_active(ledger),
             collected=tuple(
                 (at, go.gc_cycles)
@@ -109,11 +109,11 @@ class Facts:
 
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     """Measure a site."""
-    looked = series.until(around.active)
-    if series.last.born_blocks > looked.last.born_blocks or (
-        series.last.freed_blocks > looked.last.freed_blocks
-    ):
-        looked = series  # this site was not idle
+    looked = series
+    if around.active < len(series.times_ns):
+        before = around.ledger.series(site.variants, instants=around.active)
+        if not _moved(before.last, series.last):
+            looked = before
     shape = shape_of(looked.times_ns, looked.survivors)
     oldest_ns = around.ledger.oldest_ns(site.variants)
     return Facts(
@@ -129,6 +129,10 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         holding=_holding(site, around),
         stands_for=_stands_for(series.last),
     )
+
+
+def _moved(then: CountRow, now: CountRow) -> bool:
+    return now.born_blocks > then.born_blocks or now.freed_blocks > then.freed_blocks
 
 
 def _stands_for(last: CountRow) -> float:
