@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cgoleak.model.later import Later
+
 if TYPE_CHECKING:
     from cgoleak.model.capture import Module, Target
     from cgoleak.model.frames import Frame
@@ -89,7 +91,7 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Later):
     """A site, what is said of it, and why; ``stack`` is leaf first.
 
     ``history_bytes`` is what was outstanding at each of the report's ``history_seconds``; empty

@@ -76,8 +76,6 @@ class Facts:
         shape: of the blocks that outlived an interval, or of all where ages are unknown.
         growth: of the outstanding bytes, while the process worked.
         oldest_ns: age of the oldest outstanding block; 0 where it is not known.
-        gc_since_oldest: GC cycles that the oldest block lived through, or None if unknown.
-        late_unmatched: frees of blocks from before the attach in the last third.
         looked: the part of ``series`` while the process worked; what did not happen while it
             stood idle is no evidence of anything.
         holding: who knew its blocks when the command ended, or None where nobody looked.
@@ -90,8 +88,6 @@ class Facts:
     growth: Line
     around: Surroundings
     oldest_ns: int
-    gc_since_oldest: int | None
-    late_unmatched: int
     looked: Series
     holding: Holding | None = None
     stands_for: float = 1.0
@@ -106,6 +102,18 @@ class Facts:
         """Whether some of its numbers are estimates."""
         return self.series.last.samples > 0
 
+    @property
+    def gc_since_oldest(self) -> int | None:
+        """GC cycles that the oldest block lived through, or None if unknown."""
+        if not self.oldest_ns:
+            return None
+        return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
+
+    @property
+    def late_unmatched(self) -> int:
+        """Frees of blocks from before the attach in the last third."""
+        return _late_unmatched(self.around, self.shape)
+
 
 def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     """Measure a site."""
@@ -114,17 +122,13 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         before = around.ledger.series(site.variants, instants=around.active)
         if not _moved(before.last, series.last):
             looked = before
-    shape = shape_of(looked.times_ns, looked.survivors)
-    oldest_ns = around.ledger.oldest_ns(site.variants)
     return Facts(
         site=site,
         series=series,
-        shape=shape,
+        shape=shape_of(looked.times_ns, looked.survivors),
         growth=looked.growth(),
         around=around,
-        oldest_ns=oldest_ns,
-        gc_since_oldest=_gc_since(series.times_ns[-1] - oldest_ns, around) if oldest_ns else None,
-        late_unmatched=_late_unmatched(around, shape),
+        oldest_ns=around.ledger.oldest_ns(site.variants),
         looked=looked,
         holding=_holding(site, around),
         stands_for=_stands_for(series.last),

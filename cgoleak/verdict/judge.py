@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.ledger.estimate import interval
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
+    from cgoleak.verdict.facts import Facts
     from cgoleak.verdict.policy import Policy
+    from cgoleak.verdict.rules import Ruling
+    from cgoleak.verdict.suppress import Suppression
 
 __all__ = ["ORDER", "judge"]
 
@@ -51,7 +55,7 @@ def judge(
     findings = [
         _finding(site, series, around, policy)
         for site in sites
-        if (series := ledger.series(site.variants)).last.outstanding_blocks > 0
+        if (series := ledger.series(site.variants)).blocks[-1] > 0
     ]
     return tuple(
         sorted(
@@ -64,33 +68,49 @@ def judge(
 def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -> Finding:
     facts = facts_of(site, series, around)
     ruling = rule_on(facts, policy)
-    evidence = evidence_of(facts, ruling, policy)
-    verdict = ruling.verdict
+    muted = _muted(site, policy)
+    verdict = ruling.verdict if muted is None else Verdict.SUPPRESSED
     frames = _heaviest(site, around.ledger)
-    muted = next(
-        (one for one in policy.suppressions if any(map(one.matches, site.variants.values()))), None
-    )
-    if muted is not None:
-        evidence = (f"muted by {muted}; without it: {verdict.value}", *evidence)
-        verdict = Verdict.SUPPRESSED
-    return Finding(
+    return Finding.later(
+        partial(_words, facts, ruling, verdict, frames, muted, policy),
         site=site.key,
         verdict=verdict,
-        outstanding_bytes=series.last.outstanding_bytes,
-        outstanding_blocks=series.last.outstanding_blocks,
+        outstanding_bytes=series.bytes[-1],
+        outstanding_blocks=series.blocks[-1],
         growth_bytes_per_second=facts.growth.per_second,
         oldest_seconds=facts.oldest_ns / 1e9,
         stack=frames,
-        evidence=evidence,
-        advice=advice_for(verdict, frames, infrastructure=site.infrastructure),
-        suppression=suppression_for(frames),
         samples=series.last.samples,
-        interval_bytes=(
-            interval(series.last.outstanding_bytes, series.last.bytes_error)
-            if series.last.samples
-            else None
+    )
+
+
+def _words(
+    facts: Facts,
+    ruling: Ruling,
+    verdict: Verdict,
+    frames: tuple[Frame, ...],
+    muted: Suppression | None,
+    policy: Policy,
+) -> dict[str, object]:
+    """Give what is only said of a finding that is shown."""
+    evidence = evidence_of(facts, ruling, policy)
+    if muted is not None:
+        evidence = (f"muted by {muted}; without it: {ruling.verdict.value}", *evidence)
+    last, curve = facts.series.last, facts.series.bytes
+    return {
+        "evidence": evidence,
+        "advice": advice_for(verdict, frames, infrastructure=facts.site.infrastructure),
+        "suppression": suppression_for(frames),
+        "interval_bytes": (
+            interval(last.outstanding_bytes, last.bytes_error) if last.samples else None
         ),
-        history_bytes=tuple(series.bytes[place] for place in history_places(len(series.bytes))),
+        "history_bytes": tuple([curve[place] for place in history_places(len(curve))]),
+    }
+
+
+def _muted(site: Site, policy: Policy) -> Suppression | None:
+    return next(
+        (one for one in policy.suppressions if any(map(one.matches, site.variants.values()))), None
     )
 
 
