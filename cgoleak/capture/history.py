@@ -96,14 +96,18 @@ class History:
     of each change. A place is that of a change in them; at place 0 is ``NOTHING``.
 
     Attributes:
-        ends: whether any stack was no longer reported from some snapshot on.
+        before: for each place that of the same stack's change before, or 0.
+        ends: places from where on a stack is no longer reported.
+        snapshots: number of each snapshot with changes, with the first place that is not its.
     """
 
-    __slots__ = ("_columns", "_numbers", "_places", "ends")
+    __slots__ = ("_columns", "_numbers", "_places", "before", "ends", "snapshots")
 
     def __init__(self) -> None:
+        self.before = [0]
+        self.ends: list[int] = []
+        self.snapshots: list[tuple[int, int]] = []
         self._numbers = [0]
-        self.ends = False
         self._columns: list[list[Any]] = [[value] for value in NOTHING]
         self._places: dict[StackId, list[int]] = defaultdict(list)
 
@@ -118,10 +122,16 @@ class History:
         self._numbers += [snapshot] * len(stacks)
         for mine, more in zip(self._columns, columns, strict=True):
             mine.extend(more)
-        self.ends = self.ends or None in self._columns[0][begin:]
-        places = self._places
+        if None in self._columns[0][begin:]:
+            self.ends += [
+                place for place, born in enumerate(self._columns[0][begin:], begin) if born is None
+            ]
+        self.snapshots.append((snapshot, len(self._numbers)))
+        places, before = self._places, self.before
         for place, stack in enumerate(stacks, begin):
-            places[stack].append(place)
+            known = places[stack]
+            before.append(known[-1] if known else 0)
+            known.append(place)
 
     @property
     def stacks(self) -> Collection[StackId]:
@@ -135,10 +145,6 @@ class History:
     def row(self, place: int) -> CountRow:
         """Give the counts at a place."""
         return _count_row([column[place] for column in self._columns])
-
-    def number(self, place: int) -> int:
-        """Give the number of the snapshot of a place."""
-        return self._numbers[place]
 
     def changes(self, stack: StackId) -> Sequence[int]:
         """Give the places of a stack, without those from where on it was not reported."""

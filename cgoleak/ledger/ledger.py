@@ -7,7 +7,6 @@ sites, so that stacks can be counted before there are names and grouped afterwar
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from functools import reduce
 from itertools import accumulate, pairwise
 from operator import sub
@@ -157,17 +156,16 @@ class Ledger:
         return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
 
     def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        steps: Counter[int] = Counter()
+        history = self._history
         measured = list(map(measure, self._blocks, self._bytes))
-        for stack in self._history.stacks:
-            had = 0
-            for place in self._history.changes(stack):
-                has = measured[place]
-                steps[self._history.number(place)] += has - had
-                had = has
+        for place in history.ends:
+            measured[place] = measured[history.before[place]]
+        steps = list(map(sub, measured, map(measured.__getitem__, history.before)))
         added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
-        for number, step in steps.items():
-            added[bisect_left(self._numbers, number)] += step
+        begin = 0
+        for number, end in history.snapshots:
+            added[bisect_left(self._numbers, number)] += sum(steps[begin:end])
+            begin = end
         return tuple(accumulate(added[:-1]))
 
 

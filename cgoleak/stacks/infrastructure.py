@@ -9,6 +9,7 @@ not with the work done.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
@@ -43,6 +44,8 @@ _THREADS: Final = frozenset(
         "threadentry",
     ]
 )
+_OF_LOADER: Final = "the loader"
+_USERS: Final = "the user's"
 _MAPPINGS: Final = frozenset({"x_cgo_mmap", "x_cgo_munmap"})
 _LOADER: Final = re.compile(
     r"^(?:_?dl_open\w*|_?_?dlopen\w*|_dl_\w+|dlerror|_dlerror_run|_dlopen)$"
@@ -58,20 +61,30 @@ def infrastructure_of(frames: Sequence[Frame], *, complete: bool = True) -> str 
     infrastructure: the frames are looked at only up to the first that is the user's.
     """
     loader = False
-    for frame in frames:
-        name = plain_function(frame)
-        if name in _THREADS:
-            return "starting a thread"
-        if name in _MAPPINGS:
-            return "Go's runtime mapping memory"
-        if _LOADER.match(name) or _LOADER_MODULE.match(plain_module(frame.module)):
-            loader = True
-        elif is_users(frame):
+    for kind in map(_kind_of, frames):
+        if kind is _USERS:
             break
+        if kind is _OF_LOADER:
+            loader = True
+        elif kind:
+            return kind
     else:
         if not loader:
             return _runtime_made(frames, complete=complete)
-    return "the loader" if loader else None
+    return _OF_LOADER if loader else None
+
+
+@lru_cache(maxsize=65536)
+def _kind_of(frame: Frame) -> str:
+    """Say what a frame is: infrastructure, the user's, or nothing that decides."""
+    name = plain_function(frame)
+    if name in _THREADS:
+        return "starting a thread"
+    if name in _MAPPINGS:
+        return "Go's runtime mapping memory"
+    if _LOADER.match(name) or _LOADER_MODULE.match(plain_module(frame.module)):
+        return _OF_LOADER
+    return _USERS if is_users(frame) else ""
 
 
 def _runtime_made(frames: Sequence[Frame], *, complete: bool) -> str | None:

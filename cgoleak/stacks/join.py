@@ -25,21 +25,26 @@ DROPPED: Final = Frame(lang=Language.UNKNOWN, function="[stack not recorded]")
 
 def join(capture: Capture) -> dict[StackId, tuple[Frame, ...]]:
     """Give the frames of every stack of the capture, inlined ones as frames of their own."""
-    names: dict[Address, tuple[Frame, ...]] = {}
-    modules = sorted(capture.modules, key=lambda module: module.start)
-    starts = [module.start for module in modules]
-
-    def name(address: Address) -> tuple[Frame, ...]:
-        found = names.get(address)
-        if found is None:
-            found = capture.frames.get(address) or (_nameless(address, modules, starts),)
-            names[address] = found
-        return found
-
+    names = _Names(capture)
     return {
-        stack: tuple(chain.from_iterable(map(name, raw.addresses)))
+        stack: tuple(chain.from_iterable(map(names.__getitem__, raw.addresses)))
         for stack, raw in capture.stacks.items()
     }
+
+
+class _Names(dict["Address", tuple[Frame, ...]]):
+    """Frames by address; an address that was not met before is looked up."""
+
+    def __init__(self, capture: Capture) -> None:
+        super().__init__()
+        self._known = capture.frames
+        self._modules = sorted(capture.modules, key=lambda module: module.start)
+        self._starts = [module.start for module in self._modules]
+
+    def __missing__(self, address: Address) -> tuple[Frame, ...]:
+        found = self._known.get(address) or (_nameless(address, self._modules, self._starts),)
+        self[address] = found
+        return found
 
 
 def _nameless(address: Address, modules: Sequence[Module], starts: Sequence[Address]) -> Frame:

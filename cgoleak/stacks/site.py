@@ -15,7 +15,8 @@ import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
+from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
@@ -106,8 +107,10 @@ def group(
 
 def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
-    own = [part for part in map(_own_part, frames) if part] or map(_part, frames)
-    return tuple([part for part, _ in groupby(own)])
+    own = list(filter(None, map(_own_part, frames))) or list(map(_part, frames))
+    if any(map(eq, own, islice(own, 1, None))):
+        return tuple([part for part, _ in groupby(own)])
+    return tuple(own)
 
 
 @lru_cache(maxsize=65536)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cgoleak.ledger import Ledger
@@ -151,7 +153,8 @@ def _history_seconds(ledger: Ledger) -> tuple[float, ...]:
 
 def _modules_of(capture: Capture, findings: Sequence[Finding]) -> tuple[Module, ...]:
     """Give the ELF files that the findings' frames lie in, by address."""
-    used = {frame.module for finding in findings for frame in finding.stack}
+    frames = chain.from_iterable(finding.stack for finding in findings)
+    used = set(map(attrgetter("module"), frames))
     return tuple(one for one in capture.modules if one.path.rpartition("/")[2] in used)
 
 

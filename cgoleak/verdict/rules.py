@@ -230,7 +230,7 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
     Thread infrastructure and the loader grow with threads and libraries, not with work. Should
     they grow throughout, somebody loses threads or handles: that is suspect, and not a leak here.
     """
-    ruling = next(found for rule in RULES if (found := rule(facts, policy)) is not None)
+    ruling = next(filter(None, (rule(facts, policy) for rule in RULES)))
     kind = facts.site.infrastructure
     if kind is None or ruling.verdict is Verdict.GO_HELD:
         return ruling

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgoleak.ledger import Ledger, Totals
+from cgoleak.ledger import Ledger
 from cgoleak.model.ids import StackId
 from support.builders import a_snapshot, counts
 from support.strategies import histories
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cgoleak.model.snapshot import Snapshot
 
 many = st.lists(histories(), min_size=1, max_size=5)
-totals = st.builds(Totals, *[st.integers(0, 1 << 70)] * 6)
 
 
 def snapshots_of(rows: list[list[tuple[int, int, int]]], order: list[int]) -> list[Snapshot]:
@@ -53,11 +52,13 @@ def test_the_order_of_stacks_in_a_snapshot_does_not_matter(rows, random) -> None
 @given(many)
 def test_born_is_freed_and_outstanding_at_every_instant(rows) -> None:
     ledger = folded(snapshots_of(rows, list(range(len(rows)))))
-    series = ledger.series(ledger.stacks)
+    blocks = ledger.series(ledger.stacks).blocks
 
-    for one, blocks in zip(series.counts, series.blocks, strict=True):
-        assert one.born_blocks == one.freed_blocks + blocks
-        assert blocks >= 0
+    for instant, outstanding in enumerate(blocks, start=1):
+        one = ledger.series(ledger.stacks, instants=instant)
+        assert one.last.born_blocks == one.last.freed_blocks + outstanding
+        assert one.blocks == blocks[:instant]
+        assert outstanding >= 0
 
 
 @given(many, st.integers(0, 5))
@@ -69,11 +70,3 @@ def test_sites_add_up_to_the_whole(rows, cut) -> None:
     parts = zip(ledger.series(left).blocks, ledger.series(right).blocks, strict=True)
 
     assert tuple(map(sum, parts)) == ledger.series(ledger.stacks).blocks
-
-
-@given(totals, totals, totals)
-def test_totals_are_a_group(one, two, three) -> None:
-    assert (one + two) + three == one + (two + three)
-    assert one + two == two + one
-    assert one + two - two == one
-    assert one + Totals() == one
