@@ -8,7 +8,7 @@ of snapshots of ten thousand stacks at rest then costs what one costs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter
 from collections.abc import ItemsView, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
@@ -19,7 +19,7 @@ from cgoleak.model.snapshot import StackCounts
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["GONE", "NOTHING", "CountRow", "CountsAt", "History"]
+__all__ = ["GONE", "NOTHING", "Changes", "CountRow", "CountsAt", "History"]
 
 
 class CountRow(NamedTuple):
@@ -89,103 +89,116 @@ GONE: Final = (None,) * len(NOTHING)
 
 
 @final
-class History:
-    """Per stack the numbers of the snapshots where it changed, and what it had from there on.
+class Changes:
+    """Changes of stacks in order of time, as columns: what a ``History`` is made of."""
 
-    Kept as columns, a value per change, in order of time: a judge takes three of the twelve numbers
-    of each change. A place is that of a change in them; at place 0 is ``NOTHING``.
-
-    Attributes:
-        before: for each place that of the same stack's change before, or 0.
-        ends: places from where on a stack is no longer reported.
-        snapshots: number of each snapshot with changes, with the first place that is not its.
-    """
-
-    __slots__ = ("_columns", "_numbers", "_places", "before", "ends", "snapshots")
+    __slots__ = ("columns", "numbers", "stacks")
 
     def __init__(self) -> None:
-        self.before = [0]
-        self.ends: list[int] = []
-        self.snapshots: list[tuple[int, int]] = []
-        self._numbers = [0]
-        self._columns: list[list[Any]] = [[value] for value in NOTHING]
-        self._places: dict[StackId, list[int]] = defaultdict(list)
+        self.numbers: list[int] = []
+        self.stacks: list[StackId] = []
+        self.columns: list[list[Any]] = [[] for _ in CountRow._fields]
 
     def add(
         self, snapshot: int, stacks: Sequence[StackId], columns: Iterable[Sequence[int | None]]
     ) -> None:
-        """Add the changes of the next snapshot: the stacks, and a column per field of ``CountRow``.
+        """Add those of the next snapshot: the stacks, and a column per field of ``CountRow``.
 
         ``born_blocks`` is None where a stack is no longer reported.
         """
-        begin = len(self._numbers)
-        self._numbers += [snapshot] * len(stacks)
-        for mine, more in zip(self._columns, columns, strict=True):
+        self.numbers += [snapshot] * len(stacks)
+        self.stacks += stacks
+        for mine, more in zip(self.columns, columns, strict=True):
             mine.extend(more)
-        if None in self._columns[0][begin:]:
-            self.ends += [
-                place for place, born in enumerate(self._columns[0][begin:], begin) if born is None
-            ]
-        self.snapshots.append((snapshot, len(self._numbers)))
-        places, before = self._places, self.before
-        for place, stack in enumerate(stacks, begin):
-            known = places[stack]
-            before.append(known[-1] if known else 0)
-            known.append(place)
+
+
+@final
+class History:
+    """Per stack the numbers of the snapshots where it changed, and what it had from there on.
+
+    Kept as columns, a value per change: a judge takes three of the twelve numbers of each. A place
+    is that of a change in them; those of a stack lie side by side, so that its curve is a slice. At
+    place 0 is ``NOTHING``.
+
+    Attributes:
+        numbers: the snapshot of each place.
+        ends: places from where on a stack is no longer reported.
+    """
+
+    __slots__ = ("_columns", "_order", "_spans", "ends", "numbers")
+
+    def __init__(self, changes: Changes | None = None) -> None:
+        changes = changes or Changes()
+        stacks = changes.stacks
+        for column, nothing in zip(changes.columns, NOTHING, strict=True):
+            column.append(nothing)
+        self._columns = changes.columns
+        self._order = [-1, *sorted(range(len(stacks)), key=stacks.__getitem__)]
+        self._spans: dict[StackId, tuple[int, int]] = {}
+        begin = 1
+        for stack, count in sorted(Counter(stacks).items()):
+            self._spans[stack] = (begin, begin + count)
+            begin += count
+        self.numbers = [0, *map(changes.numbers.__getitem__, self._order[1:])]
+        self.ends: list[int] = []
+        if None in self._columns[0]:
+            born = self.column("born_blocks")
+            self.ends = [place for place, blocks in enumerate(born) if blocks is None]
 
     @property
     def stacks(self) -> Collection[StackId]:
         """Every stack that was ever reported."""
-        return self._places.keys()
+        return self._spans.keys()
 
-    def column(self, field: str) -> Sequence[Any]:
+    @property
+    def spans(self) -> Collection[tuple[int, int]]:
+        """For every stack its first place, and the first that is not its."""
+        return self._spans.values()
+
+    def column(self, field: str) -> list[Any]:
         """Give a field of ``CountRow`` at each place."""
-        return self._columns[CountRow._fields.index(field)]
+        column = self._columns[CountRow._fields.index(field)]
+        return [column[place] for place in self._order]
 
     def row(self, place: int) -> CountRow:
         """Give the counts at a place."""
-        return _count_row([column[place] for column in self._columns])
-
-    def changes(self, stack: StackId) -> Sequence[int]:
-        """Give the places of a stack, without those from where on it was not reported."""
-        places = self._places.get(stack, ())
-        if not self.ends:
-            return places
-        born = self._columns[0]
-        return [place for place in places if born[place] is not None]
+        where = self._order[place]
+        return _count_row([column[where] for column in self._columns])
 
     def place(self, snapshot: int, stack: StackId) -> int:
         """Give the place of what ``stack`` had at ``snapshot``, 0 if it was not reported."""
-        places = self._places.get(stack)
-        if not places:
-            return 0
-        last = places[-1]
-        if self._numbers[last] > snapshot:
-            found = bisect_right(places, snapshot, key=self._numbers.__getitem__)
-            last = places[found - 1] if found else 0
-        return last if self._columns[0][last] is not None else 0
+        begin, end = self._spans.get(stack, (0, 1))
+        if self.numbers[end - 1] > snapshot:
+            end = bisect_right(self.numbers, snapshot, begin, end)
+        return end - 1 if end > begin and not self._is_end(end - 1) else 0
 
-    def over(self, snapshots: Sequence[int], stack: StackId) -> Sequence[int]:
-        """Give the places of what ``stack`` had at the attach and at each of some snapshots.
+    def over(self, snapshots: Sequence[int], stack: StackId) -> slice | list[int]:
+        """Give the places of what ``stack`` had at each of some snapshots.
 
         Once it is no longer reported, it keeps what it had: the counts are totals since attach.
+        A slice, if it changed at each of them.
         """
-        places, numbers = self.changes(stack), self._numbers
-        if [numbers[place] for place in places] == snapshots:
-            return [0, *places]  # it changed at each of them
+        begin, end = self._spans.get(stack, (0, 0))
+        if self.numbers[begin:end] == snapshots and not self.ends:
+            return slice(begin, end)
         found: list[int] = []
         before = 0
-        for place in places:
-            found += [before] * (bisect_left(snapshots, numbers[place]) + 1 - len(found))
-            before = place
-        return found + [before] * (len(snapshots) + 1 - len(found))
+        for place in range(begin, end):
+            if not self._is_end(place):
+                number = self.numbers[place]
+                found += [before] * (bisect_left(snapshots, number) - len(found))
+                before = place
+        return found + [before] * (len(snapshots) - len(found))
 
     def at(self, snapshot: int) -> Iterator[tuple[StackId, int]]:
         """Go through the stacks that were reported at ``snapshot``, each with its place."""
-        for stack in self._places:
+        for stack in self._spans:
             place = self.place(snapshot, stack)
             if place:
                 yield stack, place
+
+    def _is_end(self, place: int) -> bool:
+        return bool(self.ends) and self._columns[0][self._order[place]] is None
 
 
 @final

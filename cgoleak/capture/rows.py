@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn
 
 from cgoleak.capture.format import SNAPSHOT_COLUMNS
-from cgoleak.capture.history import CountRow, CountsAt, History
+from cgoleak.capture.history import Changes, CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
 from cgoleak.model.capture import (
     Capture,
@@ -288,7 +288,7 @@ class Rows:
         )
 
     def _history(self) -> History:
-        history = History()
+        changes = Changes()
         sampled = self._has("sample_count")
         if sampled:
             sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
@@ -300,8 +300,8 @@ class Rows:
                 for stack, *values in zip(stacks, *columns, strict=True):
                     self._integer(stack)
                     self._check_counts(values)
-            history.add(self._count(snapshot), stacks, columns)
-        return history
+            changes.add(self._count(snapshot), stacks, columns)
+        return History(changes)
 
     def _has(self, table: str) -> bool:
         """Say whether the file has a table that earlier captures of this version have not."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import reduce
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from operator import sub
 from typing import TYPE_CHECKING, final
 
-from cgoleak.capture.history import GONE, CountRow, CountsAt, History
+from cgoleak.capture.history import GONE, Changes, CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
 from cgoleak.ledger.series import Series, add_rows
 
@@ -64,6 +64,7 @@ class Ledger:
         self._blocks = self._difference("born_blocks", "freed_blocks")
         self._bytes = self._difference("born_bytes", "freed_bytes")
         self._old_blocks = self._history.column("old_blocks")
+        self._births_ns = self._history.column("oldest_born_ns")
         self._sums: dict[Callable[[int, int], int], tuple[int, ...]] = {}
         self._instants = (0, *self.times_ns)
 
@@ -94,10 +95,9 @@ class Ledger:
 
     def oldest_ns(self, stacks: Iterable[StackId]) -> int:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
-        births = self._history.column("oldest_born_ns")
         oldest = 0
         for place, at_ns in map(self._newest, stacks):
-            born_ns = births[place]
+            born_ns = self._births_ns[place]
             if born_ns is not None:
                 oldest = max(oldest, at_ns - born_ns)
         return oldest
@@ -125,11 +125,11 @@ class Ledger:
 
         ``instants`` is how many of these are taken, the attach is the first; all without it.
         """
-        places = [self._history.over(self._numbers, stack)[:instants] for stack in stacks]
-        if not places:
-            places = [[0] * len(self._instants[:instants])]
+        found = [self._history.over(self._numbers, stack) for stack in stacks] or [
+            [0] * len(self._numbers)
+        ]
         blocks, sizes, old = (
-            [tuple(map(column.__getitem__, of_stack)) for of_stack in places]
+            [_curve(column, places)[:instants] for places in found]
             for column in (self._blocks, self._bytes, self._old_blocks)
         )
         return Series(
@@ -137,8 +137,14 @@ class Ledger:
             blocks=_sum(blocks),
             bytes=_sum(sizes),
             survivors=_sum(blocks if any(None in one for one in old) else old),
-            last=reduce(add_rows, [self._history.row(of_stack[-1]) for of_stack in places]),
+            last=reduce(add_rows, [self._row(places, instants) for places in found]),
         )
+
+    def _row(self, places: slice | list[int], instants: int | None) -> CountRow:
+        """Give the counts of a stack at the last of some instants; the first is the attach."""
+        if isinstance(places, slice):
+            places = list(range(places.start, places.stop))
+        return self._history.row([0, *places][:instants][-1])
 
     def _newest(self, stack: StackId) -> tuple[int, int]:
         """Give the place of what a stack had when it was reported last, and when that was."""
@@ -158,19 +164,30 @@ class Ledger:
     def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
         history = self._history
         measured = list(map(measure, self._blocks, self._bytes))
+        begins = {begin for begin, _ in history.spans}
         for place in history.ends:
-            measured[place] = measured[history.before[place]]
-        steps = list(map(sub, measured, map(measured.__getitem__, history.before)))
+            measured[place] = 0 if place in begins else measured[place - 1]  # it keeps what it had
+        steps = [0, *map(sub, islice(measured, 1, None), measured)]
+        for begin in begins:
+            steps[begin] = measured[begin]
+        changed = dict.fromkeys(history.numbers, 0)
+        for number, step in zip(history.numbers, steps, strict=True):
+            changed[number] += step
         added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
-        begin = 0
-        for number, end in history.snapshots:
-            added[bisect_left(self._numbers, number)] += sum(steps[begin:end])
-            begin = end
+        for number, step in changed.items():
+            added[bisect_left(self._numbers, number)] += step
         return tuple(accumulate(added[:-1]))
 
 
 def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
     return size
+
+
+def _curve(column: list[int], places: slice | list[int]) -> tuple[int, ...]:
+    """Give a column of one stack over time, from the attach on."""
+    if isinstance(places, slice):
+        return (0, *column[places])
+    return (0, *map(column.__getitem__, places))
 
 
 def _sum(curves: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -186,7 +203,7 @@ def _of_one_history(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
 
 def _recorded(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
     """Store what changed from one snapshot to the next, as a capture does."""
-    history = History()
+    changes = Changes()
     before: dict[StackId, CountRow] = {}
     for number, snapshot in enumerate(snapshots):
         now = {
@@ -198,6 +215,7 @@ def _recorded(snapshots: Sequence[Snapshot]) -> list[CountsAt]:
         for stack in before.keys() - now.keys():
             changed[stack] = GONE
         if changed:
-            history.add(number, list(changed), zip(*changed.values(), strict=True))
+            changes.add(number, list(changed), zip(*changed.values(), strict=True))
         before = now
+    history = History(changes)
     return [CountsAt(history, number, one.at_ns) for number, one in enumerate(snapshots)]
