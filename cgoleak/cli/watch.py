@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cgoleak import pipeline, watching
+from cgoleak import pipeline
 from cgoleak.cli.live import live_view
 from cgoleak.cli.options import (
     Following,
@@ -93,6 +93,8 @@ def command(
       cgoleak watch --exe /srv/bin/worker --duration 12h -o night.cgoleak -o night.json
       cgoleak watch 4242 --attach-on-growth 200KiB/s
     """
+    from cgoleak import watching  # noqa: PLC0415 - not for --help
+
     if (pid is None) == (exe is None):
         raise click.UsageError(
             "give either PID or --exe PATH", ctx=click.get_current_context(silent=True)

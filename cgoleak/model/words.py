@@ -8,7 +8,6 @@ writes a sentence need not know of languages. What has no translation stays Engl
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -127,7 +126,8 @@ def words_in(lang: str) -> Words:
     """Give the words of a language; English for one that is not known."""
     if lang == "en" or lang not in LANGUAGES:
         return ENGLISH
-    from importlib.resources import files  # noqa: PLC0415 - not for English
+    import tomllib  # noqa: PLC0415 - not for English
+    from importlib.resources import files  # noqa: PLC0415
 
     source = files("cgoleak.model").joinpath(f"words.{lang}.toml").read_text("utf-8")
     texts: dict[str, str] = tomllib.loads(source)
