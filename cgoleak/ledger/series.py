@@ -61,6 +61,10 @@ class Series:
         steps = [later > earlier for earlier, later in itertools.pairwise(blocks)]
         return sum(steps), len(steps)
 
+    def rise(self) -> Line:
+        """Fit the number of outstanding blocks."""
+        return fit(self.times_ns, self.blocks)
+
     def growth(self) -> Line:
         """Fit the outstanding bytes, without the warm-up.
 

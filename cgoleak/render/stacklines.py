@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import groupby, takewhile
+from itertools import groupby, islice, takewhile
+from operator import eq
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Frame, Language
@@ -93,30 +94,32 @@ def _names(
     the leaf's caller. What only hands memory on (``operator new``, ``strdup``, libc's inside) is
     not to blame: its caller is.
     """
-
-    def name(frame: Frame) -> str:
-        place = place_of(frame, parts=1) if places else ""
-        function = visible(named(frame))
-        return f"{function} ({place})" if place else function
-
     own = [frame for frame in stack if frame.lang not in _PLUMBING]
     if not own:
-        yield name(stack[0]) if stack else "unknown stack"
+        yield _name(stack[0], named, places) if stack else "unknown stack"
         return
     leaf = allocating_frame(own) or own[0]
     if (called := _called_directly(stack)) is not None:
         yield called
-        yield name(leaf)
+        yield _name(leaf, named, places)
         return
-    yield name(leaf)
+    yield _name(leaf, named, places)
     caller = next((frame for frame in own if frame.lang is Language.GO), None)
     if caller is None:
         caller = next(filter(is_users, reversed(own)), leaf)
     if caller is not leaf:
-        yield name(caller)
+        yield _name(caller, named, places)
     owner = own_go_frame(stack) if is_dependency(caller) else None
     if owner is not None:
-        yield name(owner)
+        yield _name(owner, named, places)
+
+
+@lru_cache(maxsize=32768)
+def _name(frame: Frame, named: Callable[[Frame], str], places: bool) -> str:  # noqa: FBT001 - a key
+    """Thousands of sites are called by the same functions."""
+    place = place_of(frame, parts=1) if places else ""
+    function = visible(named(frame))
+    return f"{function} ({place})" if place else function
 
 
 def place_of(frame: Frame, *, parts: int | None = None) -> str:
@@ -149,6 +152,9 @@ def _folded(stack: Sequence[Frame], words: Words) -> Iterator[StackLine]:
 
 def _without_library(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
     """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
+    if sum(map(is_go_library, frames)) < _LIBRARY_RUN:
+        yield from _counted(frames, words)
+        return
     for library, run in groupby(frames, is_go_library):
         same = list(run)
         if library and len(same) >= _LIBRARY_RUN:
@@ -187,6 +193,10 @@ def _is_plumbing(frame: Frame) -> bool:
 
 
 def _counted(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
+    if not any(map(eq, frames, islice(frames, 1, None))):
+        for frame in frames:
+            yield _line(frame, 1, words.lang)
+        return
     for frame, same in groupby(frames):
         yield _line(frame, len(list(same)), words.lang)
 

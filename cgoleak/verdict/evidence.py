@@ -14,6 +14,7 @@ from cgoleak.units import (
     format_seconds,
     plural,
 )
+from cgoleak.verdict.facts import BLOCK
 
 if TYPE_CHECKING:
     from cgoleak.verdict.facts import Facts
@@ -43,10 +44,10 @@ def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]
 def _survival(facts: Facts) -> str:
     last, seconds = facts.series.last, format_seconds(facts.series.seconds)
     if not last.freed_blocks:
-        return f"none of {plural(last.born_blocks, 'block')} freed in {seconds}"
+        return f"none of {plural(last.born_blocks, facts.noun)} freed in {seconds}"
     staying = format_percent(last.outstanding_blocks / max(1, last.born_blocks))
     line = (
-        f"{format_count(last.freed_blocks)} of {plural(last.born_blocks, 'block')} freed in "
+        f"{format_count(last.freed_blocks)} of {plural(last.born_blocks, facts.noun)} freed in "
         f"{seconds}, {staying} outstanding"
     )
     lifetime = facts.series.mean_lifetime_seconds
@@ -60,7 +61,7 @@ def _survival(facts: Facts) -> str:
 
 def _estimate(facts: Facts) -> str:
     last = facts.series.last
-    samples = plural(last.samples, "sampled block")
+    samples = plural(last.samples, f"sampled {facts.noun}")
     low, high = map(format_bytes, interval(last.outstanding_bytes, last.bytes_error))
     if low == high:
         # Nearly all of a place that allocates seldom are followed for sure.
@@ -70,10 +71,12 @@ def _estimate(facts: Facts) -> str:
 
 def _growth(facts: Facts) -> str:
     grew, intervals = facts.looked.growing_intervals
-    return (
-        f"grew in {grew} of {plural(intervals, 'interval')}, "
-        f"{format_rate(facts.growth.per_second)} (r² {facts.growth.r2:.2f})"
-    )
+    if facts.noun == BLOCK:
+        rate, r2 = format_rate(facts.growth.per_second), facts.growth.r2
+    else:
+        line = facts.series.rise()
+        rate, r2 = f"{line.per_second:.3g} {facts.noun}s a second", line.r2
+    return f"grew in {grew} of {plural(intervals, 'interval')}, {rate} (r² {r2:.2f})"
 
 
 def _limits(facts: Facts, policy: Policy) -> list[str]:
@@ -90,7 +93,7 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
         freed = facts.series.last.cleaned_blocks
         lines.append(
             f"{plural(cycles, 'GC cycle')} in this window, "
-            f"in which cleanups freed {plural(freed, 'block') if freed else 'none of them'}"
+            f"in which cleanups freed {plural(freed, facts.noun) if freed else 'none of them'}"
         )
     if not facts.series.last.freed_blocks:
         lines.append("a cache that is still filling looks the same until it is full")

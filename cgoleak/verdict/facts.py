@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
 
-__all__ = ["Facts", "Surroundings", "facts_of"]
+__all__ = ["BLOCK", "HANDLE", "Facts", "Surroundings", "facts_of"]
 
+
+BLOCK: Final = "block"
+HANDLE: Final = "handle"
+"""What is judged; sentences name it, in the plural with an s."""
 
 _TRIFLE: Final = 0.01
 """Share of all events that does not count as work: health checks, timers."""
@@ -40,6 +44,7 @@ class Surroundings:
         collected: instants at which Go's runtime was read, and its GC cycles up to then.
         unmatched: frees of blocks from before the attach, up to each snapshot.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
+        noun: what is counted, ``BLOCK`` or ``HANDLE``.
     """
 
     ledger: Ledger
@@ -49,11 +54,19 @@ class Surroundings:
     collected: tuple[tuple[int, int], ...]
     unmatched: tuple[int, ...]
     holdings: Mapping[StackId, Holding] | None = None
+    noun: str = BLOCK
 
     @classmethod
-    def of(cls, ledger: Ledger, holdings: Mapping[StackId, Holding] | None = None) -> Self:
+    def of(
+        cls,
+        ledger: Ledger,
+        holdings: Mapping[StackId, Holding] | None = None,
+        *,
+        noun: str = BLOCK,
+    ) -> Self:
         """Look at the whole process once."""
         return cls(
+            noun=noun,
             holdings=holdings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
@@ -91,6 +104,11 @@ class Facts:
     looked: Series
     holding: Holding | None = None
     stands_for: float = 1.0
+
+    @property
+    def noun(self) -> str:
+        """What is counted: a block or a handle."""
+        return self.around.noun
 
     @property
     def sizes(self) -> Shape | None:

@@ -8,18 +8,17 @@ of was allocated with malloc, and is counted there.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cgoleak.ledger import Ledger
-from cgoleak.ledger.series import fit
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.ownership import innermost_go
 from cgoleak.model.report import HandleFinding, Verdict
 from cgoleak.stacks import find_sites
 from cgoleak.units import format_count, plural
+from cgoleak.verdict.facts import HANDLE
 from cgoleak.verdict.judge import ORDER, judge
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from cgoleak.verdict.policy import Policy
 
 __all__ = ["handle_findings", "handle_sentence", "without_handles"]
-
-_BLOCK: Final = re.compile(r"\bblock(s?)\b")
-_BY_BYTES: Final = re.compile(r"^grew in (\d+) of (\d+ intervals?), ")
 
 
 def without_handles(capture: Capture) -> Capture:
@@ -69,11 +65,11 @@ def handle_findings(
         ours = _only(snapshots, set(stacks), keep=True)
         ledger = Ledger(ours)
         sites = find_sites(replace(capture, stacks=stacks, snapshots=ours))
-        for one in judge(ledger, sites, policy):
-            variants = next(site.variants for site in sites if site.key == one.site)
-            series = ledger.series(variants)
-            rate, r2 = fit(series.times_ns, series.blocks)
-            found.append(_finding(one, family, rate, r2))
+        rates = {site.key: ledger.series(site.variants).rise().per_second for site in sites}
+        found += [
+            _finding(one, family, rates[one.site])
+            for one in judge(ledger, sites, policy, noun=HANDLE)
+        ]
     return tuple(
         sorted(
             found,
@@ -111,7 +107,7 @@ def _only(
     )
 
 
-def _finding(one: Finding, family: HandleFamily, rate: float, r2: float) -> HandleFinding:
+def _finding(one: Finding, family: HandleFamily, rate: float) -> HandleFinding:
     return HandleFinding(
         site=_key(one.site, family.name),
         family=family.name,
@@ -121,7 +117,7 @@ def _finding(one: Finding, family: HandleFamily, rate: float, r2: float) -> Hand
         growth_per_second=rate,
         oldest_seconds=one.oldest_seconds,
         stack=one.stack,
-        evidence=(*(_said(line, rate, r2) for line in one.evidence), *_calls(family)),
+        evidence=(*one.evidence, *_calls(family)),
         advice=_advice(one, family),
         suppression=one.suppression,
         creates=family.creates,
@@ -133,14 +129,6 @@ def _key(site: SiteKey, family: str) -> SiteKey:
     """Tell it from the site of blocks with the same stack, and from another kind's."""
     digest = hashlib.sha256(f"{family}\n{site}".encode("utf-8", "surrogatepass")).hexdigest()
     return SiteKey(digest[: len(site)])
-
-
-def _said(line: str, rate: float, r2: float) -> str:
-    """Say of handles what was said of blocks."""
-    grew = _BY_BYTES.match(line)
-    if grew is not None:
-        return f"grew in {grew[1]} of {grew[2]}, {rate:.3g} handles a second (r² {r2:.2f})"
-    return _BLOCK.sub(r"handle\1", line)
 
 
 def _calls(family: HandleFamily) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Finding, Verdict
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
-from cgoleak.verdict.facts import Surroundings, facts_of
+from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
 from cgoleak.verdict.rules import rule_on
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
@@ -46,12 +46,13 @@ def judge(
     policy: Policy,
     *,
     holdings: Mapping[StackId, Holding] | None = None,
+    noun: str = BLOCK,
 ) -> tuple[Finding, ...]:
     """Judge every site with outstanding blocks; worst verdict first, then most bytes.
 
-    ``holdings`` is who still knew the blocks of a command at its exit.
+    ``holdings`` is who still knew the blocks of a command at its exit, ``noun`` what they are.
     """
-    around = Surroundings.of(ledger, holdings)
+    around = Surroundings.of(ledger, holdings, noun=noun)
     findings = [
         _finding(site, series, around, policy)
         for site in sites

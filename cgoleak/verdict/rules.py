@@ -49,7 +49,7 @@ def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     oldest = facts.oldest_ns / 1e9
     if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
         return None
-    return Ruling(Verdict.BOUNDED, (f"its oldest block is {format_seconds(oldest)} old",))
+    return Ruling(Verdict.BOUNDED, (f"its oldest {facts.noun} is {format_seconds(oldest)} old",))
 
 
 def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG001
@@ -61,7 +61,7 @@ def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG
     holding = facts.holding
     if holding is None or not holding.lost_blocks or facts.site.infrastructure is not None:
         return None
-    lost = plural(holding.lost_blocks, "block")
+    lost = plural(holding.lost_blocks, facts.noun)
     return Ruling(
         Verdict.NATIVE_LEAK,
         (f"{AT_ITS_END}nothing in it pointed to {lost} any more",),
@@ -79,7 +79,7 @@ def known_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:
     if holding is None:
         return None
     if holding.owned_blocks:
-        owned = plural(holding.owned_blocks, "block")
+        owned = plural(holding.owned_blocks, facts.noun)
         return Ruling(
             Verdict.GO_HELD,
             (f"{AT_ITS_END}Go objects with a finalizer or cleanup owned {owned}",),
@@ -108,15 +108,16 @@ def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
         return None
     if last.cleaned_blocks < policy.cleaned_share * (last.cleaned_blocks + last.outstanding_blocks):
         return None
-    reasons = [f"Go's finalizers or cleanups freed {_of(last.cleaned_blocks, last.freed_blocks)}"]
+    reasons = [f"Go's finalizers or cleanups freed {_of(last.cleaned_blocks, facts)}"]
     cycles, lived = facts.around.gc_cycles, facts.gc_since_oldest
     rising = facts.shape is not None and facts.shape.keeps_rising
     if cycles is not None:
         reasons.append(f"{plural(cycles, 'GC cycle')} in this window")
     if rising and lived is not None and lived > policy.gc_cycles:
         reasons.append(
-            f"grew all the same, and its oldest block lived through {plural(lived, 'GC cycle')}: "
-            "either Go still holds the owners, or these blocks have none"
+            f"grew all the same, and its oldest {facts.noun} lived through "
+            f"{plural(lived, 'GC cycle')}: "
+            f"either Go still holds the owners, or these {facts.noun}s have none"
         )
         return Ruling(Verdict.SUSPECT, tuple(reasons))
     if rising:
@@ -139,9 +140,11 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     if _stands_still(facts) and _missing(facts) >= _NO_ACCIDENT:
         return None
     if shape.pace < policy.levelled:
-        return Ruling(Verdict.BOUNDED, (_thirds(shape), "has all but levelled off"))
+        return Ruling(Verdict.BOUNDED, (_thirds(shape, facts.noun), "has all but levelled off"))
     doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
-    return Ruling(Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK, (_thirds(shape), *doubts))
+    return Ruling(
+        Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK, (_thirds(shape, facts.noun), *doubts)
+    )
 
 
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
@@ -152,11 +155,16 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     if shape.rises_at_the_end and _level(facts) >= (
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
     ):
-        return Ruling(Verdict.SUSPECT, (_thirds(shape), "grew in a part of the window only"))
+        return Ruling(
+            Verdict.SUSPECT, (_thirds(shape, facts.noun), "grew in a part of the window only")
+        )
     if shape.creeps and _level(facts) >= policy.min_blocks:
         return Ruling(
             Verdict.SUSPECT,
-            (_thirds(shape), f"fell back by up to {plural(shape.fall, 'block')} in between"),
+            (
+                _thirds(shape, facts.noun),
+                f"fell back by up to {plural(shape.fall, facts.noun)} in between",
+            ),
         )
     return None
 
@@ -183,11 +191,11 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
-    freed = facts.series.last.freed_blocks
+    freed = plural(facts.series.last.freed_blocks, facts.noun)
     grown = "+".join(format_bytes(max(0, rise)) for rise in sizes.rises)
     return Ruling(
         Verdict.SUSPECT,
-        (f"few blocks but {grown} in the thirds of the window, {plural(freed, 'block')} freed",),
+        (f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed",),
     )
 
 
@@ -198,16 +206,18 @@ def at_rest(facts: Facts, policy: Policy) -> Ruling:  # all rules are called ali
     if last.born_blocks <= 2:  # one or two, as the sentence says
         return Ruling(Verdict.BOUNDED, ("made once",))
     if facts.sampled and last.born_blocks < policy.min_suspect_blocks * facts.stands_for:
-        return Ruling(Verdict.BOUNDED, ("too few samples to tell it from blocks made once",))
+        return Ruling(
+            Verdict.BOUNDED, (f"too few samples to tell it from {facts.noun}s made once",)
+        )
     if shape is None:
         return Ruling(Verdict.BOUNDED, ("did not grow",))
     if _stands_still(facts) and shape.level > shape.fall:
         flat = format_seconds(shape.flat_seconds)
         return Ruling(Verdict.BOUNDED, (f"no growth in the last {flat}",))
     if shape.fall > 0:
-        fell = plural(shape.fall, "block")
+        fell = plural(shape.fall, facts.noun)
         return Ruling(Verdict.BOUNDED, (f"goes up and down: it fell by up to {fell}",))
-    return Ruling(Verdict.BOUNDED, (_thirds(shape),))
+    return Ruling(Verdict.BOUNDED, (_thirds(shape, facts.noun),))
 
 
 RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
@@ -251,8 +261,8 @@ def _few(facts: Facts, policy: Policy) -> str | None:
     if level >= policy.min_blocks:
         return None
     if facts.sampled:
-        return f"only {plural(round(level), 'sampled block')} stayed"
-    return f"only {plural(facts.shape.level, 'block')} stayed"
+        return f"only {plural(round(level), f'sampled {facts.noun}')} stayed"
+    return f"only {plural(facts.shape.level, facts.noun)} stayed"
 
 
 def _chance(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
@@ -291,8 +301,8 @@ def _turnover(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     if not low <= facts.late_unmatched / facts.shape.rises[2] <= high:
         return None
     return (
-        f"{plural(facts.late_unmatched, 'block')} from before the attach were freed in the last "
-        "third, as many as this site grew: it may be replacing old blocks by new ones"
+        f"{plural(facts.late_unmatched, facts.noun)} from before the attach were freed in the last "
+        f"third, as many as this site grew: it may be replacing old {facts.noun}s by new ones"
     )
 
 
@@ -302,7 +312,10 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
     if cycles is None:
         if not facts.series.last.cleaned_blocks:
             return None
-        return "cleanups freed some of its blocks, and GC cycles are not known: it may wait for one"
+        return (
+            f"cleanups freed some of its {facts.noun}s, and GC cycles are not known: "
+            "it may wait for one"
+        )
     if cycles >= policy.gc_cycles or not facts.around.cleans:
         return None
     return (
@@ -330,10 +343,11 @@ def _stands_still(facts: Facts) -> bool:
     return shape is not None and shape.flat_seconds >= _STILL * facts.looked.seconds
 
 
-def _thirds(shape: Shape) -> str:
+def _thirds(shape: Shape, noun: str) -> str:
     steps = ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
-    return f"blocks that stay, by thirds of the window: {steps}"
+    return f"{noun}s that stay, by thirds of the window: {steps}"
 
 
-def _of(part: int, whole: int) -> str:
-    return f"{format_count(part)} of the {plural(whole, 'freed block')}"
+def _of(part: int, facts: Facts) -> str:
+    freed = facts.series.last.freed_blocks
+    return f"{format_count(part)} of the {plural(freed, f'freed {facts.noun}')}"
