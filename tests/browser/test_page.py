@@ -8,8 +8,13 @@ from io import BytesIO
 
 import pytest
 
+from cgoleak.capture import open_capture
+from cgoleak.pipeline import analyse
 from cgoleak.render.base import DIFFERENCES, format_by_name
 from cgoleak.verdict.compare import compare
+from support.first_screen import QUESTIONS, missing
+from support.neutral import unpacked
+from support.sample import scenarios
 from support.scenario_reports import (
     SCENARIOS,
     a_timed_report,
@@ -22,6 +27,7 @@ from support.scenario_reports import (
 pytestmark = pytest.mark.browser
 expect = pytest.importorskip("playwright.sync_api").expect
 
+RECORDED = {one.name: one for one in scenarios()}
 WIDTHS = (360, 768, 1280, 2000)
 SERIOUS = {"serious", "critical"}
 
@@ -65,6 +71,24 @@ def test_the_first_screen_answers_the_five_questions(open_page, name, width, hei
         box = opened.page.locator(".answers").bounding_box()
 
     assert box["y"] + box["height"] < height
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_first_screen_of_a_recorded_scenario_has_the_answers_of_its_truth(
+    open_page, name, tmp_path
+):
+    report = analyse(open_capture(unpacked(name, tmp_path)))
+
+    with open_page(rendered(report), width=1280, height=800) as opened:
+        answers = opened.page.locator(".answers dd").all()
+        said = [one.inner_text() for one in answers if _is_seen(one, 800)]
+
+    assert missing(RECORDED[name], dict(zip(QUESTIONS, said, strict=False))) == []
+
+
+def _is_seen(element, height):
+    box = element.bounding_box()
+    return box["y"] + box["height"] <= height
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

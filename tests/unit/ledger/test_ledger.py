@@ -132,7 +132,6 @@ def test_the_largest_fall_is_from_any_peak_to_any_later_low() -> None:
     assert largest_fall((1, 2, 3)) == 0
 
 
-
 def test_an_empty_ledger_has_an_empty_series() -> None:
     ledger = Ledger()
 

@@ -15,6 +15,7 @@ from cgoleak.capture import open_capture
 from cgoleak.model.report import Cause
 from cgoleak.pipeline import analyse
 from scenarios_table import table, totals
+from support.first_screen import QUESTIONS, answers_on, missing
 from support.handback import hand_back_of, story
 from support.neutral import CAPTURES, LARGEST_BYTES, machine_paths, unpacked
 from support.said_texts import english_left
@@ -65,6 +66,31 @@ def test_what_is_not_as_it_ought_to_be_is_said(tmp_path: Path) -> None:
 
     assert "histogram_new is called a leak" in compared(SCENARIOS["clean"], leak).differences
     assert compared(SCENARIOS["cpp-leak"], leak).missed == 2
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_first_screen_answers_five_questions_as_the_truth_has_it(
+    name: str, tmp_path: Path
+) -> None:
+    report = analyse(open_capture(unpacked(name, tmp_path)))
+    screen = rendered(report, "terminal", width=80).decode().splitlines()[:24]
+
+    assert missing(SCENARIOS[name], answers_on(screen)) == [], "\n".join(screen)
+
+
+def test_an_answer_that_is_wrong_or_below_the_screen_is_told(tmp_path: Path) -> None:
+    report = analyse(open_capture(unpacked("c-leak", tmp_path)))
+    screen = rendered(report, "terminal", width=80).decode().splitlines()
+    whole = answers_on(screen)
+    elsewhere = {**whole, "which line?": "histogram_new (strbuf.c:10)"}
+
+    assert [*whole] == [*QUESTIONS]
+    assert missing(SCENARIOS["c-leak"], answers_on(screen[:9])) == [
+        f"no answer: {one}" for one in QUESTIONS[2:]
+    ]
+    assert missing(SCENARIOS["cpp-leak"], whole) == [f"line: {whole['which line?']}"]
+    assert missing(SCENARIOS["clean"], whole) != []
+    assert "line: histogram_new (strbuf.c:10)" in missing(SCENARIOS["c-leak"], elsewhere)
 
 
 def test_a_go_heap_leak_names_the_go_function_that_keeps_it(tmp_path: Path) -> None:
