@@ -163,6 +163,20 @@ def test_help_imports_neither_rich_nor_frida_nor_a_command():
     assert answer.stderr == b"[]\n"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_imports_neither_frida_nor_what_watches(name):
+    code = (
+        "import sys; from cgoleak.cli.main import run_command_line\n"
+        f"run_command_line([{name!r}, '--help'])\n"
+        "heavy = {'frida', 'cgoleak.watching.loop', 'cgoleak.probe.session'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert answer.stderr == b"[]\n"
+
+
 def test_a_capture_is_rendered_without_what_records(tmp_path):
     path = tmp_path / "a.cgoleak"
     with CaptureWriter(path) as writer:
