@@ -172,15 +172,14 @@ class History:
             end = bisect_right(self.numbers, snapshot, begin, end)
         return end - 1 if end > begin and not self._is_end(end - 1) else 0
 
-    def over(self, snapshots: Sequence[int], stack: StackId) -> slice | list[int]:
+    def over(self, snapshots: Sequence[int], stack: StackId) -> Sequence[int]:
         """Give the places of what ``stack`` had at each of some snapshots.
 
         Once it is no longer reported, it keeps what it had: the counts are totals since attach.
-        A slice, if it changed at each of them.
         """
         begin, end = self._spans.get(stack, (0, 0))
         if self.numbers[begin:end] == snapshots and not self.ends:
-            return slice(begin, end)
+            return range(begin, end)  # it changed at each of them
         found: list[int] = []
         before = 0
         for place in range(begin, end):

@@ -12,7 +12,7 @@ from itertools import accumulate, islice, pairwise
 from operator import sub
 from typing import TYPE_CHECKING, final
 
-from cgoleak.capture.history import GONE, Changes, CountRow, CountsAt, History
+from cgoleak.capture.history import GONE, NOTHING, Changes, CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
 from cgoleak.ledger.series import Series, add_rows
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cgoleak.model.ids import StackId
     from cgoleak.model.snapshot import Snapshot
+
+    _Curves = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None, CountRow]
 
 __all__ = ["Ledger"]
 
@@ -125,26 +127,35 @@ class Ledger:
 
         ``instants`` is how many of these are taken, the attach is the first; all without it.
         """
-        found = [self._history.over(self._numbers, stack) for stack in stacks] or [
-            [0] * len(self._numbers)
-        ]
-        blocks, sizes, old = (
-            [_curve(column, places)[:instants] for places in found]
-            for column in (self._blocks, self._bytes, self._old_blocks)
+        times = self._instants[:instants]
+        nothing = (0,) * len(times)
+        found = [self._curves(stack, instants) for stack in stacks]
+        blocks, sizes, old, rows = zip(
+            *found or [(nothing, nothing, nothing, NOTHING)], strict=True
         )
+        known = [one for one in old if one is not None]
+        outstanding = _sum(blocks)
         return Series(
-            self._instants[:instants],
-            blocks=_sum(blocks),
+            times,
+            blocks=outstanding,
             bytes=_sum(sizes),
-            survivors=_sum(blocks if any(None in one for one in old) else old),
-            last=reduce(add_rows, [self._row(places, instants) for places in found]),
+            survivors=_sum(known) if len(known) == len(old) else outstanding,
+            last=reduce(add_rows, rows),
         )
 
-    def _row(self, places: slice | list[int], instants: int | None) -> CountRow:
-        """Give the counts of a stack at the last of some instants; the first is the attach."""
-        if isinstance(places, slice):
-            places = list(range(places.start, places.stop))
-        return self._history.row([0, *places][:instants][-1])
+    def _curves(self, stack: StackId, instants: int | None) -> _Curves:
+        """Give a stack's blocks, bytes and old blocks over time, and its counts at the end.
+
+        Old blocks are None if they are not known at each.
+        """
+        places = [0, *self._history.over(self._numbers, stack)][:instants]
+        old = tuple(map(self._old_blocks.__getitem__, places))
+        return (
+            tuple(map(self._blocks.__getitem__, places)),
+            tuple(map(self._bytes.__getitem__, places)),
+            None if None in old else old,
+            self._history.row(places[-1]),
+        )
 
     def _newest(self, stack: StackId) -> tuple[int, int]:
         """Give the place of what a stack had when it was reported last, and when that was."""
@@ -181,13 +192,6 @@ class Ledger:
 
 def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
     return size
-
-
-def _curve(column: list[int], places: slice | list[int]) -> tuple[int, ...]:
-    """Give a column of one stack over time, from the attach on."""
-    if isinstance(places, slice):
-        return (0, *column[places])
-    return (0, *map(column.__getitem__, places))
 
 
 def _sum(curves: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
