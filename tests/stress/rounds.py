@@ -14,7 +14,7 @@ from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stress.target import Residue, Running
 
@@ -75,14 +75,16 @@ class Rounds:
         )
 
 
-def attached(running: Running, way: int = 0) -> ProbeSession:
+def attached(
+    running: Running, way: int = 0, families: Sequence[Family] = _FAMILIES
+) -> ProbeSession:
     """Attach; whatever goes wrong, our side is closed.
 
     ``way``: in turns every block, a sample, and first the one and then the other; every other time
     handles as well.
     """
     with Injector() as injector:
-        session = ProbeSession(require(running.pid), families=_FAMILIES if way % 2 else ())
+        session = ProbeSession(require(running.pid), families=families if way % 2 else ())
         try:
             session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
             if way % 3 == 2:
@@ -141,8 +143,12 @@ def run_rounds(
     *,
     seconds_each: float = 0.02,
     tell: Callable[[str], None] = lambda _: None,
+    families: Sequence[Family] = _FAMILIES,
 ) -> Rounds:
-    """Attach and detach ``count`` times; every round must leave the target clean."""
+    """Attach and detach ``count`` times; every round must leave the target clean.
+
+    ``families`` are followed in every other round.
+    """
     found = Rounds(rate_before=running.rate())
     before = running.residue()
     began = time.monotonic()
@@ -151,7 +157,7 @@ def run_rounds(
             f"it ended with {running.process.poll()} in round {number}: {running.lines()[-80:]}"
         )
         try:
-            session = attached(running, number)
+            session = attached(running, number, families)
         except TargetBusy:
             found.busy += 1
             continue
