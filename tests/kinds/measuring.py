@@ -187,11 +187,14 @@ def _is_planted(kind: Kind, stack: Sequence[dict[str, Any]]) -> bool:
 
 
 def _completeness(kind: Kind, capture_file: Path) -> tuple[str, list[str]]:
-    """Look at all stacks of the planted line of Go: whole, to the goroutine's start."""
+    """Look at all that was counted below the planted line of Go: whole, to the goroutine's start."""
     capture = open_capture(capture_file)
-    whole = partly = 0
+    counted = capture.snapshots[-1].stacks
+    whole, partly = 0, []
     for stack, frames in join(capture).items():
-        if not any(f.function == _GO_FUNCTION for f in frames):
+        if stack not in counted or not counted[stack].born_blocks:
+            continue  # what the allocator maps for itself has a stack, and is not counted
+        if not any(frame.function == _GO_FUNCTION for frame in frames):
             continue
         names = [frame.function for frame in frames]
         unnamed = sum(frame.lang is Language.UNKNOWN for frame in frames)
@@ -201,13 +204,16 @@ def _completeness(kind: Kind, capture_file: Path) -> tuple[str, list[str]]:
             and names[-1].startswith("runtime.goexit")
             and (not unnamed or not kind.named)
         )
-        whole += good
-        partly += not good
+        if good:
+            whole += 1
+        else:
+            partly.append(" ← ".join(names))
     if whole and not partly:
         return ("complete" if kind.named else "complete, C without names"), []
     if not whole and not partly and kind.notice:
         return "", []
-    return f"{partly} of {whole + partly} incomplete", [f"stacks: {partly} incomplete"]
+    count = f"{len(partly)} of {whole + len(partly)} incomplete"
+    return count, [f"stack: {names}" for names in partly[:4]]
 
 
 def _stress(kind: Kind, ready: Ready, row: Row) -> None:

@@ -187,7 +187,7 @@ def cpp_library(folder: Path) -> Ready:
 
 def loaded_later(folder: Path) -> Ready:
     library = build_library(folder, "work", "blocks.c")
-    found = build(folder, "loads.c", cflags=f'-DLIBRARY=\\"{library}\\"', ldflags="-ldl")
+    found = build(folder, "loads.c", ldflags=f"-ldl -Wl,-rpath,{library.parent}")
     return Ready((str(found),))
 
 

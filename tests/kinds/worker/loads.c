@@ -10,7 +10,7 @@ static int (*churn_there)(int);
 
 static void load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = dlopen("libwork.so", RTLD_NOW | RTLD_LOCAL);
 	if (library == NULL) abort();
 	lose_there = (void (*)(void))dlsym(library, "lose");
 	give_back_there = (void (*)(void))dlsym(library, "give_back");
