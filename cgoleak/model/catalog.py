@@ -242,6 +242,14 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "room for.",
             action="Name only the kinds that matter.",
         ),
+        "pairs.unreadable": Entry(
+            label="pairs.unreadable",
+            meaning="Which handles need not be given up, such as threads that are detached from "
+            "their beginning, stands in a structure of the C library. Where is told by the code "
+            "of a function of its own, and here it was not understood, so that the kind is left "
+            "out.",
+            action="Report the C library and its version.",
+        ),
         "pairs.unknown": Entry(
             label="pairs.unknown",
             meaning="No loaded module has the functions that were named with --pair. A library "

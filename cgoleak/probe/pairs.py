@@ -19,6 +19,8 @@ from cgoleak.probe.callsites import survey_module
 from cgoleak.probe.near import NEAR_BYTES, find_near_pages, jumps_of
 from cgoleak.probe.slots import candidates, definitions
 from cgoleak.probe.wire import FAMILIES, FUNCTIONS, PAIR_FUNCTIONS, PAIR_THUNK_BYTES, Pair
+from cgoleak.symbols.elf import EM_X86_64
+from cgoleak.symbols.getters import field_read
 from cgoleak.units import plural
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.tables import Tables
     from cgoleak.probe.wire import Header
+    from cgoleak.symbols.getters import Field
     from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
@@ -40,6 +43,8 @@ _ET_EXEC: Final = 2
 _STUB: Final = re.compile(r"_cgo_[0-9a-f]+_C2?func_")
 _PREAMBLE: Final = re.compile(r".*\.cgo2\.c")
 """What cgo makes of the C code in a Go file (cmd/cgo)."""
+_GETTER_BYTES: Final = 64
+_FARTHEST: Final = 0xFFFF
 _NAMED: Final = 4
 """Functions that a notice names."""
 
@@ -79,6 +84,8 @@ class Pairs:
         self._full = False
         self._too_many = len(families) - len(self._families)
         self._unsafe: set[int] = set()
+        self._fields: dict[str, Field] = {}
+        self._unread: set[int] = set()
         self._taken: list[int] = []
         self._calls: CallSurvey | None = None
         self._called_in = ""
@@ -108,6 +115,7 @@ class Pairs:
         modules = tuple(modules)
         defined = definitions(definers, self._names)
         self._note_homes(definers)
+        self._read_getters(definers)
         ours = frozenset(self.hooks())
         found = [
             slot
@@ -125,7 +133,7 @@ class Pairs:
         for slot in found:
             known = self._known[slot.function]
             address = self._leads_to(slot, defined, bound)
-            if not address or known.family in self._unsafe:
+            if not address or known.family in self._unsafe | self._unread:
                 continue
             place = self._place(tables, slot.function, address)
             if place is not None:
@@ -203,6 +211,7 @@ class Pairs:
         self._places[number, address] = place
         known = self._known[number]
         one = known.function
+        field = self._fields.get(one.unless)
         tables.write_pair(
             place,
             Pair(
@@ -215,6 +224,10 @@ class Pairs:
                 success=one.success,
                 size_argument=one.size_argument,
                 count_argument=one.count_argument,
+                unless_argument=one.unless_argument,
+                unless_at=field.at if field else 0,
+                unless_mask=field.mask if field else 0,
+                early=one.early,
             ),
         )
         return place
@@ -227,6 +240,23 @@ class Pairs:
                 found = module.obj.symbol(name)
                 if found is not None and found[0]:
                     known.homes.add(module.path)
+
+    def _read_getters(self, modules: Iterable[LoadedModule]) -> None:
+        """Find out what the functions read that say when nothing is made.
+
+        glibc before 2.34 has them twice; what only leads on to the other is passed over.
+        """
+        wanted = {known.function.unless: known.family for known in self._known}
+        wanted.pop("", None)
+        for module in modules:
+            if module.obj.machine != EM_X86_64:
+                continue
+            for name in wanted.keys() - self._fields.keys():
+                found = module.obj.dynamic.symbols.find(name)
+                code = module.obj.read(found[0], _GETTER_BYTES) if found and found[0] else None
+                if code and (field := field_read(code)) is not None and field.at <= _FARTHEST:
+                    self._fields[name] = field
+        self._unread = {family for name, family in wanted.items() if name not in self._fields}
 
     def _refuse(self, slots: Iterable[FoundSlot]) -> None:
         """Find families whose handles are made through a slot and given up without one.
@@ -296,6 +326,8 @@ class Pairs:
     def _why_not(self, number: int) -> str | None:
         """Give the code of the reason for which a kind is not counted, or None."""
         makes = self._makers(number)
+        if number in self._unread:
+            return "pairs.unreadable"
         if number in self._unsafe:
             return "pairs.one-sided"
         if any(one.callers for one in makes):
@@ -316,6 +348,13 @@ class Pairs:
                 f"not counted: {names}; some module makes them through its loader, but has the"
                 " destroy function linked in, where calls are not seen",
                 "link the library dynamically in all of the program",
+            )
+        if code == "pairs.unreadable":
+            getters = ", ".join(one.function.unless for one in makes if one.function.unless)
+            return Notice(
+                code,
+                f"not counted: {names}; what {getters} reads could not be told from its code",
+                "nothing can be done; please report the C library and its version",
             )
         if code == "pairs.unknown":
             near = self._near_name(makes[0].function.name, modules)

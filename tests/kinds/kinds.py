@@ -88,8 +88,18 @@ KINDS: Final = (
     Kind("C++ library, libstdc++ inside", ready.cpp_library),
     Kind("library that is loaded later", ready.loaded_later),
     Kind("regions (mmap)", partial(ready.plain, c="regions.c")),
-    Kind("threads never joined", partial(ready.plain, c="threads.c")),
-    Kind("handles, --pair", ready.handles, ("--pair", "handle_open:handle_close"), handles="handle_open"),
+    Kind(
+        "threads never joined",
+        partial(ready.plain, c="threads.c"),
+        ("--pair-set", "threads"),
+        handles="thread",
+    ),
+    Kind(
+        "handles, --pair",
+        ready.handles,
+        ("--pair", "handle_open:handle_close"),
+        handles="handle_open",
+    ),
     Kind(
         "handles, --pair-set sqlite3",
         ready.statements,

@@ -13,6 +13,7 @@ from cgoleak.capture.reader import open_capture
 from cgoleak.cli.pairs import PairOptions
 from cgoleak.model.frames import Language
 from cgoleak.stacks import join
+from cgoleak.stacks.join import GAP
 from kinds.ready import WORKER, Missing, Ready
 from stress.kills import run_kills
 from stress.rounds import run_rounds
@@ -34,6 +35,8 @@ _ROUNDS: Final = 10
 _SEED: Final = 7
 _MADE_BY: Final = "make_record"
 _GO_FUNCTION: Final = "main.work"
+_OURS: Final = {None, "prog", "libwork.so", "libhandles.so", "libje.so"}
+"""What is built here, with symbols; others' libraries may be stripped."""
 _ALARMS: Final = {"native-leak", "suspect"}
 
 
@@ -197,11 +200,12 @@ def _completeness(kind: Kind, capture_file: Path) -> tuple[str, list[str]]:
         if not any(frame.function == _GO_FUNCTION for frame in frames):
             continue
         names = [frame.function for frame in frames]
-        unnamed = sum(frame.lang is Language.UNKNOWN for frame in frames)
+        unnamed = any(f.lang is Language.UNKNOWN and f.module in _OURS for f in frames)
         good = (
             capture.stacks[stack].complete
             and "main.main" in names
             and names[-1].startswith("runtime.goexit")
+            and GAP not in frames
             and (not unnamed or not kind.named)
         )
         if good:

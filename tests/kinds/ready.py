@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["Missing", "Ready", "WORKER"]
 
 WORKER: Final = Path(__file__).with_name("worker")
-_PREFIXED: Final = ("malloc", "free", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign")
+_PREFIXED: Final = (
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+)
 
 
 class Missing(Exception):  # noqa: N818  (a kind that cannot be had here is no error)
@@ -233,7 +241,9 @@ def without_c(folder: Path, machine: str = "") -> Ready:
     """Build Go alone; ``machine`` is another than this one."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "main.go"
-    source.write_text('package main\nimport "time"\nfunc main() { println("running"); time.Sleep(time.Hour) }\n')
+    source.write_text(
+        'package main\nimport "time"\nfunc main() { println("running"); time.Sleep(time.Hour) }\n'
+    )
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GO111MODULE": "off"}
     command = [go_commands()[0], "build", "-o", "prog", "main.go"]
     environment = os.environ | settings | ({"GOARCH": machine} if machine else {})
