@@ -47,10 +47,9 @@ def main() -> int:
             _say(f"  ! {wrong}")
     wrong = sum(bool(row.wrong) for row in rows)
     skipped = sum(row.attach.startswith("skipped") for row in rows)
-    _say(
-        f"{len(rows) - wrong - skipped} of {len(rows)} rows are as they should be, {skipped} skipped;"
-        f" {time.monotonic() - began:.0f} s"
-    )
+    right = len(rows) - wrong - skipped
+    took = time.monotonic() - began
+    _say(f"{right} of {len(rows)} rows are as they should be, {skipped} skipped; {took:.0f} s")
     if options.markdown:
         refresh(rows)
     return int(bool(wrong))

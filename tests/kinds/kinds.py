@@ -114,13 +114,13 @@ KINDS: Final = (
     Kind(
         "container: no memfd_create",
         partial(ready.with_filter, numbers=(MEMFD_CREATE,)),
-        refusal="the probe could not start",
+        refusal="its seccomp filter refuses memfd_create",
         never=True,
     ),
     Kind(
         "container: ended by memfd_create",
         partial(ready.with_filter, numbers=(MEMFD_CREATE,), kills=True),
-        refusal="system calls",
+        refusal="would be ended by its own filter",
         never=True,
     ),
     Kind(

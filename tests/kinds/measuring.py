@@ -1,4 +1,4 @@
-"""One kind, from its build to its row: measured while it leaks and while it does not, and stressed."""
+"""One kind, from its build to its row: measured leaking and clean at a time, and stressed."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _is_planted(kind: Kind, stack: Sequence[dict[str, Any]]) -> bool:
 
 
 def _completeness(kind: Kind, capture_file: Path) -> tuple[str, list[str]]:
-    """Look at all that was counted below the planted line of Go: whole, to the goroutine's start."""
+    """Look at what was counted below the planted line of Go: whole to the goroutine's start."""
     capture = open_capture(capture_file)
     counted = capture.snapshots[-1].stacks
     whole, partly = 0, []

@@ -1,4 +1,4 @@
-"""Builds the program of ``worker/`` in every kind: with each C part, libc and malloc, in each root."""
+"""Builds the program of ``worker/`` in every kind: each C part, libc and malloc, in each root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.live_programs import OWN_MALLOC, build_program
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Missing", "Ready", "WORKER"]
+__all__ = ["WORKER", "Missing", "Ready"]
 
 WORKER: Final = Path(__file__).with_name("worker")
 _PREFIXED: Final = (
@@ -32,8 +32,8 @@ _PREFIXED: Final = (
 )
 
 
-class Missing(Exception):  # noqa: N818  (a kind that cannot be had here is no error)
-    """What it takes is not installed; its text is a package of Debian's, or what the system lacks."""
+class Missing(Exception):
+    """What it takes is not there; its text is a package of Debian's, or what the system lacks."""
 
 
 @dataclass(frozen=True, slots=True)

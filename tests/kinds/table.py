@@ -47,7 +47,7 @@ def refresh(rows: Sequence[Row]) -> None:
 
 
 def refreshed(text: str, rows: Sequence[Row]) -> str:
-    """Give the text with these rows; one that failed or was skipped does not take another's place."""
+    """Give the text with these rows; one that was skipped does not take another's place."""
     before, start, rest = text.partition(_MARKS[0])
     table, end, after = rest.partition(_MARKS[1])
     assert start, "the README has no place for the table"

@@ -55,10 +55,24 @@ HOW: Final = {
 
 MEMFD_CREATE: Final = 319
 REFUSED_IN_CONTAINERS: Final = {
-    **{"mount": 165, "umount2": 166, "pivot_root": 155, "unshare": 272, "setns": 308},
-    **{"keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298},
-    **{"userfaultfd": 323, "open_by_handle_at": 304, "kexec_load": 246, "init_module": 175},
-    **{"personality": 135, "process_vm_readv": 310, "process_vm_writev": 311, "ptrace": 101},
+    "mount": 165,
+    "umount2": 166,
+    "pivot_root": 155,
+    "unshare": 272,
+    "setns": 308,
+    "keyctl": 250,
+    "add_key": 248,
+    "request_key": 249,
+    "bpf": 321,
+    "perf_event_open": 298,
+    "userfaultfd": 323,
+    "open_by_handle_at": 304,
+    "kexec_load": 246,
+    "init_module": 175,
+    "personality": 135,
+    "process_vm_readv": 310,
+    "process_vm_writev": 311,
+    "ptrace": 101,
 }
 """System calls that containers' usual profiles refuse, with their numbers on x86-64.
 
@@ -108,8 +122,8 @@ _FILTER: Final = """
 import struct
 def code(*instructions): return b"".join(struct.pack("<HBBI", *one) for one in instructions)
 numbers, action = {numbers}, {action}
-raw = code((0x20, 0, 0, 0), *((0x15, 0, 1, n) if k else (6, 0, 0, action) for n in numbers for k in (1, 0)),
-           (6, 0, 0, 0x7FFF0000))
+named = [one for n in numbers for one in ((0x15, 0, 1, n), (6, 0, 0, action))]
+raw = code((0x20, 0, 0, 0), *named, (6, 0, 0, 0x7FFF0000))
 kept = ctypes.create_string_buffer(raw)
 class Program(ctypes.Structure):
     _fields_ = [("count", ctypes.c_ushort), ("at", ctypes.c_void_p)]
