@@ -236,6 +236,13 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "memory without its destroy function; such a handle counts on.",
             action="Follow every block with --exact.",
         ),
+        "pairs.threads-ended": Entry(
+            label="pairs.threads-ended",
+            meaning="Threads have ended that nobody joined, and that were not detached. The C "
+            "library keeps what such a thread returned, and its stack with it, until somebody "
+            "asks. How many it is at least is told by how many threads there are.",
+            action="Call pthread_join or pthread_detach once for each.",
+        ),
         "pairs.too-many": Entry(
             label="pairs.too-many",
             meaning="More kinds of handles, or functions of them, were named than the probe has "

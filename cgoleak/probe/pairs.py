@@ -45,6 +45,7 @@ _PREAMBLE: Final = re.compile(r".*\.cgo2\.c")
 """What cgo makes of the C code in a Go file (cmd/cgo)."""
 _GETTER_BYTES: Final = 64
 _FARTHEST: Final = 0xFFFF
+_THREAD_MAKERS: Final = frozenset({"pthread_create", "thrd_create"})
 _NAMED: Final = 4
 """Functions that a notice names."""
 
@@ -296,6 +297,27 @@ class Pairs:
                 dropped=int(row.dropped),
             )
             for family, row in zip(self._families, rows, strict=False)
+        )
+
+    def ended_threads(self, tables: Tables, running: int) -> Notice | None:
+        """Say how many threads have ended and were never joined; ``running``: how many there are.
+
+        Which of them are outstanding and which of those run is not known, but all that run are no
+        more than ``running``: so many at least have ended of those that nobody joined.
+        """
+        made = {known.family for known in self._known if known.function.name in _THREAD_MAKERS}
+        left = sum(
+            int(row.created - row.destroyed - row.gone)
+            for number, row in enumerate(tables.families())
+            if number in made
+        )
+        if left <= running:
+            return None
+        return Notice(
+            "pairs.threads-ended",
+            f"of {left} threads that were neither joined nor detached at least {left - running}"
+            " have ended; the stack of each stays mapped until it is joined",
+            "join each thread that is made, or have it detached",
         )
 
     def notices(self, modules: Sequence[LoadedModule]) -> list[Notice]:

@@ -487,6 +487,11 @@ class ProbeSession:
         found = [*self.notices, *self._calls.notices, *self._pair_calls.notices]
         found += self.libraries.notices
         found += [*self._observer.notices, *self._pairs.notices(self.modules)]
+        with contextlib.suppress(CgoleakError):  # it may have ended
+            running = len(procfs.tasks(self._pid, self._root))
+            if self._tables is not None and running:
+                ended = self._pairs.ended_threads(self._tables, running)
+                found += [ended] if ended else []
         if foreign := sorted(self.libraries.foreign):
             found.append(
                 Notice(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["handle_findings", "handle_sentence", "without_handles"]
 
+_MOST_NAMED: Final = 4
 _BLOCK: Final = re.compile(r"\bblock(s?)\b")
 _BY_BYTES: Final = re.compile(r"^grew in (\d+) of (\d+ intervals?), ")
 
@@ -135,6 +136,12 @@ def _key(site: SiteKey, family: str) -> SiteKey:
     return SiteKey(digest[: len(site)])
 
 
+def _destroys(family: HandleFamily) -> str:
+    """Name the functions that give one up; of many the first, which are written to be the usual."""
+    most = 2 if len(family.destroys) > _MOST_NAMED else _MOST_NAMED
+    return " or ".join(family.destroys[:most])
+
+
 def _said(line: str, rate: float, r2: float) -> str:
     """Say of handles what was said of blocks."""
     grew = _BY_BYTES.match(line)
@@ -146,7 +153,7 @@ def _said(line: str, rate: float, r2: float) -> str:
 def _calls(family: HandleFamily) -> tuple[str, ...]:
     """Say what was seen of the destroy functions, for all handles of the kind."""
     seen = family.destroyed + family.unmatched
-    names = " or ".join(family.destroys)
+    names = _destroys(family)
     if not seen and not family.gone:
         return (f"{names} was not called in this window",)
     gone = (
@@ -158,7 +165,7 @@ def _calls(family: HandleFamily) -> tuple[str, ...]:
 
 
 def _advice(one: Finding, family: HandleFamily) -> str:
-    names = " or ".join(family.destroys)
+    names = _destroys(family)
     if one.verdict not in (Verdict.NATIVE_LEAK, Verdict.SUSPECT):
         return one.advice
     owner = own_go_frame(one.stack)

@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.cli.pairs import PairOptions
 from cgoleak.errors import TargetBusy
-from cgoleak.model.handles import Family, PairFunction, Role, Success
+from cgoleak.model.handles import Family, PairFunction, Role
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
@@ -31,14 +32,7 @@ _FAMILIES: Final = (
         "text",
         (PairFunction("strdup", Role.CREATE, 0), PairFunction("strcasecmp", Role.DESTROY, 1)),
     ),
-    Family(
-        "thread",
-        (
-            PairFunction("pthread_create", Role.CREATE, 1, indirect=True, success=Success.ZERO),
-            PairFunction("pthread_join", Role.DESTROY, 1, success=Success.ZERO),
-            PairFunction("pthread_detach", Role.DESTROY, 1),
-        ),
-    ),
+    *PairOptions(pair_set=("threads",)).families(),
 )
 _MORE_MAPPINGS = 24
 _MORE_KIB = 4 * 65536 + 16384
