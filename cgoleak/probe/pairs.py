@@ -162,7 +162,8 @@ class Pairs:
 
         What the library that has them calls within itself is its own business, and not made up of
         pairs: SQLite finalizes what ``sqlite3_exec`` has prepared by an inner function. So only
-        calls from cgo's stubs count, and from the C code in a Go file.
+        calls from cgo's stubs count, and from the C code in a Go file. An allocator, which is told
+        how much is wanted, is there for everybody: all calls of it count but its own.
         """
         home = next((m for m in survey.modules if _is_program(m)), None)
         if not self or home is None:
@@ -178,13 +179,24 @@ class Pairs:
         pages = find_near_pages(regions)
         jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
         text = survey.go.text if survey.go else None
-        calls = survey_module(home, targets, self._memory, jumps, text, callers)
+        everybodys = {at: n for at, n in targets.items() if self._is_allocator(n)}
+        libraries = {at: n for at, n in targets.items() if at not in everybodys}
+        calls = survey_module(home, libraries, self._memory, jumps, text, callers)
+        if everybodys:
+            more = survey_module(home, everybodys, self._memory, jumps, text)
+            foreign = calls.foreign + more.foreign
+            calls = replace(more, sites=calls.sites + more.sites, foreign=foreign)
         kinds = dict.fromkeys(self._families[self._known[n].family].name for n in targets.values())
         self._calls = replace(calls, kinds=", ".join(kinds))
-        if calls.why is None and callers:
+        if calls.why is None and (callers or everybodys):
             self._called_in = home.name
         self._inside = {number: address + home.bias for address, number in targets.items()}
         return self._calls
+
+    def _is_allocator(self, number: int) -> bool:
+        """Tell whether a function belongs to a family that is told how much is wanted."""
+        family = self._families[self._known[number].family]
+        return any(one.size_argument for one in family.functions)
 
     def calls(self, tables: Tables) -> CallSurvey | None:
         """Give the calls that were found, each with its place in the probe's table."""
