@@ -31,6 +31,7 @@ class Kind:
         never: it must be refused.
         handles: the family of handles that are lost; "": memory is.
         named: its C functions have names and lines.
+        idle: it makes no blocks of the malloc that is followed.
         notice: code of the notice that says what is not seen, where that is all that can be had:
             the leak is not found then, and must be told.
     """
@@ -42,6 +43,7 @@ class Kind:
     never: bool = False
     handles: str = ""
     named: bool = True
+    idle: bool = False
     notice: str = ""
 
 
@@ -77,14 +79,16 @@ KINDS: Final = (
         ready.prefixed,
         ("--pair", "je_malloc:je_free:je_realloc"),
         handles="je_malloc",
+        idle=True,
     ),
     Kind(
         "je_malloc inside",
         ready.prefixed_inside,
         ("--pair", "je_malloc:je_free:je_realloc"),
         handles="je_malloc",
+        idle=True,
     ),
-    Kind("private malloc of a library", ready.private_malloc),
+    Kind("private malloc of a library", ready.private_malloc, idle=True),
     Kind("C++ library, libstdc++ inside", ready.cpp_library),
     Kind("library that is loaded later", ready.loaded_later),
     Kind("regions (mmap)", partial(ready.plain, c="regions.c")),

@@ -232,7 +232,7 @@ def _stress(kind: Kind, ready: Ready, row: Row) -> None:
             if ready.inside:
                 running.pid = child_running(running.pid, ready.inside)
             more = {"families": families} if families else {}
-            found = run_rounds(running, _ROUNDS, seconds_each=0.1, **more)
+            found = run_rounds(running, _ROUNDS, seconds_each=0.1, idle=kind.idle, **more)
             run_kills(running, 1, _SEED, phases=[("mapped", 0.5)], follow=kind.follow)
             bad = _wrong_records(running)
     except AssertionError as failure:
