@@ -97,12 +97,14 @@ KINDS: Final = (
         partial(ready.plain, c="threads.c"),
         ("--pair-set", "threads"),
         handles="thread",
+        idle=True,
     ),
     Kind(
         "handles, --pair",
         ready.handles,
         ("--pair", "handle_open:handle_close"),
         handles="handle_open",
+        idle=True,
     ),
     Kind(
         "handles, --pair-set sqlite3",
