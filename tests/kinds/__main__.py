@@ -7,6 +7,7 @@ Status 1 if a row is not as it should be. Words select rows by how they begin.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 
@@ -39,7 +40,7 @@ def main() -> int:
     for kind in chosen:
         try:
             row = measured(kind, stress=not options.no_stress)
-        except (AssertionError, OSError) as failure:
+        except (AssertionError, OSError, subprocess.SubprocessError) as failure:
             row = Row(kind.name, "failed", wrong=[str(failure)[:400]])
         rows.append(row)
         _say(row_line(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -235,7 +236,7 @@ def _stress(kind: Kind, ready: Ready, row: Row) -> None:
             found = run_rounds(running, _ROUNDS, seconds_each=0.1, idle=kind.idle, **more)
             run_kills(running, 1, _SEED, phases=[("mapped", 0.5)], follow=kind.follow)
             bad = _wrong_records(running)
-    except AssertionError as failure:
+    except (AssertionError, subprocess.SubprocessError) as failure:
         row.stress = "failed"
         row.wrong.append(f"stress: {str(failure)[:300]}")
         return
