@@ -10,7 +10,7 @@ from cgoleak.capture.reader import open_capture
 from support.go_programs import go_commands, missing_tools
 from support.handle_programs import THINGS_TOML, build_things
 from support.hooks import hooked_slots
-from support.live import Program, attach
+from support.live import Program, attach, handles_at
 
 pytestmark = [
     pytest.mark.live,
@@ -60,21 +60,10 @@ def measured(things, tmp_path_factory):
     return watching.report(), open_capture(watching.capture_file)
 
 
-def kept_at(report):
-    return {
-        name: sum(
-            one["outstanding"]
-            for one in report["handles"]
-            if any(frame["function"] == f"main.{name}" for frame in one["stack"])
-        )
-        for name in DONE
-    }
-
-
 def test_every_handle_that_is_kept_is_counted_at_its_go_function(measured):
     report, _ = measured
 
-    assert kept_at(report) == {name: ROUNDS * KEPT.get(name, 0) for name in DONE}
+    assert handles_at(report, DONE) == {name: ROUNDS * KEPT.get(name, 0) for name in DONE}
 
 
 def test_what_was_made_given_up_and_freed_by_the_library_is_counted_once(measured):

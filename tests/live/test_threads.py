@@ -8,7 +8,7 @@ import pytest
 
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots
-from support.live import Program, attach
+from support.live import Program, attach, handles_at
 from support.thread_programs import THREADS, build_threads
 
 pytestmark = [
@@ -43,19 +43,8 @@ def report(request, tmp_path_factory):
         yield watching.report()
 
 
-def outstanding_at(report):
-    return {
-        name: sum(
-            one["outstanding"]
-            for one in report["handles"]
-            if any(frame["function"] == f"main.{name}" for frame in one["stack"])
-        )
-        for name in THREADS
-    }
-
-
 def test_every_thread_that_is_not_joined_is_counted_at_its_go_function_and_no_other(report):
-    assert outstanding_at(report) == {name: LOST.get(name, 0) for name in THREADS}
+    assert handles_at(report, THREADS) == {name: LOST.get(name, 0) for name in THREADS}
 
 
 def test_threads_that_are_detached_from_their_beginning_are_not_made_to_be_joined(report):

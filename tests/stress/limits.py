@@ -13,10 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgoleak.errors import UnsupportedTarget
 from cgoleak.probe.resident import TABLES_NAME
 from cgoleak.target import cgroup, procfs
-from stress.rounds import attached, check_residue, settled
+from stress.rounds import attached, check_visit, refusal, settled
 from stress.target import torture
 
 if TYPE_CHECKING:
@@ -34,20 +33,11 @@ def run_limited() -> str:
         before = running.residue()
         limit = resource.prlimit(running.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
-        cause = ""
-        try:
-            attached(running).close()
-        except UnsupportedTarget as exc:
-            cause = exc.cause or ""
+        cause = refusal(running)
         assert "RLIMIT_FSIZE" in cause, f"it was not refused: {cause}"
         assert running.numbers()["bad"] == 0
         resource.prlimit(running.pid, resource.RLIMIT_FSIZE, limit)
-        session = attached(running)
-        try:
-            assert session.detach().clean
-        finally:
-            session.close()
-        check_residue(before, running)
+        check_visit(before, running)
         return "refused while it is limited, measured afterwards"
 
 
@@ -148,11 +138,7 @@ def run_narrow() -> str:
         running.next_lines(1)
         group.add(running.pid)
         group.leave(running.pid, cgroup.ENTER_BYTES - (4 << 20))
-        cause = ""
-        try:
-            attached(running).close()
-        except UnsupportedTarget as exc:
-            cause = exc.cause or ""
+        cause = refusal(running)
         assert "memory cgroup" in cause, f"it was not refused: {cause}"
         group.leave(running.pid, 64 << 20)
         report, took = _narrowed(running, group)

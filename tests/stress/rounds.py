@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.cli.pairs import PairOptions
-from cgoleak.errors import TargetBusy
+from cgoleak.errors import TargetBusy, UnsupportedTarget
 from cgoleak.model.handles import Family, PairFunction, Role
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from stress.target import Residue, Running
 
-__all__ = ["Rounds", "attached", "check_residue", "rate_again", "run_rounds", "settled"]
+__all__ = [
+    "Rounds",
+    "attached",
+    "check_residue",
+    "check_visit",
+    "rate_again",
+    "refusal",
+    "run_rounds",
+    "settled",
+]
 
 _SEEN_WITHIN_S: Final = 10.0
 _SETTLE_S = 15.0
@@ -89,6 +98,25 @@ def attached(
             session.close()
             raise
     return session
+
+
+def refusal(running: Running) -> str:
+    """Try to attach, which must be refused; give the cause that is told."""
+    try:
+        attached(running).close()
+    except UnsupportedTarget as exc:
+        return exc.cause or ""
+    return "it was not refused"
+
+
+def check_visit(before: Residue, running: Running) -> None:
+    """Attach and detach once more; it must be as it was ``before``."""
+    session = attached(running)
+    try:
+        assert session.detach().clean
+    finally:
+        session.close()
+    check_residue(before, running)
 
 
 def settled(

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import build_program
+from support.live_programs import LINES_GO, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,11 +74,7 @@ package main
 import "C"
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -153,16 +149,7 @@ var does = map[string]func(int){
 	"closeOpened": closeOpened, "refused": refused, "ended": ended, "keepWide": keepWide,
 }
 
-func main() {
-	lines := bufio.NewScanner(os.Stdin)
-	fmt.Println("ready")
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		times, _ := strconv.Atoi(words[1])
-		does[words[0]](times)
-		fmt.Println("done", lines.Text())
-	}
-}
+func main() { obey(does) }
 """
 
 THINGS_TOML: Final = """\
@@ -181,7 +168,8 @@ def build_things(folder: Path, go: str, *, linked_in: bool = False, cc: str = "c
     """Build library and program; the library lies beside the program's source, or is in it."""
     folder.mkdir(parents=True, exist_ok=True)
     link = "" if linked_in else "// #cgo LDFLAGS: -L${SRCDIR} -lthings -Wl,-rpath,${SRCDIR}"
-    program = {"main.go": _MAIN_GO.replace("//LINK", link), "things.h": _THINGS_H}
+    main_go = _MAIN_GO.replace("//LINK", link)
+    program = {"main.go": main_go, "lines.go": LINES_GO, "things.h": _THINGS_H}
     if linked_in:
         return build_program(folder, go, program | {"things.c": _THINGS_C})
     (folder / "things.c").write_text(_THINGS_C)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import OWN_MALLOC, build_program
+from support.live_programs import LINES_GO, OWN_MALLOC, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,13 +60,7 @@ void later_lose(void);
 */
 import "C"
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
-)
+import "os"
 
 func libcLose()  { C.libc_lose() }
 func oneLose()   { C.one_lose() }
@@ -78,24 +72,13 @@ func laterOpen() { C.later_open(path) }
 
 var path = C.CString(os.Args[1])
 
-var does = map[string]func(){
-	"libcLose": libcLose, "oneLose": oneLose, "oneUse": oneUse,
-	"twoLose": twoLose, "twoUse": twoUse,
-	"laterOpen": laterOpen, "laterLose": laterLose,
+var does = map[string]func(int){
+	"libcLose": each(libcLose), "oneLose": each(oneLose), "oneUse": each(oneUse),
+	"twoLose": each(twoLose), "twoUse": each(twoUse),
+	"laterOpen": each(laterOpen), "laterLose": each(laterLose),
 }
 
-func main() {
-	lines := bufio.NewScanner(os.Stdin)
-	fmt.Println("ready")
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		times, _ := strconv.Atoi(words[1])
-		for i := 0; i < times; i++ {
-			does[words[0]]()
-		}
-		fmt.Println("done", lines.Text())
-	}
-}
+func main() { obey(does) }
 """
 
 
@@ -131,5 +114,5 @@ def build_heaps(folder: Path, go: str) -> Path:
     for name in ("one", "two"):
         build_heap_library(libraries, name, hidden=True)
     linked = f"-L{libraries} -lone -ltwo -Wl,-rpath,{libraries}"
-    sources = {"heaps.c": _HEAPS_C, "main.go": _MAIN_GO}
+    sources = {"heaps.c": _HEAPS_C, "main.go": _MAIN_GO, "lines.go": LINES_GO}
     return build_program(folder / "prog", go, sources, "-gcflags=-l", ldflags=linked)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from support.hooks import hooked_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "cgoleak",
     "cgoleak_command",
     "child_running",
+    "handles_at",
     "wait_until",
 ]
 
@@ -318,6 +319,18 @@ def attach(
     """
     often = () if interval is None else ("--interval", f"{interval}s")
     return Cgoleak(folder, "attach", pid, "--duration", f"{seconds}s", *often, *follow)
+
+
+def handles_at(report: dict[str, Any], functions: Iterable[str]) -> dict[str, int]:
+    """Give how many handles a report has at each of these functions of package main."""
+    return {
+        name: sum(
+            one["outstanding"]
+            for one in report["handles"]
+            if any(frame["function"] == f"main.{name}" for frame in one["stack"])
+        )
+        for name in functions
+    }
 
 
 def child_running(parent: int, program: Path) -> int:

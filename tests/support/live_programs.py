@@ -14,6 +14,7 @@ __all__ = [
     "ASKED",
     "EARLY",
     "EXEC",
+    "LINES_GO",
     "LOSING",
     "OWN_MALLOC",
     "PLUGGING",
@@ -42,6 +43,40 @@ void die_of_segv(void) {
 	*(volatile int *)0 = 1;
 }
 """
+
+LINES_GO: Final = r"""
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// obey reads lines "NAME TIMES", calls does[NAME](TIMES) and says when it is done.
+func obey(does map[string]func(int)) {
+	lines := bufio.NewScanner(os.Stdin)
+	fmt.Println("ready")
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		times, _ := strconv.Atoi(words[1])
+		does[words[0]](times)
+		fmt.Println("done", lines.Text())
+	}
+}
+
+// each gives what calls do so many times.
+func each(do func()) func(int) {
+	return func(times int) {
+		for i := 0; i < times; i++ {
+			do()
+		}
+	}
+}
+"""
+"""A file beside a ``main.go`` that is asked, by lines, which of its functions to call."""
 
 EARLY: Final[Mapping[str, str]] = {
     "blocks.c": _BLOCKS_C,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import build_program
+from support.live_programs import LINES_GO, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,14 +74,6 @@ void join_in_time(void);
 */
 import "C"
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
-)
-
 func loseThread()     { C.lose_thread() }
 func losePlain()      { C.lose_plain() }
 func join()           { C.join() }
@@ -90,23 +82,13 @@ func detached()       { C.detached() }
 func detachedItself() { C.detached_itself() }
 func joinInTime()     { C.join_in_time() }
 
-var does = map[string]func(){
-	"loseThread": loseThread, "losePlain": losePlain, "join": join, "detach": detach,
-	"detached": detached, "detachedItself": detachedItself, "joinInTime": joinInTime,
+var does = map[string]func(int){
+	"loseThread": each(loseThread), "losePlain": each(losePlain), "join": each(join),
+	"detach": each(detach), "detached": each(detached), "detachedItself": each(detachedItself),
+	"joinInTime": each(joinInTime),
 }
 
-func main() {
-	lines := bufio.NewScanner(os.Stdin)
-	fmt.Println("ready")
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		times, _ := strconv.Atoi(words[1])
-		for i := 0; i < times; i++ {
-			does[words[0]]()
-		}
-		fmt.Println("done", lines.Text())
-	}
-}
+func main() { obey(does) }
 """
 
 THREADS: Final = {
@@ -122,5 +104,5 @@ THREADS: Final = {
 
 
 def build_threads(folder: Path, go: str, *, compiler: str | None = None) -> Path:
-    sources = {"threads.c": _THREADS_C, "main.go": _MAIN_GO}
+    sources = {"threads.c": _THREADS_C, "main.go": _MAIN_GO, "lines.go": LINES_GO}
     return build_program(folder, go, sources, "-gcflags=-l", compiler=compiler)
