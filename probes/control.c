@@ -845,38 +845,56 @@ out:
     return base;
 }
 
-static uint64_t cg_hex(const char *s)
+static uint64_t cg_hex(const char **s)
 {
     uint64_t value = 0;
-    for (; *s != 0; s++) {
-        uint64_t digit;
-        if (*s >= '0' && *s <= '9')
-            digit = (uint64_t)(*s - '0');
-        else if (*s >= 'a' && *s <= 'f')
-            digit = (uint64_t)(*s - 'a' + 10);
+    for (;; ++*s) {
+        char c = **s;
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value << 4 | (uint64_t)(c - 'a' + 10);
         else
-            return 0;
-        value = value << 4 | digit;
+            return value;
     }
-    return value;
 }
 
-/* data: address of an idle resident copy's start function in hex, or 0 to settle a new one. */
+/* Keeps the injector's thread here until somebody outside watches for its end; false after ten
+ * seconds without (see cgoleak/probe/loaderend.py for the reason). */
+static bool cg_wait_watched(struct cg_header *h)
+{
+    CG_STORE(&h->loader_watched, 0);
+    CG_STORE(&h->loader_tid, (int32_t)cg_sys0(CG_NR_GETTID));
+    bool watched = false;
+    for (int i = 0; i < 5000 && !watched; i++) {
+        cg_sleep_ms(2);
+        watched = CG_LOAD(&h->loader_watched) != 0;
+    }
+    CG_STORE(&h->loader_tid, 0);
+    return watched;
+}
+
+/* data: address of an idle resident copy's start function in hex, or 0 to settle a new one; a "w"
+ * behind it: wait to be watched. */
 __attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
 {
     (void)state;
     *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
-    uint64_t start = cg_hex(data);
+    uint64_t start = cg_hex(&data);
+    uint64_t shift;
     if (start == 0) {
         char *copy = cg_settle();
         if (copy == 0)
             return;
-        uint64_t shift = (uint64_t)copy - (uint64_t)__ehdr_start;
+        shift = (uint64_t)copy - (uint64_t)__ehdr_start;
         struct cg_header *theirs = (struct cg_header *)((uint64_t)&cgoleak_header + shift);
         theirs->image_start = (uint64_t)copy;
         theirs->image_size = ((uint64_t)(_end - __ehdr_start) + 4095) & ~4095ull;
         theirs->start = (uint64_t)cg_start + shift;
         start = theirs->start;
     }
+    shift = start - (uint64_t)cg_start;
     ((void (*)(void))start)();
+    if (*data == 'w' && !cg_wait_watched((struct cg_header *)((uint64_t)&cgoleak_header + shift)))
+        *unload_policy = 1; /* resident: what nobody watches must not be taken from under it */
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 7u
+#define CG_VERSION 8u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -167,6 +167,8 @@ struct cg_header {
      * may be on their way to it; our functions lie 16 bytes apart. */
     uint64_t pair_real[CG_PAIR_FUNCTIONS];
     uint64_t pair_hook;
+    int32_t loader_tid;      /* the injector's thread, while it waits to be seen out; else 0 */
+    uint32_t loader_watched; /* set from outside: it may end, somebody watches */
 };
 
 /* A mapped ELF file. Same as struct cg_module of ehframe.h; compared by a test. */

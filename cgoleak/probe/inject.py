@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from cgoleak.target import procfs
 __all__ = ["main"]
 
 _UNLOAD_S: Final = 3.0
+_LOADER_END: Final = (sys.executable, "-m", "cgoleak.probe.loaderend")
 
 
 def main() -> int:
@@ -65,6 +67,14 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     device.on("uninjected", lambda _id: unloaded.set())
     image = Path(order.image).read_bytes()
     attempts = 0
+    data = f"{order.start:x}"
+    if order.namespaced:
+        data += "w"
+        nothing = subprocess.DEVNULL
+        words = (*_LOADER_END, str(order.pid))
+        subprocess.Popen(
+            words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        )
     if not order.held:
         places = SafePlaces(
             [(a, b) for a, b in order.risky],
@@ -75,7 +85,7 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
         attempts = stop_at_safe_place(order.pid, places)
     began = time.monotonic()
     try:
-        device.inject_library_blob(order.pid, image, "cgoleak_entry", f"{order.start:x}")
+        device.inject_library_blob(order.pid, image, "cgoleak_entry", data)
         if order.held:
             _tell({"injected": True})
             sys.stdin.readline()  # the slots are taken, or our parent has died

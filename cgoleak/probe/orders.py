@@ -14,6 +14,7 @@ class Order:
     Attributes:
         image: path of the shared object.
         start: address of an idle resident copy's start function, or 0 for a new copy.
+        namespaced: its thread ids are others than those we see: it has a PID namespace of its own.
         held: the process is stopped already, at its entry point: no need to look for a place.
         risky: code of libc, the loader and whoever else provides malloc, as [start, end).
         risky_data: their writable memory.
@@ -24,6 +25,7 @@ class Order:
     pid: int
     image: str
     start: int
+    namespaced: bool
     held: bool
     risky: list[tuple[int, int]]
     risky_data: list[tuple[int, int]]

@@ -170,6 +170,7 @@ class ProbeSession:
                 pid=self._pid,
                 image=str(self._artifact.path),
                 start=self._start,
+                namespaced=self._pid_inside != self._pid,
                 held=held,
                 risky=list(self._survey.risky),
                 risky_data=list(self._survey.risky_data),

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 7
+VERSION: Final = 8
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -144,6 +144,8 @@ class Header(ctypes.Structure):
         ("hook", c_uint64 * FUNCTIONS),
         ("pair_real", c_uint64 * PAIR_FUNCTIONS),
         ("pair_hook", c_uint64),
+        ("loader_tid", c_int32),
+        ("loader_watched", c_uint32),
     )
 
 

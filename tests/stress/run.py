@@ -17,6 +17,7 @@ from stress.limits import no_memory_group, run_full, run_limited, run_narrow
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
 from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+from support.containers import can_make_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,9 +53,14 @@ def main() -> int:
 
 
 def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "rounds hammer", partial(_rounds, options.rounds, "-threads", "4")
+    yield "rounds hammer", partial(_rounds, options.rounds)
     yield "rounds main-in-c", partial(_rounds, options.rounds // 10, "-threads", "3", "-main-in-c")
     yield "rounds own-malloc", partial(_own_rounds, max(1, options.rounds // 10))
+    if can_make_namespaces():
+        yield "rounds namespaced", partial(_rounds, options.rounds // 4, namespaced=True)
+        yield "kills namespaced", partial(_kills, options.kills // 4, options.seed, namespaced=True)
+    else:
+        _say("namespaced: skipped, unshare is refused here")
     yield "kills", partial(_kills, options.kills, options.seed)
     yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
     yield "exact", partial(run_asked, 100_000)
@@ -71,8 +77,8 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
         yield f"ending entered {mode}", partial(_endings, mode, options.seed, options.endings)
 
 
-def _rounds(count: int, *arguments: str) -> str:
-    with hammer(*arguments) as running:
+def _rounds(count: int, *arguments: str, namespaced: bool = False) -> str:
+    with hammer(*(arguments or ("-threads", "4")), namespaced=namespaced) as running:
         return run_rounds(running, count, tell=_say).row
 
 
@@ -82,8 +88,8 @@ def _own_rounds(count: int) -> str:
         return run_rounds(running, count, seconds_each=0.1, tell=_say).row
 
 
-def _kills(count: int, seed: int, *, own_malloc: bool = False) -> str:
-    with hammer("-threads", "4", own_malloc=own_malloc) as running:
+def _kills(count: int, seed: int, *, own_malloc: bool = False, namespaced: bool = False) -> str:
+    with hammer("-threads", "4", own_malloc=own_malloc, namespaced=namespaced) as running:
         return run_kills(running, count, seed, tell=_say).row
 
 

@@ -20,6 +20,8 @@ from cgoleak.probe.resident import IMAGE_NAME, TABLES_NAME
 from cgoleak.probe.slots import survey
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
+from support.containers import HOW, contained
+from support.live import child_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -200,13 +202,20 @@ def program(*words: str) -> Iterator[Running]:
 
 
 @contextmanager
-def hammer(*options: str, minutes: int = 60, own_malloc: bool = False) -> Iterator[Running]:
+def hammer(
+    *options: str, minutes: int = 60, own_malloc: bool = False, namespaced: bool = False
+) -> Iterator[Running]:
     """Run the sample's hammer: threads that malloc and free as fast as they can.
 
     ``own_malloc``: with a malloc of its own linked in, which it calls directly.
+    ``namespaced``: as the first process of a PID namespace of its own, like in a container.
     """
-    name = "own-malloc" if own_malloc else "hammer"
-    with program(str(_built() / name), *options, f"-duration={minutes}m") as running:
+    path = _built() / ("own-malloc" if own_malloc else "hammer")
+    how = HOW["pid namespace"] if namespaced else ("{prog}",)
+    words = (*contained(how, path, path.parent), *options, f"-duration={minutes}m")
+    with program(*words) as running:
+        if namespaced:
+            running.pid = child_running(running.pid, path)
         yield running
 
 

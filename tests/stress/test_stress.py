@@ -9,6 +9,7 @@ from stress.limits import no_memory_group, run_full, run_limited, run_narrow
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
 from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+from support.containers import can_make_namespaces
 
 pytestmark = [
     pytest.mark.live,
@@ -28,6 +29,14 @@ def test_rounds_in_which_calls_are_rewritten_leave_the_code_as_it_was() -> None:
         found = run_rounds(running, 6, seconds_each=0.1)
 
     assert found.done == 6
+
+
+@pytest.mark.skipif(not can_make_namespaces(), reason="unshare is refused here")
+def test_rounds_from_outside_its_pid_namespace_leave_the_target_as_it_was() -> None:
+    with hammer("-threads", "4", namespaced=True) as running:
+        found = run_rounds(running, 10)
+
+    assert found.done == 10
 
 
 def test_a_main_thread_that_allocates_all_the_time_is_entered_or_left_alone() -> None:
