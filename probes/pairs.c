@@ -30,7 +30,8 @@ struct cg_pair_frame {
     uint64_t rounds;
     struct cg_handle old; /* what was taken out, and may have to be put back; key 0: nothing */
     uint64_t cleaned;
-    uint64_t spare[3];
+    uint64_t began; /* tick */
+    uint64_t spare;
     uint64_t fp; /* the caller's */
     uint64_t pc;
     uint64_t stack[CG_PAIR_WORDS];
@@ -99,6 +100,15 @@ static int cg_pair_is_handle(uint64_t handle)
     return handle + 1 > 1;
 }
 
+/* Nothing is made that must be given up: a thread that is detached from its beginning. */
+static int cg_pair_is_exempt(const struct cg_pair_frame *f)
+{
+    if (f->pair.unless_argument == 0)
+        return 0;
+    uint64_t at = cg_pair_argument(f, f->pair.unless_argument);
+    return at != 0 && (*(const uint32_t *)(at + f->pair.unless_at) & f->pair.unless_mask) != 0;
+}
+
 /* Takes out the handle that an argument names. */
 static void cg_pair_give_up(struct cg_thread *t, struct cg_pair_frame *f)
 {
@@ -126,6 +136,12 @@ __attribute__((used, visibility("hidden"))) int cg_pair_before(struct cg_pair_fr
     if (f->pair.real == f->real && f->pair.family < CG_FAMILIES)
         switch (f->pair.role) {
         case CG_ROLE_CREATE:
+            if (cg_pair_is_exempt(f))
+                break;
+            if (f->pair.early) {
+                f->began = CG_LOAD(&T.shared->tick);
+                cg_handle_making(f->pair.family, 1);
+            }
             f->where = cg_pair_argument(f, f->pair.handle);
             f->size = cg_pair_size(f);
             words = (int)cg_pair_words(f);
@@ -160,11 +176,15 @@ __attribute__((used, visibility("hidden"))) void cg_pair_after(struct cg_pair_fr
             else if (f->pair.role == CG_ROLE_CREATE && f->where != 0)
                 handle = f->pair.indirect ? *(const uint64_t *)f->where : f->where;
         }
-        if (cg_pair_is_handle(handle))
+        if (cg_pair_is_handle(handle)) {
             cg_handle_insert(t, f->pair.family, handle, f->size,
                              cg_stack_of_handle(t, (uint64_t)f->stack, f->pc, f->fp, f->pair.family));
-        else if (f->old.key != 0 && (f->pair.role == CG_ROLE_RESIZE ? f->size != 0 : !cg_pair_succeeded(f)))
+            if (f->pair.early)
+                cg_handle_settle(t, f->pair.family, handle, (uint32_t)f->began);
+        } else if (f->old.key != 0 && (f->pair.role == CG_ROLE_RESIZE ? f->size != 0 : !cg_pair_succeeded(f)))
             cg_handle_restore(t, &f->old, (int)f->cleaned);
+        if (f->pair.early)
+            cg_handle_making(f->pair.family, 0);
     }
     cg_leave(t);
 }

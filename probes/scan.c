@@ -165,7 +165,7 @@ __attribute__((visibility("default"))) uint64_t cgoleak_scan_blocks(int fd, cons
             for (const struct cg_handle *h = (const struct cg_handle *)(tables + lo);
                  h < (const struct cg_handle *)(tables + hi); h++) {
                 uint64_t who = CG_LOAD_ACQUIRE(&h->who);
-                if (who != 0 && (uint32_t)who < count) {
+                if ((uint32_t)who != 0 && (uint32_t)who < count) {
                     cg_age(&out[(uint32_t)who], CG_LOAD(&h->size), who >> 32, before);
                     seen++;
                 }

@@ -173,6 +173,12 @@ static inline uint64_t cg_size_in(uint64_t what)
 void cg_handle_insert(struct cg_thread *t, uint32_t family, uint64_t handle, uint64_t size, uint32_t stack);
 /* Takes a handle out and books it as freed. False if it was not there. */
 int cg_handle_take(struct cg_thread *t, uint32_t family, uint64_t handle, int cleaned, struct cg_handle *old);
+/* Whether eight bytes can be read, without process_vm_readv. */
+int cg_is_readable_word(uint64_t at);
+/* A create function begins, or has ended, whose handles may be given up before it returns. */
+void cg_handle_making(uint32_t family, int begins);
+/* To be called after the insert of such a handle: was it given up meanwhile? since: tick of the beginning. */
+void cg_handle_settle(struct cg_thread *t, uint32_t family, uint64_t handle, uint32_t since);
 /* Puts a handle back that its destroy function refused to give up. */
 void cg_handle_restore(struct cg_thread *t, const struct cg_handle *old, int cleaned);
 void cg_region_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack);

@@ -134,6 +134,8 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_EAGAIN 11
 #define CG_EEXIST 17
 #define CG_EINTR 4
+#define CG_EFAULT 14
+#define CG_EINVAL 22
 
 static inline long cg_mmap(uint64_t at, uint64_t size, int prot, int flags, int fd, uint64_t offset)
 {

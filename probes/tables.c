@@ -395,7 +395,9 @@ static int cg_handle_out(struct cg_thread *t, uint64_t key, int cleaned, struct 
         if (h == 0)
             continue;
         old->key = key;
-        old->who = CG_LOAD(&h->who);
+        old->who = CG_LOAD_ACQUIRE(&h->who);
+        if (CG_UNLIKELY(old->who == 0))
+            return 0; /* being entered: it is given up before its create function has returned */
         old->size = CG_LOAD(&h->size);
         CG_STORE(&h->who, 0);
         CG_STORE_RELEASE(&h->key, 0);
@@ -460,14 +462,87 @@ void cg_handle_insert(struct cg_thread *t, uint32_t family, uint64_t handle, uin
     cg_block_is_handle(handle);
 }
 
+/* A thread may detach itself, or be joined by another, before the pthread_create that made it returns,
+ * and its handle is entered. So whoever gives up an unknown handle while there is such a call leaves a
+ * mark, and looks again for the handle; whoever enters one looks for a mark. One of the two sees the
+ * other, or both do: the one who takes the mark out takes out the handle. */
+void cg_handle_making(uint32_t family, int begins)
+{
+    __atomic_fetch_add(&T.families[family].making, begins ? 1ull : ~0ull, __ATOMIC_ACQ_REL);
+}
+
+/* Of two that change the same word, the later sees what the other did before. */
+static void cg_see_each_other(uint32_t family)
+{
+    __atomic_fetch_add(&T.families[family].making, 0ull, __ATOMIC_ACQ_REL);
+}
+
+/* True for the one who takes out the mark. *when: its tick. */
+static int cg_take_mark(uint64_t mark, uint32_t *when)
+{
+    for (uint32_t level = CG_LOAD_ACQUIRE(&T.shared->handle_levels_used); level-- > 0;) {
+        struct cg_handle *h = cg_handle_find(level, mark, mark);
+        if (h == 0)
+            continue;
+        uint64_t who = CG_LOAD_ACQUIRE(&h->who);
+        /* A mark's stack is 0: what has come into its place meanwhile is none, or another one. */
+        if (who == 0 || (uint32_t)who != 0 || CG_LOAD(&h->key) != mark ||
+            !__atomic_compare_exchange_n(&h->who, &who, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return 0;
+        CG_STORE_RELEASE(&h->key, 0);
+        *when = (uint32_t)(who >> 32);
+        return 1;
+    }
+    return 0;
+}
+
+void cg_handle_settle(struct cg_thread *t, uint32_t family, uint64_t handle, uint32_t since)
+{
+    struct cg_handle old;
+    uint32_t when;
+    uint64_t key = cg_handle_key(family, handle);
+    cg_see_each_other(family);
+    /* A mark from before is of another handle that had this value. */
+    if (cg_take_mark(key | CG_HANDLE_EARLY, &when) && (int32_t)(when - since) >= 0 &&
+        cg_handle_out(t, key, 0, &old)) {
+        CG_ADD_SHARED(&T.families[family].destroyed, 1ull);
+        CG_ADD_SHARED(&T.families[family].unmatched, ~0ull);
+    }
+}
+
+static int cg_is_entered(uint64_t key)
+{
+    for (uint32_t level = CG_LOAD_ACQUIRE(&T.shared->handle_levels_used); level-- > 0;) {
+        struct cg_handle *h = cg_handle_find(level, key, key);
+        if (h != 0)
+            return CG_LOAD_ACQUIRE(&h->who) != 0;
+    }
+    return 0;
+}
+
+static __attribute__((noinline)) void cg_mark_early(struct cg_thread *t, uint32_t family, uint64_t handle)
+{
+    uint64_t key = cg_handle_key(family, handle);
+    uint64_t tick = CG_LOAD(&T.shared->tick);
+    if (!cg_handle_place(key | CG_HANDLE_EARLY, tick << 32, 0))
+        return;
+    cg_see_each_other(family);
+    if (cg_is_entered(key))
+        cg_handle_settle(t, family, handle, (uint32_t)tick);
+}
+
 int cg_handle_take(struct cg_thread *t, uint32_t family, uint64_t handle, int cleaned, struct cg_handle *old)
 {
     struct cg_family *f = &T.families[family];
+    /* Before it is looked for: what is being made now may have been entered by the time that it is not found. */
+    uint64_t making = CG_LOAD_ACQUIRE(&f->making);
     if (cg_handle_out(t, cg_handle_key(family, handle), cleaned, old)) {
         CG_ADD_SHARED(&f->destroyed, 1ull);
         return 1;
     }
     CG_ADD_SHARED(&f->unmatched, 1ull);
+    if (making != 0)
+        cg_mark_early(t, family, handle);
     return 0;
 }
 

@@ -123,8 +123,17 @@ int cg_is_runtime_call(void)
 
 /* --- stacks without g0 ----------------------------------------------------------------------- */
 
-/* False where a seccomp filter forbids process_vm_readv: then stacks without g0 are not followed. */
+/* False where seccomp filters forbid all that cg_readable asks: then stacks without g0 are not followed. */
 static uint32_t cg_can_look;
+static uint32_t cg_looks_by_mask;
+
+/* Whether the word at an address can be read, by a call that does nothing else: the kernel reads the
+ * new mask before it looks what is to be done with it, and nothing is done by that number
+ * (kernel/signal.c). For where a filter forbids process_vm_readv, which Go can do without. */
+int cg_is_readable_word(uint64_t at)
+{
+    return cg_sys6(CG_NR_RT_SIGPROCMASK, ~0u, at, 0, 8, 0, 0) == -CG_EINVAL;
+}
 
 /* Number of readable pages from first on, at most 64, found without touching them. */
 static uint32_t cg_readable(uint64_t first, uint32_t pages)
@@ -135,6 +144,12 @@ static uint32_t cg_readable(uint64_t first, uint32_t pages)
     char sink[64];
     if (pages > 64)
         pages = 64;
+    if (CG_LOAD(&cg_looks_by_mask)) {
+        uint32_t got = 0;
+        while (got < pages && cg_is_readable_word(first + got * CG_PAGE))
+            got++;
+        return got;
+    }
     for (uint32_t i = 0; i < pages; i++) {
         remote[i].base = first + i * CG_PAGE;
         remote[i].size = 1;
@@ -147,7 +162,13 @@ static uint32_t cg_readable(uint64_t first, uint32_t pages)
 
 void cg_try_looking(void)
 {
-    CG_STORE(&cg_can_look, cg_readable((uint64_t)&cgoleak_header & ~(CG_PAGE - 1), 1));
+    uint64_t here = (uint64_t)&cgoleak_header & ~(CG_PAGE - 1);
+    uint32_t can = cg_readable(here, 1);
+    if (!can) {
+        CG_STORE(&cg_looks_by_mask, 1u);
+        can = cg_readable(here, 1);
+    }
+    CG_STORE(&cg_can_look, can);
 }
 
 /* Upper end of what may be read from sp on. A pthread's control block lies at the upper end of

@@ -39,7 +39,8 @@ _NAME: Final = re.compile(r"[A-Za-z_.$][\w.$@]*", re.ASCII)
 _ARGUMENT: Final = re.compile(r"(\*?)arg([1-9]\d?)")
 _SIZES: Final = re.compile(r"arg([1-9]\d?)(?:\*arg([1-9]\d?))?")
 _ROLES: Final = {"create": Role.CREATE, "destroy": Role.DESTROY, "resize": Role.RESIZE}
-_FUNCTION_KEYS: Final = ("function", "handle", "success", "size")
+_FUNCTION_KEYS: Final = ("function", "handle", "success", "size", "unless", "early")
+_UNLESS: Final = re.compile(r"([A-Za-z_]\w*)\(arg([1-9]\d?)\)", re.ASCII)
 _SUCCESS: Final = {
     "any": Success.ANY,
     "zero": Success.ZERO,
@@ -226,6 +227,12 @@ def _function(family: str, role: Role, value: object, where: _Where) -> PairFunc
             f"cannot take {success!r} as success",
             *known_names(str(success), tuple(_SUCCESS)),
         )
+    unless, unless_argument = _unless(family, role, table.get("unless"), where)
+    early = table.get("early", False)
+    if not isinstance(early, bool) or (early and role is not Role.CREATE):
+        raise where.wrong(
+            family, f"cannot take {early!r} as early", "it is true or false, of a create function"
+        )
     return PairFunction(
         name=name,
         role=role,
@@ -235,7 +242,25 @@ def _function(family: str, role: Role, value: object, where: _Where) -> PairFunc
         size=size,
         size_argument=size_argument,
         count_argument=count_argument,
+        unless=unless,
+        unless_argument=unless_argument,
+        early=early,
     )
+
+
+def _unless(family: str, role: Role, value: object, where: _Where) -> tuple[str, int]:
+    """Give the function that reads a flag, and the argument that it reads it of."""
+    if value is None:
+        return "", 0
+    found = _UNLESS.fullmatch(value) if isinstance(value, str) and role is Role.CREATE else None
+    if found is None or int(found[2]) > _MOST_ARGUMENTS:
+        raise where.wrong(
+            family,
+            f"cannot take {value!r} as unless",
+            "it is a function that reads a flag of what an argument of a create function points to:"
+            ' "pthread_attr_getdetachstate(arg2)"',
+        )
+    return found[1], int(found[2])
 
 
 def _handle(family: str, role: Role, value: object, where: _Where) -> tuple[int, bool]:

@@ -236,11 +236,26 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             "memory without its destroy function; such a handle counts on.",
             action="Follow every block with --exact.",
         ),
+        "pairs.threads-ended": Entry(
+            label="pairs.threads-ended",
+            meaning="Threads have ended that nobody joined, and that were not detached. The C "
+            "library keeps what such a thread returned, and its stack with it, until somebody "
+            "asks. How many it is at least is told by how many threads there are.",
+            action="Call pthread_join or pthread_detach once for each.",
+        ),
         "pairs.too-many": Entry(
             label="pairs.too-many",
             meaning="More kinds of handles, or functions of them, were named than the probe has "
             "room for.",
             action="Name only the kinds that matter.",
+        ),
+        "pairs.unreadable": Entry(
+            label="pairs.unreadable",
+            meaning="Which handles need not be given up, such as threads that are detached from "
+            "their beginning, stands in a structure of the C library. Where is told by the code "
+            "of a function of its own, and here it was not understood, so that the kind is left "
+            "out.",
+            action="Report the C library and its version.",
         ),
         "pairs.unknown": Entry(
             label="pairs.unknown",

@@ -45,6 +45,10 @@ class PairFunction:
         size: of each handle, in bytes, if it is always the same; else 0.
         size_argument: which argument says the size; 0: none.
         count_argument: by which argument that is multiplied; 0: by none.
+        unless: a function that reads a flag of what an argument points to; where it is set, nothing
+            is made that must be given up. Its name, or "".
+        unless_argument: that argument.
+        early: what is made may be given up before the function returns, by another thread.
     """
 
     name: str
@@ -55,6 +59,9 @@ class PairFunction:
     size: int = 0
     size_argument: int = 0
     count_argument: int = 0
+    unless: str = ""
+    unless_argument: int = 0
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

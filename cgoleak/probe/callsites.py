@@ -36,7 +36,15 @@ if TYPE_CHECKING:
     from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
-__all__ = ["CallSite", "CallSites", "CallSurvey", "survey_calls", "survey_module"]
+__all__ = [
+    "CallSite",
+    "CallSites",
+    "CallSurvey",
+    "private_notice",
+    "survey_calls",
+    "survey_module",
+    "survey_private",
+]
 
 _RELEASES: Final = (
     "sdallocx",
@@ -107,13 +115,22 @@ def survey_calls(
         if _is_home(module, slots.providers):
             targets = _targets(module, slots.providers)
             return survey_module(module, targets, memory, jumps, go_text)
-    for module in modules:
-        own = _own_heap(module)
-        if own is not None:
-            found = survey_module(module, _targets(module, own), memory, jumps, go_text)
-            if found.sites:
-                return replace(found, is_private=True)
-    return None
+    private = (survey_private(module, memory, jumps, go_text) for module in modules)
+    return next((found for found in private if found is not None), None)
+
+
+def survey_private(
+    module: LoadedModule,
+    memory: Memory,
+    jumps: frozenset[int] = frozenset(),
+    go_text: Span | None = None,
+) -> CallSurvey | None:
+    """Find the calls of a malloc that a module has beside the one of the process, if it has one."""
+    own = _own_heap(module)
+    if own is None:
+        return None
+    found = survey_module(module, _targets(module, own), memory, jumps, go_text)
+    return replace(found, is_private=True) if found.sites else None
 
 
 def survey_module(
@@ -280,7 +297,7 @@ class CallSites:
         if found is None:
             return
         if found.is_private:
-            self.notices.append(_private(found))
+            self.notices.append(private_notice(found))
             return
         if not found.sites:
             self.notices.append(_not_seen(found, found.why or "none was found"))
@@ -393,7 +410,8 @@ def _not_seen(found: CallSurvey, why: str) -> Notice:
     )
 
 
-def _private(found: CallSurvey) -> Notice:
+def private_notice(found: CallSurvey) -> Notice:
+    """Say what is not seen of a module that has a malloc for itself."""
     return Notice(
         "probe.calls-unseen",
         f"{found.module} has a malloc of its own beside that of the rest of the process, and calls"

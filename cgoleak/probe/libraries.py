@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cgoleak.probe.callsites import private_notice, survey_private
 from cgoleak.probe.modules import LoadedModule, find_modules
 from cgoleak.probe.slots import survey
 from cgoleak.probe.survey import mapped_modules
@@ -107,6 +108,7 @@ class Libraries:
             ours=frozenset(session.hooks()),
         )
         self.foreign.update(found.foreign)
+        self._note_private(fresh)
         session.order(b"H")
         still = {_identity(m) for m in self._find()[0] if self._is_settled(m)}
         there = [m for m in fresh if _identity(m) in still]
@@ -117,6 +119,17 @@ class Libraries:
         taken = session.install(*session.tables.add_slots(slots), held=True)
         # What was not there, or all if it took too long, is looked at again the next time.
         self._known -= {_identity(m) for m in fresh if not taken or _identity(m) not in still}
+
+    def _note_private(self, fresh: tuple[LoadedModule, ...]) -> None:
+        """Say which of them bring a malloc for themselves: their calls of it have no slots.
+
+        They are not rewritten, as those of the program are: it may be unloaded at any moment, and
+        threads are in it already.
+        """
+        for module in fresh:
+            found = survey_private(module, self._memory)
+            if found is not None and (told := private_notice(found)) not in self.notices:
+                self.notices.append(told)
 
     def _find(self) -> tuple[tuple[LoadedModule, ...], tuple[Notice, ...]]:
         return find_modules(self._pid, procfs.maps(self._pid, self._root), self._root)

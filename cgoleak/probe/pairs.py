@@ -19,6 +19,8 @@ from cgoleak.probe.callsites import survey_module
 from cgoleak.probe.near import NEAR_BYTES, find_near_pages, jumps_of
 from cgoleak.probe.slots import candidates, definitions
 from cgoleak.probe.wire import FAMILIES, FUNCTIONS, PAIR_FUNCTIONS, PAIR_THUNK_BYTES, Pair
+from cgoleak.symbols.elf import EM_X86_64
+from cgoleak.symbols.getters import field_read
 from cgoleak.units import plural
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.tables import Tables
     from cgoleak.probe.wire import Header
+    from cgoleak.symbols.getters import Field
     from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
@@ -40,6 +43,9 @@ _ET_EXEC: Final = 2
 _STUB: Final = re.compile(r"_cgo_[0-9a-f]+_C2?func_")
 _PREAMBLE: Final = re.compile(r".*\.cgo2\.c")
 """What cgo makes of the C code in a Go file (cmd/cgo)."""
+_GETTER_BYTES: Final = 64
+_FARTHEST: Final = 0xFFFF
+_THREAD_MAKERS: Final = frozenset({"pthread_create", "thrd_create"})
 _NAMED: Final = 4
 """Functions that a notice names."""
 
@@ -79,6 +85,8 @@ class Pairs:
         self._full = False
         self._too_many = len(families) - len(self._families)
         self._unsafe: set[int] = set()
+        self._fields: dict[str, Field] = {}
+        self._unread: set[int] = set()
         self._taken: list[int] = []
         self._calls: CallSurvey | None = None
         self._called_in = ""
@@ -108,6 +116,7 @@ class Pairs:
         modules = tuple(modules)
         defined = definitions(definers, self._names)
         self._note_homes(definers)
+        self._read_getters(definers)
         ours = frozenset(self.hooks())
         found = [
             slot
@@ -125,7 +134,7 @@ class Pairs:
         for slot in found:
             known = self._known[slot.function]
             address = self._leads_to(slot, defined, bound)
-            if not address or known.family in self._unsafe:
+            if not address or known.family in self._unsafe | self._unread:
                 continue
             place = self._place(tables, slot.function, address)
             if place is not None:
@@ -153,7 +162,8 @@ class Pairs:
 
         What the library that has them calls within itself is its own business, and not made up of
         pairs: SQLite finalizes what ``sqlite3_exec`` has prepared by an inner function. So only
-        calls from cgo's stubs count, and from the C code in a Go file.
+        calls from cgo's stubs count, and from the C code in a Go file. An allocator, which is told
+        how much is wanted, is there for everybody: all calls of it count but its own.
         """
         home = next((m for m in survey.modules if _is_program(m)), None)
         if not self or home is None:
@@ -169,13 +179,24 @@ class Pairs:
         pages = find_near_pages(regions)
         jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
         text = survey.go.text if survey.go else None
-        calls = survey_module(home, targets, self._memory, jumps, text, callers)
+        everybodys = {at: n for at, n in targets.items() if self._is_allocator(n)}
+        libraries = {at: n for at, n in targets.items() if at not in everybodys}
+        calls = survey_module(home, libraries, self._memory, jumps, text, callers)
+        if everybodys:
+            more = survey_module(home, everybodys, self._memory, jumps, text)
+            foreign = calls.foreign + more.foreign
+            calls = replace(more, sites=calls.sites + more.sites, foreign=foreign)
         kinds = dict.fromkeys(self._families[self._known[n].family].name for n in targets.values())
         self._calls = replace(calls, kinds=", ".join(kinds))
-        if calls.why is None and callers:
+        if calls.why is None and (callers or everybodys):
             self._called_in = home.name
         self._inside = {number: address + home.bias for address, number in targets.items()}
         return self._calls
+
+    def _is_allocator(self, number: int) -> bool:
+        """Tell whether a function belongs to a family that is told how much is wanted."""
+        family = self._families[self._known[number].family]
+        return any(one.size_argument for one in family.functions)
 
     def calls(self, tables: Tables) -> CallSurvey | None:
         """Give the calls that were found, each with its place in the probe's table."""
@@ -203,6 +224,7 @@ class Pairs:
         self._places[number, address] = place
         known = self._known[number]
         one = known.function
+        field = self._fields.get(one.unless)
         tables.write_pair(
             place,
             Pair(
@@ -215,6 +237,10 @@ class Pairs:
                 success=one.success,
                 size_argument=one.size_argument,
                 count_argument=one.count_argument,
+                unless_argument=one.unless_argument,
+                unless_at=field.at if field else 0,
+                unless_mask=field.mask if field else 0,
+                early=one.early,
             ),
         )
         return place
@@ -227,6 +253,23 @@ class Pairs:
                 found = module.obj.symbol(name)
                 if found is not None and found[0]:
                     known.homes.add(module.path)
+
+    def _read_getters(self, modules: Iterable[LoadedModule]) -> None:
+        """Find out what the functions read that say when nothing is made.
+
+        glibc before 2.34 has them twice; what only leads on to the other is passed over.
+        """
+        wanted = {known.function.unless: known.family for known in self._known}
+        wanted.pop("", None)
+        for module in modules:
+            if module.obj.machine != EM_X86_64:
+                continue
+            for name in wanted.keys() - self._fields.keys():
+                found = module.obj.dynamic.symbols.find(name)
+                code = module.obj.read(found[0], _GETTER_BYTES) if found and found[0] else None
+                if code and (field := field_read(code)) is not None and field.at <= _FARTHEST:
+                    self._fields[name] = field
+        self._unread = {family for name, family in wanted.items() if name not in self._fields}
 
     def _refuse(self, slots: Iterable[FoundSlot]) -> None:
         """Find families whose handles are made through a slot and given up without one.
@@ -268,6 +311,27 @@ class Pairs:
             for family, row in zip(self._families, rows, strict=False)
         )
 
+    def ended_threads(self, tables: Tables, running: int) -> Notice | None:
+        """Say how many threads have ended and were never joined; ``running``: how many there are.
+
+        Which of them are outstanding and which of those run is not known, but all that run are no
+        more than ``running``: so many at least have ended of those that nobody joined.
+        """
+        made = {known.family for known in self._known if known.function.name in _THREAD_MAKERS}
+        left = sum(
+            int(row.created - row.destroyed - row.gone)
+            for number, row in enumerate(tables.families())
+            if number in made
+        )
+        if left <= running:
+            return None
+        return Notice(
+            "pairs.threads-ended",
+            f"of {left} threads that were neither joined nor detached at least {left - running}"
+            " have ended; the stack of each stays mapped until it is joined",
+            "join each thread that is made, or have it detached",
+        )
+
     def notices(self, modules: Sequence[LoadedModule]) -> list[Notice]:
         """Say what could not be reached, and what to do about it: once for all kinds alike."""
         told: dict[str, list[int]] = {}
@@ -296,6 +360,8 @@ class Pairs:
     def _why_not(self, number: int) -> str | None:
         """Give the code of the reason for which a kind is not counted, or None."""
         makes = self._makers(number)
+        if number in self._unread:
+            return "pairs.unreadable"
         if number in self._unsafe:
             return "pairs.one-sided"
         if any(one.callers for one in makes):
@@ -316,6 +382,13 @@ class Pairs:
                 f"not counted: {names}; some module makes them through its loader, but has the"
                 " destroy function linked in, where calls are not seen",
                 "link the library dynamically in all of the program",
+            )
+        if code == "pairs.unreadable":
+            getters = ", ".join(one.function.unless for one in makes if one.function.unless)
+            return Notice(
+                code,
+                f"not counted: {names}; what {getters} reads could not be told from its code",
+                "nothing can be done; please report the C library and its version",
             )
         if code == "pairs.unknown":
             near = self._near_name(makes[0].function.name, modules)

@@ -10,7 +10,7 @@ import os
 import struct
 from typing import Final
 
-__all__ = ["Request", "event_message", "peek", "registers", "request", "set_registers"]
+__all__ = ["Request", "answer", "event_message", "peek", "registers", "request", "set_registers"]
 
 
 class Request:
@@ -49,6 +49,18 @@ def request(number: int, who: int, address: int = 0, data: int = 0) -> None:
     """
     if _libc.ptrace(number, who, address, data) == -1:
         raise _failure()
+
+
+def answer(number: int, who: int, address: int = 0, data: int = 0) -> int:
+    """Make one request whose result is a number.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    found: int = _libc.ptrace(number, who, address, data)
+    if found == -1:
+        raise _failure()
+    return found
 
 
 def peek(who: int, address: int) -> int:

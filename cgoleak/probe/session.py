@@ -21,6 +21,7 @@ from cgoleak.model.notice import Notice
 from cgoleak.probe import proof
 from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.callsites import CallSites
+from cgoleak.probe.filters import refuse_filters
 from cgoleak.probe.go import wire_go
 from cgoleak.probe.libraries import Libraries
 from cgoleak.probe.orders import Order
@@ -62,6 +63,7 @@ _START_S: Final = 5.0
 _COMMAND_S: Final = 5.0
 _LEAVING_S: Final = 12.0
 _POLL_S: Final = 0.0005
+_FILTERED: Final = 2
 _TOO_LATE: Final = 0xFFFFFFFF
 """Answer to an install whose hold has run out."""
 
@@ -100,6 +102,7 @@ class ProbeSession:
         self._pid_inside = facts.status.ns_pids[-1] if facts.status.ns_pids else facts.pid
         self._root = root
         self._artifact = load_artifact()
+        self._is_filtered = facts.status.seccomp == _FILTERED
         self._resident: Resident | None = None
         self._tables: Tables | None = None
         self._command_fd = -1
@@ -157,8 +160,11 @@ class ProbeSession:
 
         Raises:
             ProbeError: it could not be done; the target runs on as before.
+            UnsupportedTarget: its seccomp filter would end it; nothing was done.
             TargetExited: it ended meanwhile.
         """
+        if self._is_filtered and not held:  # what we hold ourselves cannot be looked at twice
+            refuse_filters(self._pid, self._root)
         result = injector.inject(
             Order(
                 pid=self._pid,
@@ -191,6 +197,12 @@ class ProbeSession:
         self._pair_calls.find_again(self._pairs.calls(self.tables))
         self._pair_calls.take(self, held=held)
         self.install(*self.tables.add_slots((*self._survey.slots.slots, *pairs)))
+        if not any(slot.state == SlotState.TAKEN for slot in self.tables.slots()):
+            raise AttachFailed(
+                f"no slot of pid {self._pid} could be taken over",
+                cause="the process may not do what the probe needs (a seccomp filter, as a rule)",
+                fix=f"see: cgoleak doctor {self._pid}",
+            )
         if held:
             result = injector.release()
         self.pause_seconds = float(result["pause_seconds"])
@@ -475,6 +487,11 @@ class ProbeSession:
         found = [*self.notices, *self._calls.notices, *self._pair_calls.notices]
         found += self.libraries.notices
         found += [*self._observer.notices, *self._pairs.notices(self.modules)]
+        with contextlib.suppress(CgoleakError):  # it may have ended
+            running = len(procfs.tasks(self._pid, self._root))
+            if self._tables is not None and running:
+                ended = self._pairs.ended_threads(self._tables, running)
+                found += [ended] if ended else []
         if foreign := sorted(self.libraries.foreign):
             found.append(
                 Notice(

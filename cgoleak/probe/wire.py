@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 6
+VERSION: Final = 7
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -217,6 +217,10 @@ class Pair(ctypes.Structure):
         ("success", c_uint8),
         ("size_argument", c_uint8),
         ("count_argument", c_uint8),
+        ("unless_argument", c_uint8),
+        ("unless_mask", c_uint32),
+        ("unless_at", c_uint16),
+        ("early", c_uint8),
         ("spare", c_uint8),
     )
 
@@ -231,7 +235,8 @@ class FamilyRow(ctypes.Structure):
         ("replaced", c_uint64),
         ("gone", c_uint64),
         ("dropped", c_uint64),
-        ("spare", c_uint64 * 2),
+        ("making", c_uint64),
+        ("spare", c_uint64),
     )
 
 

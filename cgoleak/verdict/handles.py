@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgoleak.ledger import Ledger
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cgoleak.verdict.policy import Policy
 
 __all__ = ["handle_findings", "handle_sentence", "without_handles"]
+
+_MOST_NAMED: Final = 4
 
 
 def without_handles(capture: Capture) -> Capture:
@@ -131,10 +133,16 @@ def _key(site: SiteKey, family: str) -> SiteKey:
     return SiteKey(digest[: len(site)])
 
 
+def _destroys(family: HandleFamily) -> str:
+    """Name the functions that give one up; of many the first, which are written to be the usual."""
+    most = 2 if len(family.destroys) > _MOST_NAMED else _MOST_NAMED
+    return " or ".join(family.destroys[:most])
+
+
 def _calls(family: HandleFamily) -> tuple[str, ...]:
     """Say what was seen of the destroy functions, for all handles of the kind."""
     seen = family.destroyed + family.unmatched
-    names = " or ".join(family.destroys)
+    names = _destroys(family)
     if not seen and not family.gone:
         return (f"{names} was not called in this window",)
     gone = (
@@ -146,7 +154,7 @@ def _calls(family: HandleFamily) -> tuple[str, ...]:
 
 
 def _advice(one: Finding, family: HandleFamily) -> str:
-    names = " or ".join(family.destroys)
+    names = _destroys(family)
     if one.verdict not in (Verdict.NATIVE_LEAK, Verdict.SUSPECT):
         return one.advice
     owner = own_go_frame(one.stack)

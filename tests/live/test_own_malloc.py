@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,9 +18,6 @@ from support.go_programs import go_commands, missing_tools
 from support.live import Program, attach, cgoleak_command, wait_until
 from support.live_programs import ASKED, OWN_MALLOC, build_program
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
@@ -31,11 +27,6 @@ OWN = ASKED | {"own_malloc.c": OWN_MALLOC}
 LOST = 1500
 """Blocks of 1,000 bytes: for so many the allocator must map memory, which is counted nowhere."""
 WAYS = {"fixed": (), "pie": ("-buildmode=pie",), "stripped": ("-ldflags=-s -w",)}
-
-
-def with_flags(sources: Mapping[str, str], flags: str) -> dict[str, str]:
-    main = sources["main.go"].replace("// void lose", f"// #cgo LDFLAGS: {flags}\n// void lose", 1)
-    return {**sources, "main.go": main}
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +170,8 @@ def test_jemalloc_that_is_linked_statically_is_served(tmp_path):
     )
     if not archive or "/" not in archive.stdout:
         pytest.skip("not installed: libjemalloc-dev")
-    sources = with_flags(ASKED, "-l:libjemalloc.a -lm -lstdc++")
-    path = build_program(tmp_path / "prog", go_commands()[0], sources)
+    linked = "-l:libjemalloc.a -lm -lstdc++"
+    path = build_program(tmp_path / "prog", go_commands()[0], ASKED, ldflags=linked)
     with Program([path]) as program:
         program.line()
         before = code_of(program.pid)

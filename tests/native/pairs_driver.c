@@ -338,6 +338,103 @@ static void threads(void)
     SAME(family().replaced + family().dropped + family().unmatched, 0);
 }
 
+/* What is given up before the function that makes it returns: by itself, or by another thread. */
+static void *make_given_up(void)
+{
+    void *made = make();
+    HOOK(FREE, void (*)(void *))(made);
+    return made;
+}
+
+static void *volatile published;
+
+static void *make_published(void)
+{
+    void *made = make();
+    __atomic_store_n(&published, made, __ATOMIC_RELEASE);
+    return made;
+}
+
+static void *gives_up_what_is_published(void *count)
+{
+    for (uintptr_t left = (uintptr_t)count; left > 0;) {
+        void *one = __atomic_exchange_n(&published, 0, __ATOMIC_ACQ_REL);
+        if (one == 0)
+            continue;
+        HOOK(FREE, void (*)(void *))(one);
+        left--;
+    }
+    return 0;
+}
+
+static void early(void)
+{
+    begin();
+    enter(MAKE, make_given_up, CG_ROLE_CREATE, 0, 0, CG_IF_ANY);
+    T.pairs[MAKE].early = 1;
+    for (int i = 0; i < 1000; i++)
+        HOOK(MAKE, void *(*)(void))();
+    SAME(family().created, 1000);
+    SAME(family().destroyed, 1000);
+    SAME(family().unmatched, 0);
+    SAME(family().making, 0);
+    SAME(outstanding(), 0);
+    SAME(outstanding_in_table(), 0);
+
+    pthread_t other;
+    enter(MAKE, make_published, CG_ROLE_CREATE, 0, 0, CG_IF_ANY);
+    T.pairs[MAKE].early = 1;
+    CHECK(pthread_create(&other, 0, gives_up_what_is_published, (void *)20000) == 0, "a thread");
+    for (int i = 0; i < 20000; i++) {
+        HOOK(MAKE, void *(*)(void))();
+        while (__atomic_load_n(&published, __ATOMIC_ACQUIRE) != 0)
+            ;
+    }
+    pthread_join(other, 0);
+    SAME(family().created, 21000);
+    SAME(family().destroyed, 21000);
+    SAME(family().unmatched + family().dropped, 0);
+    SAME(family().making, 0);
+    SAME(outstanding(), 0);
+    SAME(outstanding_in_table(), 0);
+
+    /* A mark from before the call is of another handle that had its value. */
+    enter(MAKE, make, CG_ROLE_CREATE, 0, 0, CG_IF_ANY);
+    T.pairs[MAKE].early = 1;
+    struct cg_thread *t = cg_enter();
+    struct cg_handle old;
+    cg_handle_making(0, 1);
+    CHECK(!cg_handle_take(t, 0, next_handle + 0x10, 0, &old), "it is not there");
+    cg_handle_making(0, 0);
+    cg_leave(t);
+    T.shared->tick++;
+    HOOK(MAKE, void *(*)(void))();
+    SAME(outstanding(), 1);
+    SAME(family().unmatched, 1);
+    CHECK(!cg_handle_take(cg_enter(), 0, 0x77770, 0, &old), "nor that one");
+    SAME(outstanding_in_table(), 1);
+    SAME(family().making, 0);
+}
+
+/* What an argument points to says that nothing is made that must be given up. */
+static void exempt(void)
+{
+    begin();
+    uint32_t says[4] = {~0u, ~0u, 0, ~0u};
+    void *out;
+    T.pairs[MAKE_OUT].unless_argument = 3;
+    T.pairs[MAKE_OUT].unless_at = 8;
+    T.pairs[MAKE_OUT].unless_mask = 4;
+    for (uint32_t value = 0; value < 8; value++) {
+        says[2] = value;
+        SAME(HOOK(MAKE_OUT, int (*)(int, void **, uint32_t *))(0, &out, says), 0);
+        SAME((uint64_t)out, next_handle);
+    }
+    SAME(family().created, 4);
+    SAME(HOOK(MAKE_OUT, int (*)(int, void **, uint32_t *))(0, &out, 0), 0);
+    SAME(family().created, 5);
+}
+
 /* Runs on a stack with hardly a word above the frame that calls. */
 static void *edge_result;
 static void (*edge_resume)(void);
@@ -397,7 +494,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } all[] = {{"arguments", arguments}, {"results", results}, {"counting", counting},
                {"both", blocks_and_handles}, {"off", off}, {"many", many}, {"threads", threads},
-               {"edge", edge}, {"exception", exception}};
+               {"edge", edge}, {"early", early}, {"exempt", exempt}, {"exception", exception}};
     CHECK(argc == 2, "the name of a test");
     for (uint32_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(argv[1], all[i].name) == 0) {

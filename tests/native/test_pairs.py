@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.native
 
-TESTS = ("arguments", "results", "counting", "both", "off", "many", "threads", "edge")
+TESTS = (
+    "arguments",
+    "results",
+    "counting",
+    "both",
+    "off",
+    "many",
+    "threads",
+    "edge",
+    "early",
+    "exempt",
+)
 
 
 def build(where: Path, *flags: str) -> Path:

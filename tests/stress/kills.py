@@ -14,7 +14,7 @@ from cgoleak.target import procfs
 from stress.rounds import attached, check_residue, rate_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stress.target import Running
 
@@ -53,10 +53,10 @@ class Kills:
         )
 
 
-def _cgoleak(running: Running) -> subprocess.Popen[bytes]:
+def _cgoleak(running: Running, follow: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cgoleak", "attach", str(running.pid), "--duration", "1s"]
     return subprocess.Popen(
-        [*command, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, "--quiet", *follow], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
@@ -70,26 +70,32 @@ def _wait_for(phase: str, running: Running, process: subprocess.Popen[bytes]) ->
         time.sleep(0.001)
 
 
-def _life_of_one(running: Running) -> float:
+def _life_of_one(running: Running, follow: Sequence[str]) -> float:
     """Let it live: start of Python, attach, one second of measuring, detach, report."""
     began = time.monotonic()
-    with _cgoleak(running) as process:
+    with _cgoleak(running, follow) as process:
         assert process.wait(60) == 0
     return time.monotonic() - began
 
 
 def run_kills(
-    running: Running, count: int, seed: int, *, tell: Callable[[str], None] = lambda _: None
+    running: Running,
+    count: int,
+    seed: int,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    phases: Sequence[tuple[str, float]] = _PHASES,
+    follow: Sequence[str] = (),
 ) -> Kills:
-    """Start ``cgoleak attach`` and kill it, ``count`` times."""
+    """Start ``cgoleak attach`` and kill it, ``count`` times; ``follow`` are more of its options."""
     generator = random.Random(seed)
     found = Kills(seed, rate_before=running.rate())
     before = running.residue()
-    life = _life_of_one(running)
+    life = _life_of_one(running, follow)
     for number in range(count):
-        phase, spread = _PHASES[number % len(_PHASES)]
+        phase, spread = phases[number % len(phases)]
         delay = generator.random() * (life if phase == "started" else spread)
-        with _cgoleak(running) as process:
+        with _cgoleak(running, follow) as process:
             _wait_for(phase, running, process)
             time.sleep(delay)
             process.kill()

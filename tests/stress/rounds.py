@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.cli.pairs import PairOptions
 from cgoleak.errors import TargetBusy
-from cgoleak.model.handles import Family, PairFunction, Role, Success
+from cgoleak.model.handles import Family, PairFunction, Role
 from cgoleak.probe.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stress.target import Residue, Running
 
@@ -31,14 +32,7 @@ _FAMILIES: Final = (
         "text",
         (PairFunction("strdup", Role.CREATE, 0), PairFunction("strcasecmp", Role.DESTROY, 1)),
     ),
-    Family(
-        "thread",
-        (
-            PairFunction("pthread_create", Role.CREATE, 1, indirect=True, success=Success.ZERO),
-            PairFunction("pthread_join", Role.DESTROY, 1, success=Success.ZERO),
-            PairFunction("pthread_detach", Role.DESTROY, 1),
-        ),
-    ),
+    *PairOptions(pair_set=("threads",)).families(),
 )
 _MORE_MAPPINGS = 24
 _MORE_KIB = 4 * 65536 + 16384
@@ -75,14 +69,16 @@ class Rounds:
         )
 
 
-def attached(running: Running, way: int = 0) -> ProbeSession:
+def attached(
+    running: Running, way: int = 0, families: Sequence[Family] = _FAMILIES
+) -> ProbeSession:
     """Attach; whatever goes wrong, our side is closed.
 
     ``way``: in turns every block, a sample, and first the one and then the other; every other time
     handles as well.
     """
     with Injector() as injector:
-        session = ProbeSession(require(running.pid), families=_FAMILIES if way % 2 else ())
+        session = ProbeSession(require(running.pid), families=families if way % 2 else ())
         try:
             session.attach(injector, sample_bytes=_RATES[0] if way % 3 == 1 else None)
             if way % 3 == 2:
@@ -141,8 +137,14 @@ def run_rounds(
     *,
     seconds_each: float = 0.02,
     tell: Callable[[str], None] = lambda _: None,
+    families: Sequence[Family] = _FAMILIES,
+    idle: bool = False,
 ) -> Rounds:
-    """Attach and detach ``count`` times; every round must leave the target clean."""
+    """Attach and detach ``count`` times; every round must leave the target clean.
+
+    ``families`` are followed in every other round. ``idle``: it makes no blocks, so that nothing is
+    seen in the others.
+    """
     found = Rounds(rate_before=running.rate())
     before = running.residue()
     began = time.monotonic()
@@ -151,17 +153,17 @@ def run_rounds(
             f"it ended with {running.process.poll()} in round {number}: {running.lines()[-80:]}"
         )
         try:
-            session = attached(running, number)
+            session = attached(running, number, families)
         except TargetBusy:
             found.busy += 1
             continue
         try:
             time.sleep(seconds_each)
             farewell = session.detach()
-            events = session.tables.totals()[0]
+            seen = session.tables.totals()[0] + sum(one.created for one in session.families)
         finally:
             session.close()
-        assert events > 0, f"round {number} saw nothing: {session.summary_notices()}"
+        assert seen > 0 or idle, f"round {number} saw nothing: {session.summary_notices()}"
         if not farewell.clean:
             found.unclean += [f"round {number}: {notice.text}" for notice in farewell.notices]
         found.done += 1

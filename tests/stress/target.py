@@ -95,7 +95,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes], said: Path) -> None:
         self.process = process
-        self.pid = process.pid
+        self.pid = process.pid  # that of its child, where it only starts the one that is meant
         self._said = said
 
     def lines(self) -> list[str]:

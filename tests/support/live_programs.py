@@ -326,8 +326,13 @@ def build_program(
     sources: Mapping[str, str],
     *flags: str,
     compiler: str | None = None,
+    cflags: str = "",
+    ldflags: str = "",
 ) -> Path:
-    """Build a program with cgo; it is called ``prog``."""
+    """Build a program with cgo; it is called ``prog``.
+
+    ``cflags`` and ``ldflags`` go to the C compiler.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -339,7 +344,7 @@ def build_program(
     done = subprocess.run(
         [go, "build", "-buildvcs=false", "-o", "prog", *flags, "."],
         cwd=folder,
-        env=kept | settings | {"CGO_CFLAGS": "-O2 -g"},
+        env=kept | settings | {"CGO_CFLAGS": f"-O2 -g {cflags}", "CGO_LDFLAGS": ldflags},
         capture_output=True,
         text=True,
         check=False,

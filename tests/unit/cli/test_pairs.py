@@ -119,7 +119,14 @@ def test_every_ready_set_can_be_read_and_all_together_have_room():
 
 
 def test_known_libraries_have_a_set():
-    assert set(known_sets()) == {"librdkafka", "libxml2", "openssl", "rocksdb", "sqlite3"}
+    assert set(known_sets()) == {
+        "librdkafka",
+        "libxml2",
+        "openssl",
+        "rocksdb",
+        "sqlite3",
+        "threads",
+    }
 
 
 def test_a_set_that_is_not_known_has_a_near_one():

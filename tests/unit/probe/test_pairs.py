@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
 from cgoleak.model.handles import Family, PairFunction, Role, Success
@@ -61,8 +63,8 @@ def placed(tables, module, *values, others=None, header=None, families=(THINGS,)
 
 
 def in_table(tables, place):
-    at = tables.shared.pairs_at + place * 24
-    return wire.Pair.from_buffer_copy(tables._map[at : at + 24])
+    at = tables.shared.pairs_at + place * ctypes.sizeof(wire.Pair)
+    return wire.Pair.from_buffer_copy(tables._map[at : at + ctypes.sizeof(wire.Pair)])
 
 
 def test_slots_of_both_functions_are_taken_and_the_probe_is_told_what_they_do(tables):
