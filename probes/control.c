@@ -861,12 +861,10 @@ static uint64_t cg_hex(const char *s)
     return value;
 }
 
-/* data: address of an idle resident copy's start function in hex, or 0 to settle a new one. */
-__attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
+/* words: address of an idle resident copy's start function in hex, or 0 to settle a new one. */
+static void cg_come_in(const char *words)
 {
-    (void)state;
-    *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
-    uint64_t start = cg_hex(data);
+    uint64_t start = cg_hex(words);
     if (start == 0) {
         char *copy = cg_settle();
         if (copy == 0)
@@ -879,4 +877,12 @@ __attribute__((visibility("default"))) void cgoleak_entry(const char *data, int 
         start = theirs->start;
     }
     ((void (*)(void))start)();
+}
+
+/* Called by Frida's injector; data: see cg_come_in. */
+__attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
+{
+    (void)state;
+    *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
+    cg_come_in(data);
 }
