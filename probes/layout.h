@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 7u
+#define CG_VERSION 8u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 7
+VERSION: Final = 8
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17

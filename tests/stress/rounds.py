@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds", "attached", "check_residue", "rate_again", "run_rounds", "settled"]
 
+_SEEN_WITHIN_S: Final = 10.0
 _SETTLE_S = 15.0
 # What a first round leaves for good: the probe's copy, a thread's stack that libc keeps, an arena
 # of malloc (64 MiB of addresses each; libc makes a new one when all are locked at that moment).
@@ -159,6 +160,10 @@ def run_rounds(
             continue
         try:
             time.sleep(seconds_each)
+            # On a busy machine none of its threads may have run in so short a round.
+            deadline = time.monotonic() + (0 if idle else _SEEN_WITHIN_S)
+            while not session.tables.totals()[0] and time.monotonic() < deadline:
+                time.sleep(0.02)
             farewell = session.detach()
             seen = session.tables.totals()[0] + sum(one.created for one in session.families)
         finally:
