@@ -213,7 +213,8 @@ class ProbeSession:
         self._pair_calls.find_again(self._pairs.calls(self.tables))
         self._pair_calls.take(self, held=held)
         self.install(*self.tables.add_slots((*self._survey.slots.slots, *pairs)))
-        if not any(slot.state == SlotState.TAKEN for slot in self.tables.slots()):
+        slots = self.tables.slots()
+        if self._survey.dead is None and all(slot.state != SlotState.TAKEN for slot in slots):
             raise AttachFailed(
                 f"no slot of pid {self._pid} could be taken over",
                 cause="the process may not do what the probe needs (a seccomp filter, as a rule)",
