@@ -180,18 +180,19 @@ static void called_by(uint64_t go_pc, uint32_t function)
     c_frame(2);
 }
 
-/* One place at one depth, come to by turns: from Go callers, and through C functions, as many as a set holds. */
+/* One place at one depth, come to by turns: from Go callers and through C functions; with what cannot be remembered
+ * as many as one set holds, should they all meet there. */
 static void mode_turns(void)
 {
     world(22);
     for (uint32_t turn = 0; turn < 2; turn++) {
         uint64_t before = walks();
-        for (uint32_t i = 0; i < 2 * CG_MEMO_WAYS; i++) {
+        for (uint32_t i = 0; i < CG_MEMO_WAYS / 2; i++) {
             called_by(GO_MAIN + i, 1);
             const struct cg_stack *s = &T.stacks[take(0)];
             SAME(T.pool[s->first + s->count - 4], GO_MAIN + i);
         }
-        for (uint32_t i = 0; i < CG_MEMO_WAYS - 1; i++) {
+        for (uint32_t i = 0; i < CG_MEMO_WAYS / 2 - 1; i++) {
             called_by(GO_MAIN + 100, i);
             SAME(T.pool[T.stacks[take(0)].first + 1], c_pc(i));
         }
@@ -204,7 +205,7 @@ static void mode_turns(void)
         CHECK(T.stacks[take(0)].flags & CG_STACK_TRUNCATED, "a broken chain passes for a whole one");
     }
     uint64_t before = walks();
-    for (uint32_t i = 0; i < CG_MEMO_WAYS - 1; i++) {
+    for (uint32_t i = 0; i < CG_MEMO_WAYS / 2 - 1; i++) {
         called_by(GO_MAIN + 100, i);
         take(0);
     }
