@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.resident import find_residents
+from cgoleak.symbols.elf import ObjectFile
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 from support.go_programs import go_commands, missing_tools
+from support.hooks import counts
 from support.live import Cgoleak, Program, attach, cgoleak, wait_until
 from support.live_programs import ASKED, EXEC, build_program
 
@@ -30,7 +30,6 @@ WAYS = {
     "glibc": ("cc", STATIC),
     "glibc-pie": ("cc", "-buildmode=pie", STATIC_PIE),
     "musl": ("musl-gcc", STATIC),
-    "musl-pie": ("musl-gcc", "-buildmode=pie", STATIC_PIE),
 }
 
 
@@ -47,7 +46,9 @@ def static(request, go, tmp_path_factory):
     folder = tmp_path_factory.mktemp("static")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CC", compiler)
-        return build_program(folder / "prog", go, ASKED, *flags)
+        built = build_program(folder / "prog", go, ASKED, *flags)
+    assert ObjectFile.open(built).interpreter is None, "the linker made it dynamic"
+    return built
 
 
 @pytest.fixture
@@ -60,16 +61,6 @@ def program(static):
 def ask(program: Program, lose: int, use: int) -> None:
     program.say(f"{lose} {use}")
     assert program.line(60) == f"did {lose} {use}"
-
-
-def counts(pid: int) -> bool:
-    """Tell whether the hooks count: the first word of the resident part says so."""
-    with Memory(pid) as memory:
-        for resident in find_residents(procfs.maps(pid), memory, load_artifact()):
-            header = resident.header(memory)
-            if header is not None and header.resident:
-                return bool(int.from_bytes(memory.read(header.resident, 4) or b"", "little"))
-    return False
 
 
 def until_hooked(watching: Cgoleak, program: Program) -> None:
