@@ -131,7 +131,7 @@ class Running:
 
         Not by Popen.poll: where a thread of ours traces it, that takes a stop for its end.
         """
-        return self.process.returncode is None and not has_ended(self.pid)
+        return self.process.returncode is None and not has_ended(self.process.pid)
 
     def entrance(self) -> Callable[[], bool]:
         """Give what tells whether somebody is just coming in.
