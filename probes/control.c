@@ -874,27 +874,32 @@ static bool cg_wait_watched(struct cg_header *h)
     return watched;
 }
 
-/* data: address of an idle resident copy's start function in hex, or 0 to settle a new one; a "w"
- * behind it: wait to be watched. */
-__attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
+/* words: address of an idle resident copy's start function in hex, or 0 to settle a new one; what
+ * follows it is left to the caller. Gives the copy's header; 0 if there was no room for a copy. */
+static struct cg_header *cg_come_in(const char **words)
 {
-    (void)state;
-    *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
-    uint64_t start = cg_hex(&data);
-    uint64_t shift;
+    uint64_t start = cg_hex(words);
     if (start == 0) {
         char *copy = cg_settle();
         if (copy == 0)
-            return;
-        shift = (uint64_t)copy - (uint64_t)__ehdr_start;
+            return 0;
+        uint64_t shift = (uint64_t)copy - (uint64_t)__ehdr_start;
         struct cg_header *theirs = (struct cg_header *)((uint64_t)&cgoleak_header + shift);
         theirs->image_start = (uint64_t)copy;
         theirs->image_size = ((uint64_t)(_end - __ehdr_start) + 4095) & ~4095ull;
         theirs->start = (uint64_t)cg_start + shift;
         start = theirs->start;
     }
-    shift = start - (uint64_t)cg_start;
     ((void (*)(void))start)();
-    if (*data == 'w' && !cg_wait_watched((struct cg_header *)((uint64_t)&cgoleak_header + shift)))
+    return (struct cg_header *)((uint64_t)&cgoleak_header + (start - (uint64_t)cg_start));
+}
+
+/* Called by Frida's injector; data: see cg_come_in; a "w" behind that: wait to be watched. */
+__attribute__((visibility("default"))) void cgoleak_entry(const char *data, int *unload_policy, void *state)
+{
+    (void)state;
+    *unload_policy = 0; /* immediate: Frida takes this object and its own pages away */
+    struct cg_header *h = cg_come_in(&data);
+    if (*data == 'w' && (h == 0 || !cg_wait_watched(h)))
         *unload_policy = 1; /* resident: what nobody watches must not be taken from under it */
 }

@@ -30,6 +30,7 @@
 #define CG_MEMO_FRAMES 64u
 #define CG_RATE_MOST (1ull << 32) /* bytes per sample */
 #define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */
+#define CG_BORROW_BYTES 131072 /* mapped for this object while it comes into a static program */
 #define CG_EPOCHS 8u /* sampling rates of one measurement; 0: every block */
 #define CG_FAMILIES 32u        /* kinds of handles of one measurement */
 #define CG_PAIR_FUNCTIONS 128u /* functions that make or give up handles */
@@ -337,6 +338,15 @@ struct cg_shared {
     uint32_t families;     /* how many are in use, of the lowest numbers */
     uint64_t real[CG_FUNCTIONS]; /* providers, copied to the resident header by CG_CMD_INSTALL */
     struct cg_go go;
+};
+
+/* What the driver fills in at cgoleak_borrow_words, see borrow.c. */
+struct cg_borrow {
+    uint64_t all; /* signals */
+    uint64_t mask; /* of the borrowed thread */
+    uint64_t rax, rcx, rdx, rsi, rdi, r10, r11, rip; /* as it goes on */
+    uint64_t room; /* where to map */
+    uint64_t seconds, nanoseconds; /* between two looks */
 };
 
 #endif

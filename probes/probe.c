@@ -26,4 +26,5 @@ __attribute__((used, visibility("hidden"))) void *memset(void *to, int value, si
 #include "hooks.c"
 #include "pairs.c"
 #include "control.c"
+#include "borrow.c"
 #include "scan.c"

@@ -283,6 +283,11 @@ class CallSites:
         sites = self._found.sites if self._found else ()
         return {site.address: site.own for site in sites if site.now != site.own}
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether any call leads to the hooks."""
+        return bool(self._taken)
+
     def find_again(self, found: CallSurvey | None) -> None:
         """Say by which hooks the calls that were found are taken."""
         self._found = found

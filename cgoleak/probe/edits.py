@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,14 @@ class CodeMemory(Memory):
         """
         super().__init__(pid, root, writable=True)
         self._pid = pid
+
+    def lock(self) -> bool:
+        """Keep other drivers out until this is closed; false if one is in (flock(2))."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def write(self, address: int, content: bytes) -> bool:
         """Write where no thread runs; the page need not be writable. False if it did not work."""

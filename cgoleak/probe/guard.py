@@ -22,10 +22,10 @@ from cgoleak.target.memory import Memory
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Place", "SafePlaces", "stop_at_safe_place"]
+__all__ = ["Place", "SafePlaces", "read_stack", "stop_at_safe_place"]
 
 _PATIENCE_S: Final = 5.0
 _STOP_S: Final = 0.25
@@ -114,7 +114,9 @@ def stop_at_safe_place(pid: int, places: SafePlaces, root: Path = PROC) -> int:
             safe = False
             try:
                 place = _stopped_place(pid, root)
-                safe = place is not None and places.is_safe(place, _stack(memory, place))
+                safe = place is not None and places.is_safe(
+                    place, read_stack(memory.read, place.sp) or None
+                )
             finally:
                 if not safe:
                     _signal(pid, signal.SIGCONT)
@@ -156,21 +158,23 @@ def _stopped_place(pid: int, root: Path) -> Place | None:
     return Place(int(fields[0]), argument, int(fields[-2], 16), int(fields[-1], 16))
 
 
-def _stack(memory: Memory, place: Place) -> bytes | None:
-    """Return the stack above the stack pointer, as much as is mapped of 32 KiB.
+def read_stack(
+    read: Callable[[int, int], bytes | None], sp: int, most: int = _STACK_BYTES
+) -> bytes:
+    """Return the stack above the stack pointer, as much as is mapped of ``most`` bytes.
 
     A handler's return address stands at the far end of its stack, which may be the last page that
     is mapped: so every page counts.
     """
-    start = place.sp & -8
-    raw = memory.read(start, _STACK_BYTES)
+    start = sp & -8
+    raw = read(start, most)
     if raw is not None:
         return raw
     pages = []
-    for page in range(start & -_PAGE, start + _STACK_BYTES, _PAGE):
+    for page in range(start & -_PAGE, start + most, _PAGE):
         at = max(page, start)
-        got = memory.read(at, page + _PAGE - at)
+        got = read(at, page + _PAGE - at)
         if got is None:
             break
         pages.append(got)
-    return b"".join(pages) or None
+    return b"".join(pages)

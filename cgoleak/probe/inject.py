@@ -1,4 +1,4 @@
-"""The injector: a process of its own that brings the probe into the target with Frida.
+"""The injector: a process of its own that brings the probe into the target, with Frida as a rule.
 
 While Frida borrows the target's main thread, whoever traces it must not die: the thread would go on
 with somebody else's registers. So this runs as a child of cgoleak in a session of its own; once
@@ -23,10 +23,12 @@ from typing import Any, Final
 
 import frida
 
-from cgoleak.errors import CgoleakError, NoSuchProcess
+from cgoleak.errors import CgoleakError, NoSuchProcess, TargetBusy
+from cgoleak.probe.borrow import bring_in
 from cgoleak.probe.guard import SafePlaces, stop_at_safe_place
 from cgoleak.probe.orders import Order
 from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 
 __all__ = ["main"]
 
@@ -63,18 +65,17 @@ def _tell(message: dict[str, Any]) -> None:
 
 
 def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
+    if order.dead:
+        loan = bring_in(order)
+        return {"pause_seconds": loan.seconds, "attempts": loan.attempts, "unloaded": True}
     unloaded = threading.Event()
     device.on("uninjected", lambda _id: unloaded.set())
     image = Path(order.image).read_bytes()
     attempts = 0
     data = f"{order.start:x}"
     if order.namespaced:
+        _have_watched(order.pid)
         data += "w"
-        nothing = subprocess.DEVNULL
-        words = (*_LOADER_END, str(order.pid))
-        subprocess.Popen(
-            words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
-        )
     if not order.held:
         places = SafePlaces(
             [(a, b) for a, b in order.risky],
@@ -85,6 +86,7 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
         attempts = stop_at_safe_place(order.pid, places)
     began = time.monotonic()
     try:
+        _see_it_is_surveyed(order)
         device.inject_library_blob(order.pid, image, "cgoleak_entry", data)
         if order.held:
             _tell({"injected": True})
@@ -94,6 +96,26 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
         _let_go(device, order)
     gone = unloaded.wait(_UNLOAD_S)
     return {"ok": True, "pause_seconds": paused, "attempts": attempts, "unloaded": gone}
+
+
+def _have_watched(pid: int) -> None:
+    """Start who stops us while the loader's thread ends; it ends with its work, or with us."""
+    nothing = subprocess.DEVNULL
+    words = (*_LOADER_END, str(pid))
+    subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+
+
+def _see_it_is_surveyed(order: Order) -> None:
+    """See that a stopped process is still the program that safe places are known of."""
+    if not order.mark:
+        return
+    with Memory(order.pid) as memory:
+        if not order.is_for(memory):
+            raise TargetBusy(
+                f"found no safe moment to enter pid {order.pid}",
+                cause="it has just become another program",
+                fix="try again",
+            )
 
 
 def _let_go(device: frida.Device, order: Order) -> None:

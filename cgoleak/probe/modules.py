@@ -63,9 +63,18 @@ class LoadedModule:
         """True for the dynamic loader, whose own slots are not touched."""
         return self.name.startswith(("ld-linux", "ld-musl", "ld.so", "ld64.so", "ld-2."))
 
+    def defines(self, name: str) -> int | None:
+        """Return where it defines a function for others: a static program, for itself."""
+        obj = self.obj
+        symbols = obj.symbols if obj.is_static_program else obj.dynamic.symbols
+        found = symbols.find(name)
+        return found[0] + self.bias if found and found[0] else None
+
     @property
     def brings_malloc(self) -> bool:
-        """True if it exports a malloc, and is not the C library."""
+        """True if it defines a malloc for others, or for itself, and is not the C library."""
+        if self.obj.is_static_program:
+            return self.defines("malloc") is not None
         exported = self.obj.dynamic.symbols.find("malloc")
         return exported is not None and not self.is_libc and not self.is_loader
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cgoleak.target.memory import Memory
 
 __all__ = ["Order"]
 
@@ -20,6 +24,11 @@ class Order:
         risky_data: their writable memory.
         returns: addresses that a signal handler returns to.
         arch: as ``platform.machine()``.
+        dead: code of the target that runs no more, as [start, end), for the way in that needs no
+            loader (``borrow``); empty: Frida's way.
+        dead_code: what its file has there, in hex.
+        mark_at, mark: where the program that was surveyed has its mark, and that in hex; empty if
+            it is not known.
     """
 
     pid: int
@@ -31,3 +40,12 @@ class Order:
     risky_data: list[tuple[int, int]]
     returns: list[int]
     arch: str
+    dead: tuple[int, ...] = ()
+    dead_code: str = ""
+    mark_at: int = 0
+    mark: str = ""
+
+    def is_for(self, memory: Memory) -> bool:
+        """Tell whether this is the memory of the program that was surveyed, by its mark."""
+        mark = bytes.fromhex(self.mark)
+        return bool(mark) and memory.read(self.mark_at, len(mark)) == mark

@@ -5,12 +5,30 @@ Whoever holds a process by ptrace is one thread: requests from another fail with
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
 from typing import Final
 
-__all__ = ["Request", "answer", "event_message", "peek", "registers", "request", "set_registers"]
+from cgoleak.target.procfs import PROC
+
+__all__ = [
+    "EVENT_STOP",
+    "TRACE_SYSGOOD",
+    "WALL",
+    "Request",
+    "answer",
+    "event_message",
+    "has_ended",
+    "lives",
+    "peek",
+    "registers",
+    "request",
+    "set_registers",
+    "set_signal_mask",
+    "signal_mask",
+]
 
 
 class Request:
@@ -21,13 +39,27 @@ class Request:
     POKETEXT: Final = 4
     CONT: Final = 7
     DETACH: Final = 17
+    SYSCALL: Final = 24
     GETEVENTMSG: Final = 0x4201
     GETREGSET: Final = 0x4204
     SETREGSET: Final = 0x4205
     SEIZE: Final = 0x4206
     INTERRUPT: Final = 0x4207
     LISTEN: Final = 0x4208
+    GETSIGMASK: Final = 0x420A
+    SETSIGMASK: Final = 0x420B
 
+
+TRACE_SYSGOOD: Final = 1
+"""Option: the signal of a stop at a system call has the bit 0x80."""
+EVENT_STOP: Final = 128
+"""Event of a stop that we asked for, or of the whole process."""
+WALL: Final = 0x40000000
+"""Option of waitpid(2): threads of others too."""
+_SIGSET_BYTES: Final = 8
+
+
+_ENDS: Final = frozenset({os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED})
 
 _NT_PRSTATUS: Final = 1
 _MOST_REGISTERS: Final = 64
@@ -91,6 +123,52 @@ def set_registers(who: int, values: list[int]) -> None:
     room = ctypes.create_string_buffer(struct.pack(f"<{len(values)}Q", *values))
     vector = _Iovec(ctypes.addressof(room), len(values) * 8)
     request(Request.SETREGSET, who, _NT_PRSTATUS, ctypes.addressof(vector))
+
+
+def signal_mask(who: int) -> int:
+    """Return which signals ``who`` blocks; one that a call opens for its time is not among them."""
+    mask = ctypes.c_uint64()
+    request(Request.GETSIGMASK, who, _SIGSET_BYTES, ctypes.addressof(mask))
+    return mask.value
+
+
+def set_signal_mask(who: int, mask: int) -> None:
+    """Let ``who`` block these signals."""
+    blocked = ctypes.c_uint64(mask)
+    request(Request.SETSIGMASK, who, _SIGSET_BYTES, ctypes.addressof(blocked))
+
+
+def has_ended(child: int) -> bool:
+    """Tell whether a child of ours has ended, without taking its status.
+
+    While a thread of ours traces the child, waitid(2) and waitpid(2) give its stops too, whatever
+    they are asked for (kernel/exit.c, ``wait_task_stopped``): only the code tells them apart.
+
+    Raises:
+        ChildProcessError: it is no child of ours, or its status was taken.
+    """
+    found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found is not None and found.si_code in _ENDS
+
+
+def lives(pid: int, thread: int) -> bool:
+    """Tell whether a thread of a process has not ended yet.
+
+    One that we trace stays as a zombie until it is taken or its tracer ends, and keeps the process
+    from becoming another program: exec waits until all other threads are gone (fs/exec.c,
+    ``de_thread``). So it is taken here. The first one's status is for others to take, and exec does
+    not wait for that.
+    """
+    try:
+        text = (PROC / str(pid) / "task" / str(thread) / "stat").read_text()
+    except OSError:
+        return False
+    if text.rpartition(")")[2].split()[0] not in "ZX":
+        return True
+    if thread != pid:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(thread, os.WNOHANG | WALL)
+    return False
 
 
 def _failure() -> OSError:

@@ -15,6 +15,7 @@ from cgoleak.errors import (
     AttachFailed,
     CgoleakError,
     ProbeError,
+    TargetBusy,
     TargetExited,
 )
 from cgoleak.model.notice import Notice
@@ -38,6 +39,7 @@ from cgoleak.probe.wire import (
     State,
 )
 from cgoleak.target import procfs
+from cgoleak.target.mark import find_mark
 from cgoleak.target.memory import Memory
 from cgoleak.target.observer import MemoryObserver
 from cgoleak.target.procfs import PROC
@@ -109,6 +111,7 @@ class ProbeSession:
         self._event_fd = -1
         with contextlib.ExitStack() as opened:
             self._memory = opened.enter_context(Memory(self._pid, root))
+            self._mark = find_mark(self._pid, self._memory, root)
             self._start = self._idle_start()
             regions = procfs.maps(self._pid, root)
             self._survey = survey_target(facts, regions, self._memory, root)
@@ -117,6 +120,8 @@ class ProbeSession:
             inside = self._pairs.survey_calls(self._survey, regions)
             self._pair_calls = CallSites(self._pid, self._memory, inside, root)
             own = self._calls.own_code | self._pair_calls.own_code
+            if (dead := self._survey.dead) is not None:
+                own[dead.start] = dead.own
             self._code = proof.code_sums(self._pid, self._memory, root, own)
             self.libraries = Libraries(self._pid, self._memory, self._survey, root, self._pairs)
             heap = self._survey.heap
@@ -176,6 +181,10 @@ class ProbeSession:
                 risky_data=list(self._survey.risky_data),
                 returns=list(self._survey.handler_returns),
                 arch=platform.machine(),
+                dead=(dead.start, dead.end) if (dead := self._survey.dead) else (),
+                dead_code=dead.own.hex() if dead else "",
+                mark_at=self._mark.address if self._mark else 0,
+                mark=self._mark.content.hex() if self._mark else "",
             )
         )
         self._open_tables()
@@ -195,10 +204,18 @@ class ProbeSession:
         pairs = self._pairs.slots(self.tables, modules, modules)
         # Before the slots: until these are in, hooks count nothing, and no free can be missed.
         self._calls.take(self, held=held)
+        if self._survey.dead is not None and not self._calls.are_taken:
+            # A static program has nothing else: without them it would seem never to allocate.
+            raise TargetBusy(
+                f"cannot take over the calls of pid {self._pid}",
+                cause="; ".join(notice.text for notice in self._calls.notices),
+                fix="try again; cgoleak watch needs no entry",
+            )
         self._pair_calls.find_again(self._pairs.calls(self.tables))
         self._pair_calls.take(self, held=held)
         self.install(*self.tables.add_slots((*self._survey.slots.slots, *pairs)))
-        if not any(slot.state == SlotState.TAKEN for slot in self.tables.slots()):
+        slots = self.tables.slots()
+        if self._survey.dead is None and all(slot.state != SlotState.TAKEN for slot in slots):
             raise AttachFailed(
                 f"no slot of pid {self._pid} could be taken over",
                 cause="the process may not do what the probe needs (a seccomp filter, as a rule)",

@@ -231,11 +231,10 @@ def definitions(
     """Addresses of everybody's definitions, in mapping order; the loader's own come last."""
     found: dict[int, dict[int, None]] = {}
     for module in sorted(modules, key=lambda m: m.is_loader):
-        symbols = module.obj.dynamic.symbols
         for name, function in names.items():
-            symbol = symbols.find(name)
-            if symbol is not None and symbol[0]:
-                found.setdefault(function, {})[symbol[0] + module.bias] = None
+            address = module.defines(name)
+            if address is not None:
+                found.setdefault(function, {})[address] = None
     return {function: tuple(addresses) for function, addresses in found.items()}
 
 

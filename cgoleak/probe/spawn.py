@@ -126,13 +126,12 @@ class HeldProcess:
             return None
         if self._status is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if not ptrace.has_ended(self.pid):
+                    return None
+                _, self._status = os.waitpid(self.pid, 0)
             except ChildProcessError:
                 # Somebody else has taken it (or SIGCHLD is ignored): it has ended, we know not how.
-                pid, status = self.pid, 0
-            if not pid:
-                return None
-            self._status = status
+                self._status = 0
         code = os.waitstatus_to_exitcode(self._status)
         return 128 - code if code < 0 else code
 
@@ -140,9 +139,8 @@ class HeldProcess:
         """Tell whether it has ended, without taking its status."""
         if self._status is not None:
             return True
-        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
         try:
-            return os.waitid(os.P_PID, self.pid, flags) is not None
+            return ptrace.has_ended(self.pid)
         except ChildProcessError:
             return True
 

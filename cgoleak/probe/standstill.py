@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from cgoleak.errors import NoSuchProcess, NotPermitted, TargetBusy
-from cgoleak.probe.ptrace import Request, request
+from cgoleak.probe.ptrace import EVENT_STOP, WALL, Request, lives, request
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ __all__ = ["while_standing"]
 
 _Result = TypeVar("_Result")
 
-_WALL: Final = 0x40000000
-_EVENT_STOP: Final = 128
 _LOOKS: Final = 3
 _STANDING_S: Final = 0.5
 """How long a process stands still while its last thread is waited for."""
@@ -111,14 +109,7 @@ class _Threads:
             there = {int(name) for name in os.listdir(PROC / str(self._pid) / "task")}  # noqa: PTH208
         except OSError:
             raise NoSuchProcess(f"pid {self._pid} has ended") from None
-        return {thread for thread in there - self._seized if self._lives(thread)}
-
-    def _lives(self, thread: int) -> bool:
-        try:
-            text = (PROC / str(self._pid) / "task" / str(thread) / "stat").read_text()
-        except OSError:
-            return False
-        return text.rpartition(")")[2].split()[0] not in "ZX"
+        return {thread for thread in there - self._seized if lives(self._pid, thread)}
 
     def _seize(self, thread: int) -> None:
         try:
@@ -126,7 +117,7 @@ class _Threads:
             self._seized.add(thread)
             request(Request.INTERRUPT, thread)
         except OSError as exc:
-            if exc.errno != errno.ESRCH and self._lives(thread):
+            if exc.errno != errno.ESRCH and lives(self._pid, thread):
                 raise NotPermitted(
                     f"cannot stop the threads of pid {self._pid}",
                     cause=exc.strerror,
@@ -140,15 +131,15 @@ class _Threads:
         Only stops are asked for: the exit status of a command of ours is for others to take.
         """
         try:
-            found = os.waitid(os.P_PID, thread, os.WSTOPPED | os.WNOHANG | _WALL)
+            found = os.waitid(os.P_PID, thread, os.WSTOPPED | os.WNOHANG | WALL)
         except ChildProcessError:
             found = None
         if found is not None:
             # Our own interruption and a stop of the whole process are events; else it is about to
             # get a signal.
             event, signal = found.si_status >> 8, found.si_status & 0xFF
-            self._stopped[thread] = 0 if event == _EVENT_STOP else signal
-        elif not self._lives(thread):
+            self._stopped[thread] = 0 if event == EVENT_STOP else signal
+        elif not lives(self._pid, thread):
             self._seized.discard(thread)
 
     def __enter__(self) -> Self:

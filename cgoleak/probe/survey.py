@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.errors import UnsupportedTarget
 from cgoleak.model.notice import Notice
 from cgoleak.probe.callsites import CallSurvey, survey_calls
+from cgoleak.probe.deadcode import DeadCode, find_dead_code
 from cgoleak.probe.modules import LoadedModule, find_modules
 from cgoleak.probe.slots import SlotSurvey, survey
 from cgoleak.probe.wire import Function, MappedModule
@@ -42,6 +43,7 @@ class TargetSurvey:
     Attributes:
         calls: the direct calls within whoever provides malloc; None where that is the C library.
         go: parameters for the Go part of stacks, or None with a notice.
+        dead: room for the way into a static program; None for others.
         heap: reader of the Go runtime's numbers, or None.
         risky, risky_data, handler_returns: see ``guard.SafePlaces``.
         main_stack_top: upper end of the main thread's stack.
@@ -50,6 +52,7 @@ class TargetSurvey:
     modules: tuple[LoadedModule, ...]
     slots: SlotSurvey
     calls: CallSurvey | None
+    dead: DeadCode | None
     go: GoProbeParameters | None
     heap: GoHeap | None
     risky: tuple[tuple[int, int], ...]
@@ -69,15 +72,10 @@ def survey_target(
     """
     modules, unreadable = find_modules(facts.pid, regions, root)
     notices = list(unreadable)
-    slots = survey(modules, memory)
-    taken = {slot.function for slot in slots.slots}
-    if not taken.issuperset(_ALLOCATORS):
-        raise UnsupportedTarget(
-            f"pid {facts.pid} does not reach malloc and free through its loader",
-            cause="no relocation slot leads to them: the allocator is linked into the executable",
-            fix="link the C library dynamically; cgoleak watch still works",
-        )
     exe = _executable(facts, modules)
+    static = exe if exe is not None and exe.obj.is_static_program else None
+    # Libraries that a static program loads nonetheless have a C library of their own.
+    slots = survey(modules if static is None else (static,), memory)
     table = GoTable.from_object(exe.obj) if exe else None
     if exe is not None and table is None:
         table = GoTable.from_memory(
@@ -92,6 +90,9 @@ def survey_target(
     if exe is not None and table is not None and layout is not None:
         variables = locate_globals(exe.obj, table.functions(), layout.machine)
         heap = GoHeap(variables.moved(exe.bias), layout, memory.read)
+    calls = survey_calls(modules, slots, memory, regions, go.text if go else None)
+    _reaches_malloc(facts.pid, slots, calls)
+    dead = find_dead_code(facts.pid, static, table, table_bias, memory) if static else None
     restorers = tuple(
         start + table_bias
         for name in _RESTORERS
@@ -103,7 +104,8 @@ def survey_target(
     return TargetSurvey(
         modules=modules,
         slots=slots,
-        calls=survey_calls(modules, slots, memory, regions, go.text if go else None),
+        calls=calls,
+        dead=dead,
         go=go,
         heap=heap,
         risky=risky,
@@ -113,6 +115,22 @@ def survey_target(
         handler_returns=(*restorers, *_sigreturns(risky + vdso, memory)),
         main_stack_top=max((r.end for r in regions if r.path == "[stack]"), default=0),
         notices=tuple(notices),
+    )
+
+
+def _reaches_malloc(pid: int, slots: SlotSurvey, calls: CallSurvey | None) -> None:
+    """See that there is a way to both halves of the allocator that can be taken over."""
+    taken: set[int] = {slot.function for slot in slots.slots}
+    taken.update(site.function for site in (calls.sites if calls else ()))
+    if taken.issuperset(_ALLOCATORS):
+        return
+    cause = "no relocation slot leads to them: the allocator is linked into the executable"
+    if calls is not None:
+        cause += f", and {calls.why or 'no call of both is found in its code'}"
+    raise UnsupportedTarget(
+        f"pid {pid} does not reach malloc and free in a way that can be taken over",
+        cause=cause,
+        fix="link the C library dynamically; cgoleak watch still works",
     )
 
 

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
+    "BORROW_BYTES",
     "FAMILIES",
     "FUNCTIONS",
     "MAGIC",
@@ -28,6 +29,7 @@ __all__ = [
     "VERSION",
     "WEIGHT_ONE",
     "Ages",
+    "Borrow",
     "FamilyRow",
     "Function",
     "Go",
@@ -64,6 +66,7 @@ RATE_MOST: Final = 1 << 32
 """Bytes per sample, at most."""
 WEIGHT_ONE: Final = 65536
 """In this unit sampled blocks are counted."""
+BORROW_BYTES: Final = 131072
 STACK_TRUNCATED: Final = 1
 STACK_GAP: Final = 2
 STACK_FAMILY_SHIFT: Final = 2
@@ -363,4 +366,24 @@ class Shared(ctypes.Structure):
         ("families", c_uint32),
         ("real", c_uint64 * FUNCTIONS),
         ("go", Go),
+    )
+
+
+class Borrow(ctypes.Structure):
+    """``struct cg_borrow``: what a borrowed thread is told, see ``probes/borrow.c``."""
+
+    _fields_ = (
+        ("all", c_uint64),
+        ("mask", c_uint64),
+        ("rax", c_uint64),
+        ("rcx", c_uint64),
+        ("rdx", c_uint64),
+        ("rsi", c_uint64),
+        ("rdi", c_uint64),
+        ("r10", c_uint64),
+        ("r11", c_uint64),
+        ("rip", c_uint64),
+        ("room", c_uint64),
+        ("seconds", c_uint64),
+        ("nanoseconds", c_uint64),
     )

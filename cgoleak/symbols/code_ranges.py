@@ -1,6 +1,7 @@
-"""Where each function's code begins and ends: ``.eh_frame``, else ``.symtab`` → ranges.
+"""Where each function's code begins and ends: ``.eh_frame`` and ``.symtab`` → ranges.
 
-Compilers describe every function there, and so does assembly that unwinds. A range begins at an
+Compilers describe every function in the first, and so does assembly that unwinds; of a library that
+was built without (musl), the symbol table of a static program tells alone. A range begins at an
 instruction, which is what a disassembler must know to begin with. Records: LSB core specification
 4.1, 10.6.1; encodings: 10.5.1.
 """
@@ -8,11 +9,13 @@ instruction, which is what a disassembler must know to begin with. Records: LSB 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
+from heapq import merge
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cgoleak.symbols.elf import ObjectFile
 
@@ -34,13 +37,33 @@ class CodeRange(NamedTuple):
 def code_ranges(obj: ObjectFile) -> tuple[CodeRange, ...]:
     """Return the ranges of a file, ascending, none over another; empty if it tells of none.
 
-    A table in which ranges overlap is none that a linker made, and is not believed.
+    A table in which ranges overlap is none that a linker made, and is not believed. Functions that
+    the unwind table does not tell of come from the symbol table.
     """
-    for found in (_described(obj), _named(obj)):
-        ranges = sorted({r for r in found if r.start < r.end and _is_code(obj, r)})
-        if ranges and all(a.end <= b.start for a, b in pairwise(ranges)):
-            return tuple(ranges)
-    return ()
+    described, named = (
+        sorted({r for r in found if r.start < r.end and _is_code(obj, r)})
+        for found in (_described(obj), _named(obj))
+    )
+    if not described or _overlap(described):
+        return () if _overlap(named) else tuple(named)
+    return tuple(merge(described, _between(described, named)))
+
+
+def _overlap(ranges: Iterable[CodeRange]) -> bool:
+    return any(a.end > b.start for a, b in pairwise(ranges))
+
+
+def _between(kept: Sequence[CodeRange], others: Iterable[CodeRange]) -> Iterator[CodeRange]:
+    """Yield those that lie over none that is kept, nor over one before; both ascending."""
+    starts = [one.start for one in kept]
+    end = 0
+    for other in others:
+        at = bisect_right(starts, other.start)
+        low = max(end, kept[at - 1].end if at else 0)
+        high = kept[at].start if at < len(kept) else other.end
+        if low <= other.start and other.end <= high:
+            yield other
+            end = other.end
 
 
 def _named(obj: ObjectFile) -> Iterator[CodeRange]:

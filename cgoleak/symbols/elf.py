@@ -45,6 +45,7 @@ EM_X86_64: Final[int] = ENUM_E_MACHINE["EM_X86_64"]
 EM_AARCH64: Final[int] = ENUM_E_MACHINE["EM_AARCH64"]
 _ARCH: Final[Mapping[int, str]] = {EM_X86_64: "x86_64", EM_AARCH64: "aarch64"}
 
+_ET_EXEC: Final[int] = ENUM_E_TYPE["ET_EXEC"]
 _ET_DYN: Final[int] = ENUM_E_TYPE["ET_DYN"]
 _SHF_COMPRESSED: Final = 0x800
 _DF_1_PIE: Final = 0x0800_0000
@@ -153,6 +154,11 @@ class ObjectFile:
     def has_interpreter(self) -> bool:
         """True if the kernel starts this file through a dynamic loader."""
         return self.interpreter is not None
+
+    @property
+    def is_static_program(self) -> bool:
+        """True for a program (not a library) that needs no loader: its libraries are in it."""
+        return not self.has_interpreter and (self.type == _ET_EXEC or self.is_pie)
 
     @property
     def is_pie(self) -> bool:

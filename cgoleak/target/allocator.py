@@ -60,7 +60,9 @@ def find_allocator(
 def allocator_in(path: Path) -> str | None:
     """Name the allocator that a file brings with it; None if it has none, or none that we know."""
     try:
-        if ObjectFile.open(path).dynamic.symbols.find("malloc") is None:
+        obj = ObjectFile.open(path)
+        symbols = obj.symbols if obj.is_static_program else obj.dynamic.symbols
+        if symbols.find("malloc") is None:
             return None
         return next((name for name, words in _BY_WORDS if contains(path, words)), None)
     except (SymbolError, OSError):

@@ -138,6 +138,26 @@ def find_libc(pid: int, regions: Iterable[Region], root: Path = PROC) -> Libc | 
             if _MUSL_SIGN in content:
                 return Libc("musl", _first_group(_MUSL_VERSION, content), path)
             return Libc("glibc", _first_group(_GLIBC_VERSION, content), path)
+    return _static_libc(pid, root)
+
+
+_STATIC_LIBC: Final = (("glibc", "__libc_setup_tls"), ("musl", "__init_tp"))
+"""A function that is in every static program with it: csu/libc-tls.c, and src/env/__init_tls.c."""
+
+
+def _static_libc(pid: int, root: Path) -> Libc | None:
+    """Find the C library within a program that has no loader; None if it has no symbols."""
+    exe = root / str(pid) / "exe"
+    try:
+        obj = ObjectFile.open(exe)
+    except SymbolError:
+        return None
+    path = exe_path(pid, root)
+    if not obj.is_static_program or path is None:
+        return None
+    for kind, function in _STATIC_LIBC:
+        if obj.symbols.find(function) is not None:
+            return Libc(kind, None, path)
     return None
 
 

@@ -2,8 +2,8 @@
 
 pid → one Check per precondition (``checks``, for ``doctor``), or the facts that the probe needs
 (``require``), which raises the error of the first precondition that does not hold. Nothing here
-traces, stops or signals the target: Frida's own attempt would kill a static program, and where
-ptrace is refused it would patch malloc through ``/proc/PID/mem``, so both are refused before.
+traces, stops or signals the target: where ptrace is refused, Frida's own attempt would patch malloc
+through ``/proc/PID/mem``, so that is refused before.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def require(
         AlreadyTraced: it has a tracer.
         NotGo: the executable is not a Go program.
         NoCgo: Go, but nothing in it allocates with malloc.
-        UnsupportedTarget: ourselves, a kernel thread, stopped, static, without a libc, of
-            another architecture, or close to a limit that the probe would break.
+        UnsupportedTarget: ourselves, a kernel thread, stopped, static and stripped, without a libc,
+            of another architecture, or close to a limit that the probe would break.
     """
     status = _living(pid, root)
     if not held:
@@ -120,7 +120,7 @@ def require(
     regions = procfs.maps(pid, root)
     libc = find_libc(pid, regions, root)
     _has_c(pid, binary, libc)
-    _dynamic(pid, binary)
+    _can_be_entered(pid, binary, held=held)
     libc = _with_libc(pid, binary, libc)
     _has_proc(pid, root)
     _large_files(pid, root)
@@ -157,7 +157,7 @@ def _checks(pid: int, root: Path) -> Iterator[Check]:
         binary = read_binary(pid, root)
     except CgoleakError as error:
         unknown = f"not visible: {error.what}"
-        for name in ("Go", "C code", "architecture", "dynamic", "symbols", "libc"):
+        for name in ("Go", "C code", "architecture", "way in", "symbols", "libc"):
             yield Check(name, ok=None, text=unknown, fix=error.fix)
         return
     yield from _program_checks(pid, binary, root)
@@ -176,7 +176,8 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     libc = find_libc(pid, regions, root)
     linked = "linked with cgo" if binary.uses_cgo else "a C library is loaded, without cgo"
     yield _asked("C code", linked, lambda: _has_c(pid, binary, libc))
-    yield _asked("dynamic", f"loaded by {binary.interpreter}", lambda: _dynamic(pid, binary))
+    way = f"loaded by {binary.interpreter}" if binary.interpreter else "static, with its symbols"
+    yield _asked("way in", way, lambda: _can_be_entered(pid, binary))
     text = f"{libc}, malloc from {find_allocator(pid, regions, libc, root)}"
     yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
     yield _asked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
@@ -297,13 +298,25 @@ def _has_c(pid: int, binary: GoBinary, libc: Libc | None) -> None:
         )
 
 
-def _dynamic(pid: int, binary: GoBinary) -> None:
-    if binary.interpreter is None:
-        raise UnsupportedTarget(
-            f"process {pid} is a static program",
-            cause=f"{binary.path} has no dynamic loader, and calls malloc without relocation slots",
-            fix="link it dynamically: build without -extldflags=-static",
-        )
+_STATIC_MACHINE: Final = "amd64"
+
+
+def _can_be_entered(pid: int, binary: GoBinary, *, held: bool = False) -> None:
+    """Frida kills a program without a loader: the other way in and to its calls needs more."""
+    if binary.interpreter is not None:
+        return
+    what, cause = f"process {pid} is a static program", ""
+    fix = "link it dynamically; cgoleak watch works as it is"
+    if binary.arch != _STATIC_MACHINE:
+        cause = f"such programs are only measured on x86-64, and {binary.path} is for {binary.arch}"
+    elif binary.stripped:
+        cause = f"{binary.path} is stripped: where it calls malloc cannot be found"
+        fix = "keep its symbols: build without -ldflags=-s; cgoleak watch works as it is"
+    elif held:
+        cause = "the way into a static program begins with a thread that waits, and it has none yet"
+        fix = "start it first and measure it then with: cgoleak attach PID"
+    if cause:
+        raise UnsupportedTarget(what, cause=cause, fix=fix)
 
 
 def _with_libc(pid: int, binary: GoBinary, libc: Libc | None) -> Libc:

@@ -64,6 +64,8 @@ KINDS: Final = (
     Kind("PIE", partial(ready.plain, flags=_PIE)),
     Kind("stripped (-s -w)", partial(ready.plain, flags=_BARE), named=False),
     Kind("musl", ready.musl),
+    Kind("static glibc", partial(ready.plain, flags=(_STATIC,))),
+    Kind("static musl", partial(ready.musl, flags=(_STATIC,))),
     *(
         Kind(f"preloaded {name}", partial(ready.preloaded, name=file, package=package))
         for name, file, package in _ALLOCATORS
@@ -141,8 +143,12 @@ KINDS: Final = (
         refusal="MemoryDenyWriteExecute",
         never=True,
     ),
-    Kind("static glibc", partial(ready.plain, flags=(_STATIC,)), refusal="is a static program"),
-    Kind("static musl", partial(ready.musl, flags=(_STATIC,)), refusal="is a static program"),
+    Kind(
+        "static and stripped",
+        partial(ready.plain, flags=(f"{_STATIC} -s -w",)),
+        refusal="is a static program",
+        never=True,
+    ),
     Kind(
         "32-bit",
         partial(ready.without_c, machine="386"),

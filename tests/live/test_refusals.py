@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgoleak.cli.main import run_command_line
+from cgoleak.errors import TargetBusy
+from cgoleak.probe.artifact import load_artifact
+from cgoleak.probe.injector import Injector
+from cgoleak.probe.orders import Order
+from cgoleak.target.mark import find_mark
+from cgoleak.target.memory import Memory
 from support.go_programs import go_commands, missing_tools
 from support.hooks import footprint
 
@@ -89,7 +96,7 @@ def build_freestanding(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refusals")
-    static = "-ldflags=-linkmode external -extldflags -static"
+    static = "-ldflags=-s -linkmode external -extldflags -static"
     return {
         "pure": build(folder / "pure", PURE, cgo=False),
         "static": build(folder / "static", WITH_C, static),
@@ -235,6 +242,49 @@ def test_a_stopped_process_is_refused_and_stays_stopped(programs):
         assert answer.returncode == 3
         assert f"error: process {process.pid} is stopped" in answer.stderr
         assert state_of(process.pid) == "T"
+
+
+def test_what_the_process_became_after_it_was_looked_at_is_left_alone():
+    """Between the look and the way in it may exec; nothing that was found holds for what comes."""
+    script = "echo; read word; exec sleep 60"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            process.stdout.readline()
+            with Memory(process.pid) as memory:
+                mark = find_mark(process.pid, memory)
+            assert mark is not None
+            surveyed = {"mark_at": mark.address, "mark": mark.content.hex()}
+            nothing = {"risky": [], "risky_data": [], "returns": []}
+            order = Order(
+                pid=process.pid,
+                image=str(load_artifact().path),
+                start=0,
+                **{"held": False, "arch": platform.machine(), **nothing, **surveyed},
+            )
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            wait_for_program(process.pid, "sleep")
+            before = footprint(process.pid)
+
+            with Injector() as injector, pytest.raises(TargetBusy) as refused:
+                injector.inject(order)
+
+            assert "another program" in str(refused.value.cause)
+            assert footprint(process.pid) == before
+            assert state_of(process.pid) == "S"
+        finally:
+            process.kill()
+
+
+def wait_for_program(pid: int, name: str) -> None:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/comm").read_text().strip() != name:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")

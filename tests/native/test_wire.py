@@ -29,6 +29,7 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "cg_shard": wire.Shard,
     "cg_stack": wire.Stack,
     "cg_ages": wire.Ages,
+    "cg_borrow": wire.Borrow,
     "cg_shared": wire.Shared,
 }
 READ_BY_C_ONLY = {"cg_block", "cg_handle", "cg_region", "cg_rule"}

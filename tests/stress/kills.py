@@ -62,8 +62,9 @@ def _cgoleak(running: Running, follow: Sequence[str]) -> subprocess.Popen[bytes]
 
 def _wait_for(phase: str, running: Running, process: subprocess.Popen[bytes]) -> None:
     """Wait until the injector has stopped the target, or the probe has mapped its tables."""
+    is_entered = running.entrance()
     while phase != "started" and process.poll() is None:
-        if phase == "stopped" and procfs.stat(running.pid).state in "Tt":
+        if phase == "stopped" and is_entered():
             return
         if any(region.path == TABLES_NAME for region in procfs.maps(running.pid)):
             return

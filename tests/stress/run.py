@@ -17,6 +17,7 @@ from stress.limits import no_memory_group, run_full, run_limited, run_narrow
 from stress.rounds import run_rounds
 from stress.target import hammer, missing
 from stress.tortures import ENDINGS, MODES, run_asked, run_ending, run_mode
+from stress.ways import run_way_kills
 from support.containers import can_make_namespaces
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
         _say("namespaced: skipped, unshare is refused here")
     yield "kills", partial(_kills, options.kills, options.seed)
     yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
+    yield "static rounds", partial(_rounds, options.rounds, "-threads", "4", static=True)
+    yield "static kills", partial(_kills, options.kills, options.seed, static=True)
+    yield "static way", partial(_way_kills, options.kills, options.seed)
+    yield "static exact", partial(run_asked, 100_000, static=True)
     yield "exact", partial(run_asked, 100_000)
     yield "limited files", run_limited
     yield "full tables", run_full
@@ -72,14 +77,21 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
         _say(f"memory limit: skipped, {why}")
     for mode in MODES:
         yield f"mode {mode}", partial(run_mode, mode, 3, 2.0)
+        if mode != "dlopen":  # a static program has its own libraries, and no others
+            yield f"static mode {mode}", partial(run_mode, mode, 3, 2.0, static=True)
     for mode in ENDINGS:
         yield f"ending hooked {mode}", partial(run_ending, mode, options.seed, hooked=True)
         yield f"ending entered {mode}", partial(_endings, mode, options.seed, options.endings)
+        static = partial(_endings, mode, options.seed, options.endings, static=True)
+        yield f"static ending {mode}", static
 
 
-def _rounds(count: int, *arguments: str, namespaced: bool = False) -> str:
-    with hammer(*(arguments or ("-threads", "4")), namespaced=namespaced) as running:
-        return run_rounds(running, count, tell=_say).row
+def _rounds(count: int, *arguments: str, static: bool = False, namespaced: bool = False) -> str:
+    options = arguments or ("-threads", "4")
+    with hammer(*options, static=static, namespaced=namespaced) as running:
+        # A static program's threads have just been stopped: on a busy machine, none may have had
+        # its turn again in a short round.
+        return run_rounds(running, count, seconds_each=0.1 if static else 0.02, tell=_say).row
 
 
 def _own_rounds(count: int) -> str:
@@ -88,13 +100,28 @@ def _own_rounds(count: int) -> str:
         return run_rounds(running, count, seconds_each=0.1, tell=_say).row
 
 
-def _kills(count: int, seed: int, *, own_malloc: bool = False, namespaced: bool = False) -> str:
-    with hammer("-threads", "4", own_malloc=own_malloc, namespaced=namespaced) as running:
+def _kills(
+    count: int,
+    seed: int,
+    *,
+    own_malloc: bool = False,
+    static: bool = False,
+    namespaced: bool = False,
+) -> str:
+    target = hammer("-threads", "4", own_malloc=own_malloc, static=static, namespaced=namespaced)
+    with target as running:
         return run_kills(running, count, seed, tell=_say).row
 
 
-def _endings(mode: str, seed: int, count: int) -> str:
-    found = [run_ending(mode, seed + i, hooked=False, tell=_say) for i in range(count)]
+def _way_kills(count: int, seed: int) -> str:
+    with hammer("-threads", "4", static=True) as running:
+        return run_way_kills(running, count, seed, tell=_say)
+
+
+def _endings(mode: str, seed: int, count: int, *, static: bool = False) -> str:
+    found = [
+        run_ending(mode, seed + i, hooked=False, static=static, tell=_say) for i in range(count)
+    ]
     return ", ".join(f"{name} {found.count(name)}" for name in sorted(set(found)))
 
 

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgoleak.probe.modules import find_modules
+from cgoleak.probe.ptrace import has_ended
 from cgoleak.probe.resident import IMAGE_NAME, TABLES_NAME
 from cgoleak.probe.slots import survey
+from cgoleak.symbols.elf import ObjectFile
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 from support.containers import HOW, contained
 from support.live import child_running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cgoleak.target.procfs import Region
 
@@ -33,6 +35,9 @@ __all__ = ["Residue", "Running", "hammer", "missing", "program", "torture"]
 REPOSITORY = Path(__file__).resolve().parents[2]
 _OWN_MALLOC = REPOSITORY / "tests" / "support" / "own_malloc.c"
 _TORTURE = Path(__file__).resolve().parent / "torture"
+_STATIC = "-ldflags=-linkmode external -extldflags -static"
+_ENTRANCE = "runtime.rt0_go.abi0"
+_ENTRANCE_BYTES = 16
 _GO_ENVIRONMENT = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
 
 
@@ -54,12 +59,16 @@ def _built() -> Path:
     archive = str(folder / "libown.a")
     for words in (own, ["ar", "rcs", archive, str(folder / "own.o")]):
         subprocess.run(words, check=True, timeout=60)
+    sample = REPOSITORY / "sample_go_cgo"
     for source, name, package, linked in (
         (_TORTURE, "torture", ".", ""),
-        (REPOSITORY / "sample_go_cgo", "hammer", "./cmd/hammer", ""),
-        (REPOSITORY / "sample_go_cgo", "own-malloc", "./cmd/hammer", archive),
+        (_TORTURE, "torture-static", ".", ""),
+        (sample, "hammer", "./cmd/hammer", ""),
+        (sample, "hammer-static", "./cmd/hammer", ""),
+        (sample, "own-malloc", "./cmd/hammer", archive),
     ):
-        command = ["go", "build", "-buildvcs=false", "-o", str(folder / name), package]
+        static = [_STATIC] if name.endswith("-static") else []
+        command = ["go", "build", "-buildvcs=false", *static, "-o", str(folder / name), package]
         settings = environment | {"CGO_LDFLAGS": linked}
         subprocess.run(command, cwd=source, env=settings, check=True, timeout=300)
     plugin = ["cc", "-shared", "-fPIC", "-O2", str(_TORTURE / "plugin.c")]
@@ -120,8 +129,25 @@ class Running:
         return self.lines()[before : before + count]
 
     def is_alive(self) -> bool:
-        """True while it has not ended."""
-        return self.process.poll() is None
+        """True while it has not ended.
+
+        Not by Popen.poll: where a thread of ours traces it, that takes a stop for its end.
+        """
+        return self.process.returncode is None and not has_ended(self.process.pid)
+
+    def entrance(self) -> Callable[[], bool]:
+        """Give what tells whether somebody is just coming in.
+
+        A static program has other bytes then where its start-up code was; others are stopped.
+        """
+        obj = ObjectFile.open(Path(f"/proc/{self.pid}/exe"))
+        if obj.has_interpreter:
+            return lambda: procfs.stat(self.pid).state in "Tt"
+        found = obj.symbol(_ENTRANCE)
+        assert found is not None
+        own = obj.read(found[0], _ENTRANCE_BYTES)
+        memory = Memory(self.pid)
+        return lambda: memory.read(found[0], _ENTRANCE_BYTES) != own
 
     def rate(self, seconds: int = 3) -> float:
         """Return the best of the next seconds' rates that the hammer prints, pairs a second."""
@@ -203,14 +229,19 @@ def program(*words: str) -> Iterator[Running]:
 
 @contextmanager
 def hammer(
-    *options: str, minutes: int = 60, own_malloc: bool = False, namespaced: bool = False
+    *options: str,
+    minutes: int = 60,
+    own_malloc: bool = False,
+    static: bool = False,
+    namespaced: bool = False,
 ) -> Iterator[Running]:
     """Run the sample's hammer: threads that malloc and free as fast as they can.
 
     ``own_malloc``: with a malloc of its own linked in, which it calls directly.
     ``namespaced``: as the first process of a PID namespace of its own, like in a container.
     """
-    path = _built() / ("own-malloc" if own_malloc else "hammer")
+    name = "own-malloc" if own_malloc else "hammer-static" if static else "hammer"
+    path = _built() / name
     how = HOW["pid namespace"] if namespaced else ("{prog}",)
     words = (*contained(how, path, path.parent), *options, f"-duration={minutes}m")
     with program(*words) as running:
@@ -220,9 +251,10 @@ def hammer(
 
 
 @contextmanager
-def torture(mode: str, *options: str, minutes: int = 5) -> Iterator[Running]:
+def torture(mode: str, *options: str, minutes: int = 5, static: bool = False) -> Iterator[Running]:
     """Run the torture program in one of its modes."""
     folder = _built()
-    words = [str(folder / "torture"), "-mode", mode, "-library", str(folder / "libplugin.so")]
+    program_file = folder / ("torture-static" if static else "torture")
+    words = [str(program_file), "-mode", mode, "-library", str(folder / "libplugin.so")]
     with program(*words, f"-duration={minutes}m", *options) as running:
         yield running

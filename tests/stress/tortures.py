@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import CgoleakError, ProbeError
-from cgoleak.target import procfs
 from stress.rounds import attached, check_residue, settled
 from stress.target import torture
 
@@ -41,9 +40,9 @@ _BUSY_WITH_THE_KERNEL: Final = frozenset({"dlopen", "threads", "goexec", "spawn"
 """Threads, files and libraries come and go by themselves in these, and their speed is not C's."""
 
 
-def run_mode(mode: str, rounds: int, seconds: float) -> str:
+def run_mode(mode: str, rounds: int, seconds: float, *, static: bool = False) -> str:
     """Measure it so often and so long; it must find nothing wrong, and be as before."""
-    with torture(mode) as running:
+    with torture(mode, static=static) as running:
         running.next_lines(1)
         before = running.residue()
         speed = _rounds_a_second(running)
@@ -112,9 +111,9 @@ def _rounds_a_second(running: Running) -> float:
     return (last - first) / (time.monotonic() - began)
 
 
-def run_asked(number: int) -> str:
+def run_asked(number: int, *, static: bool = False) -> str:
     """Compare what the program counted with what cgoleak did, to the block and to the byte."""
-    with torture("asked", "-workers", "4") as running:
+    with torture("asked", "-workers", "4", static=static) as running:
         running.ask(3)  # libc's own first-time allocations are over then
         session = attached(running)
         try:
@@ -140,11 +139,16 @@ def run_asked(number: int) -> str:
 
 
 def run_ending(
-    mode: str, seed: int, *, hooked: bool, tell: Callable[[str], None] = lambda _: None
+    mode: str,
+    seed: int,
+    *,
+    hooked: bool,
+    static: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> str:
     """End the target in mid-attach, or while it is hooked; its exit status is its own."""
     generator = random.Random(seed)
-    with torture(mode) as running:
+    with torture(mode, static=static) as running:
         happened = "attached"
         session = None
         over = threading.Event()
@@ -179,23 +183,25 @@ def run_ending(
             assert after.images <= (0 if hooked else 1)
             assert after.state not in "Tt"
         else:
-            assert running.process.wait(20) == ENDINGS[mode], running.lines()[:5]
+            status = running.process.wait(20)
+            assert status == ENDINGS[mode], (status, happened, running.lines()[-40:])
         tell(f"  {mode}: {happened}")
         return happened
 
 
 def _end_when_stopped(running: Running, generator: random.Random, over: threading.Event) -> None:
-    """Have it end as soon as the injector has stopped it, or a little later.
+    """Have it end as soon as the injector comes in, or a little later.
 
-    On a busy machine we may miss the stop: then it ends when the attach is ``over``.
+    On a busy machine we may miss that: then it ends when the attach is ``over``.
     """
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and running.is_alive():
-        if over.is_set() or procfs.stat(running.pid).state in "Tt":
-            time.sleep(generator.uniform(0, 0.08))
-            running.tell(generator.randrange(20))
+    is_entered = running.entrance()
+    soon = generator.random() < 0.5
+    while running.is_alive():
+        if over.is_set() or is_entered():
+            time.sleep(generator.uniform(0, 0.004 if soon else 0.08))
+            running.tell(0 if soon else generator.randrange(20))
             return
-        time.sleep(0.0005)
+        time.sleep(0.0002)
 
 
 def _wait_for_end(session: ProbeSession, running: Running) -> None:

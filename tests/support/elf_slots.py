@@ -54,6 +54,11 @@ class SlotAsked:
     addend: int = 0
 
 
+_ET_EXEC = 2
+_INTERP = b"/lib64/ld-linux-x86-64.so.2\0"
+_INTERP_AT = 0xF00
+
+
 def an_image(
     *,
     defines: Mapping[str, int] | None = None,
@@ -95,6 +100,8 @@ def an_image(
     segments = [(1, 4, 0, _PAGE)]
     segments += [(1, flags, at, _PAGE) for at, flags in _HEADERS]
     segments.append((2, 4, dynamic_at, len(dynamic)))
+    if type == _ET_EXEC:
+        segments.append((3, 4, _INTERP_AT, len(_INTERP)))
     if relro:
         segments.append((0x6474E552, 4, DATA, _PAGE))
     head = b"\x7fELF\x02\x01\x01" + bytes(9)
@@ -103,6 +110,7 @@ def an_image(
     for kind, flags, at, size in segments:
         head += struct.pack("<IIQQQQQQ", kind, flags, at, at + base, at + base, size, size, _PAGE)
     code = bytes(_PAGE)
+    head = head.ljust(_INTERP_AT, b"\0") + (_INTERP if type == _ET_EXEC else b"")
     return head.ljust(CODE, b"\0") + code + tables.ljust(_PAGE, b"\0") + bytes(_PAGE)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
+from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.modules import find_modules
-from cgoleak.probe.resident import IMAGE_NAME
+from cgoleak.probe.resident import IMAGE_NAME, find_residents
 from cgoleak.probe.slots import FUNCTION_NAMES
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
@@ -15,7 +16,7 @@ from cgoleak.target.procfs import PROC
 if TYPE_CHECKING:
     from cgoleak.probe.modules import LoadedModule
 
-__all__ = ["footprint", "hooked_slots"]
+__all__ = ["counts", "footprint", "hooked_slots"]
 
 
 def hooked_slots(pid: int) -> list[str]:
@@ -30,6 +31,20 @@ def hooked_slots(pid: int) -> list[str]:
             return [name for module in modules for name in _hooked(module, memory, probe)]
     except CgoleakError:
         return []  # it has ended
+
+
+def counts(pid: int) -> bool:
+    """Tell whether the hooks count, slots or not: the first word of the resident part says so."""
+    try:
+        regions = procfs.maps(pid)
+        with Memory(pid) as memory:
+            for resident in find_residents(regions, memory, load_artifact()):
+                header = resident.header(memory)
+                if header is not None and header.resident:
+                    return bool(int.from_bytes(memory.read(header.resident, 4) or b"", "little"))
+    except CgoleakError:
+        pass  # it has ended
+    return False
 
 
 def _hooked(module: LoadedModule, memory: Memory, probe: list[tuple[int, int]]) -> list[str]:

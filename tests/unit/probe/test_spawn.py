@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cgoleak.errors import AttachFailed, NoSuchProcess
+from cgoleak.probe.ptrace import Request, request
 from cgoleak.probe.spawn import HeldProcess
 from cgoleak.target import procfs
 from support.fake_target import state_of
@@ -184,6 +186,29 @@ def test_looking_whether_it_has_ended_does_not_take_its_status(hold):
 
     assert held.has_ended()
     assert held.poll() == 3
+
+
+def test_a_stop_for_a_thread_of_ours_that_traces_it_is_no_end(hold):
+    held = hold("sleep", "60")
+    held.release()
+    stopped, looked = threading.Event(), threading.Event()
+
+    def trace():
+        request(Request.SEIZE, held.pid)
+        request(Request.INTERRUPT, held.pid)
+        os.waitid(os.P_PID, held.pid, os.WSTOPPED | os.WNOWAIT)
+        stopped.set()
+        looked.wait(10)
+
+    tracer = threading.Thread(target=trace)
+    tracer.start()
+    try:
+        assert stopped.wait(10)
+        assert not held.has_ended()
+        assert held.poll() is None
+    finally:
+        looked.set()
+        tracer.join()
 
 
 def test_a_command_that_somebody_else_waited_for_has_ended(hold):

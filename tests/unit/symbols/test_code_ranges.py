@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from itertools import pairwise
 
 import pytest
@@ -44,6 +45,20 @@ def test_without_unwind_tables_symbols_tell(tmp_path):
     start, size = obj.symbol("twice")
 
     assert (start, start + size) in code_ranges(obj)
+
+
+def test_symbols_tell_of_what_the_unwind_table_leaves_out(tmp_path):
+    plain = tmp_path / "plain.o"
+    (tmp_path / "plain.c").write_text("int thrice(int a) { return a * 3; }\n")
+    flags = ("-c", "-O1", "-fno-asynchronous-unwind-tables")
+    subprocess.run(["cc", *flags, tmp_path / "plain.c", "-o", plain], check=True, timeout=60)
+    obj = ObjectFile.open(build(tmp_path, "prog", SOURCE, "-O1", "-fno-inline", str(plain)))
+    ranges = code_ranges(obj)
+
+    for name in ("twice", "thrice", "main"):
+        start, size = obj.symbol(name)
+        assert (start, start + size) in ranges
+    assert all(a.end <= b.start for a, b in pairwise(ranges))
 
 
 def overwritten(library, change):

@@ -24,6 +24,7 @@ from cgoleak.target.procfs import CAP_SYS_PTRACE, status
 from support.elfbytes import an_elf
 from support.proctree import LIBC_LINE, a_process
 
+x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="what static programs need")
 NATIVE_MACHINE = {"x86_64": 62, "aarch64": 183}[platform.machine()]
 
 
@@ -186,11 +187,37 @@ def test_c_that_was_loaded_without_cgo_is_accepted(proc):
     assert require(42, proc).libc.kind == "glibc"
 
 
-def test_a_static_cgo_program_is_refused(proc):
+@x86_64
+def test_a_static_program_without_symbols_is_refused(proc):
+    stripped = an_elf(machine=NATIVE_MACHINE, dynamic=False, sections=(".text",))
+    a_worker(proc, elf=stripped, maps="")
+
+    with pytest.raises(UnsupportedTarget, match="static") as refused:
+        require(42, proc)
+
+    assert "stripped" in refused.value.cause
+    assert "-ldflags=-s" in refused.value.fix
+
+
+@x86_64
+def test_a_static_program_is_refused_at_its_start(proc):
     a_worker(proc, elf=an_elf(machine=NATIVE_MACHINE, dynamic=False), maps="")
 
-    with pytest.raises(UnsupportedTarget, match="static"):
+    with pytest.raises(UnsupportedTarget, match="static") as refused:
+        require(42, proc, held=True)
+
+    assert "cgoleak attach" in refused.value.fix
+
+
+def test_a_static_program_of_aarch64_is_refused(proc, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    a_worker(proc, elf=an_elf(machine=183, dynamic=False), maps="")
+
+    with pytest.raises(UnsupportedTarget, match="static") as refused:
         require(42, proc)
+
+    assert "x86-64" in refused.value.cause
+    assert "cgoleak watch" in refused.value.fix
 
 
 def test_a_program_without_a_known_libc_is_refused(proc):
@@ -242,7 +269,7 @@ def test_doctor_lists_every_precondition_of_a_good_process(proc):
         "architecture": True,
         "Go": True,
         "C code": True,
-        "dynamic": True,
+        "way in": True,
         "libc": True,
         "symbols": True,
     }
@@ -258,7 +285,7 @@ def test_doctor_gives_a_fix_for_whatever_is_not_well(proc):
         "running",
         "tracer",
         "seccomp",
-        "dynamic",
+        "way in",
         "libc",
         "symbols",
     }
