@@ -73,8 +73,8 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     image = Path(order.image).read_bytes()
     attempts = 0
     data = f"{order.start:x}"
-    if order.namespaced:
-        _have_watched(order.pid)
+    watcher = _have_watched(order.pid) if order.namespaced else None
+    if watcher is not None:
         data += "w"
     if not order.held:
         places = SafePlaces(
@@ -94,15 +94,21 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     finally:
         paused = time.monotonic() - began
         _let_go(device, order)
+    if watcher is not None:
+        watcher.communicate(b"it runs again\n")
     gone = unloaded.wait(_UNLOAD_S)
     return {"ok": True, "pause_seconds": paused, "attempts": attempts, "unloaded": gone}
 
 
-def _have_watched(pid: int) -> None:
-    """Start who stops us while the loader's thread ends; it ends with its work, or with us."""
-    nothing = subprocess.DEVNULL
-    words = (*_LOADER_END, str(pid))
-    subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+def _have_watched(pid: int) -> subprocess.Popen[bytes]:
+    """Start who stops us while the loader's thread ends; it waits to be told, or for our end."""
+    return subprocess.Popen(
+        (*_LOADER_END, str(pid)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _see_it_is_surveyed(order: Order) -> None:

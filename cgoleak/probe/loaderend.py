@@ -7,7 +7,8 @@ process in sixty died of it. So our entry waits on that thread, in the target, u
 has stopped the injector; then the thread may end, and once it has, the injector goes on. Where this
 process fails, the entry waits in vain and tells Frida to leave the loader where it is.
 
-It is a child of the injector: like that, it finishes whatever becomes of cgoleak.
+It is a child of the injector: like that, it finishes whatever becomes of cgoleak. It begins when
+a line comes on standard input: until the injector has let the target go, it must not be stopped.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_ENTRY_S: Final = 20.0
-"""The injector looks for a safe place for five seconds, Frida takes a moment."""
+_ENTRY_S: Final = 5.0
 _STOP_S: Final = 2.0
 _END_S: Final = 10.0
 _POLL_S: Final = 0.003
@@ -43,6 +43,8 @@ _POLL_S: Final = 0.003
 def main() -> int:
     """Wait for the loader's thread in process ARGV[1]; status 1 if it was not seen to its end."""
     injector = os.getppid()
+    if not sys.stdin.readline():  # the injector has failed, or died
+        return 1
     try:
         return _see_out(int(sys.argv[1]), injector)
     except CgoleakError:  # the target is gone, or another program by now: nothing to unmap
