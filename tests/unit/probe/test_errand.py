@@ -170,6 +170,7 @@ class Waits:
             pid=self.pid,
             image=str(load_artifact().path),
             start=0,
+            namespaced=False,
             held=False,
             risky=[],
             risky_data=[],

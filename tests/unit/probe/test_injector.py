@@ -28,6 +28,7 @@ def an_order(*, held=False):
         pid=4242,
         image="/usr/lib/x86_64.so",
         start=0x7F00_0000_1000,
+        namespaced=False,
         held=held,
         risky=[(0x1000, 0x2000)],
         risky_data=[],
