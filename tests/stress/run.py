@@ -62,7 +62,7 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]
         yield "kills namespaced", partial(_kills, options.kills // 4, options.seed, namespaced=True)
     else:
         _say("namespaced: skipped, unshare is refused here")
-    yield "kills", partial(_kills, options.kills, options.seed)
+    yield "kills hammer", partial(_kills, options.kills, options.seed)
     yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
     yield "static rounds", partial(_rounds, options.rounds, "-threads", "4", static=True)
     yield "static kills", partial(_kills, options.kills, options.seed, static=True)
