@@ -133,18 +133,19 @@ static int cg_poke(const struct cg_slot *slot, uint64_t value)
     return 1;
 }
 
-/* Keeps dlclose out while slots are stored to. Gives up waiting after two seconds: each store is
- * preceded by a look whether the slot is still there. */
-static void cg_patching_begin(void)
+/* Keeps dlclose out while slots are stored to; false if after two seconds there is one under way
+ * still. */
+static int cg_patching_begin(void)
 {
     for (uint32_t waited = 0; waited < 2000; waited++) {
         __atomic_store_n(&R->patching, 1u, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&R->unloading, __ATOMIC_SEQ_CST) == 0)
-            return;
+            return 1;
         __atomic_store_n(&R->patching, 0u, __ATOMIC_SEQ_CST);
         cg_sleep_ms(1);
     }
     __atomic_store_n(&R->patching, 1u, __ATOMIC_SEQ_CST);
+    return 0;
 }
 
 static void cg_patching_end(void)
@@ -203,11 +204,13 @@ static uint32_t cg_install(uint32_t first, uint32_t last)
     return failed;
 }
 
-/* A thread that was in the lazy binder while its slot was taken overwrites it afterwards. */
+/* A thread that was in the lazy binder while its slot was taken overwrites it afterwards. Its page
+ * is writable then. In one that the loader closes (RELRO) nobody binds late: a provider there is
+ * another load of the library, whose loader may not have done with that page; the driver looks. */
 static uint32_t cg_verify(void)
 {
     uint32_t again = 0;
-    cg_patching_begin();
+    int alone = cg_patching_begin();
     for (uint32_t i = 0; i < T.shared->slots_count && i < CG_MAX_SLOTS; i++) {
         struct cg_slot *slot = &T.slots[i];
         uint64_t now;
@@ -215,7 +218,7 @@ static uint32_t cg_verify(void)
             continue;
         if (!cg_peek(slot->address, &now)) {
             slot->state = CG_SLOT_GONE;
-        } else if (now == cg_real_of(slot->function)) {
+        } else if (alone && slot->prot & CG_PROT_WRITE && now == cg_real_of(slot->function)) {
             /* It is bound now; that is what it would hold without us. */
             slot->original = now;
             cg_poke(slot, cg_hook_of(slot->function));
@@ -522,13 +525,19 @@ static void cg_obey(char command)
         s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
         CG_STORE_RELEASE(&R->enabled, cg_mode);
         break;
+    case CG_CMD_PASS:
+        cg_know_providers();
+        s->cmd_status = cg_install(s->cmd_first, s->cmd_last);
+        break;
     case CG_CMD_NEAR:
         cg_know_providers(); /* whoever comes by way of a call site finds its provider */
         s->cmd_status = s->cmd_near_size == 0 ? 0 : (uint32_t)cg_map_near(s->cmd_near, s->cmd_near_size);
         break;
     case CG_CMD_HOLD:
-        cg_patching_begin();
-        cg_held_since = cg_now_ms();
+        if (cg_patching_begin())
+            cg_held_since = cg_now_ms();
+        else
+            cg_patching_end(); /* the driver will be told that it is too late */
         break;
     case CG_CMD_VERIFY:
         s->cmd_status = cg_verify();

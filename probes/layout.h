@@ -131,6 +131,7 @@ enum cg_reason { CG_REASON_NONE = 0, CG_REASON_ASKED = 1, CG_REASON_CONTROLLER_G
 enum cg_command {
     CG_CMD_HOLD = 'H',    /* keep dlclose waiting until CG_CMD_INSTALL, half a second at most */
     CG_CMD_INSTALL = 'I', /* take over the slots [cmd_first, cmd_last) */
+    CG_CMD_PASS = 'P',    /* the same, of functions that only pass calls on: nothing is counted yet */
     CG_CMD_NEAR = 'N',    /* map cmd_near_size bytes at cmd_near, for the driver to fill with jumps to hooks */
     CG_CMD_VERIFY = 'V',  /* put back hooks that the lazy binder overwrote */
     CG_CMD_MODULES = 'M', /* the other module table is complete: use it */

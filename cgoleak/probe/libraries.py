@@ -6,29 +6,35 @@ module while we look; nothing is stored into one before it has done.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.probe.callsites import private_notice, survey_private
 from cgoleak.probe.modules import LoadedModule, find_modules
 from cgoleak.probe.slots import survey
 from cgoleak.probe.survey import mapped_modules
-from cgoleak.probe.wire import SlotState
+from cgoleak.probe.wire import Function, SlotState
 from cgoleak.target import procfs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from cgoleak.model.notice import Notice
     from cgoleak.probe.pairs import Pairs
+    from cgoleak.probe.slots import FoundSlot
     from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.tables import Tables
     from cgoleak.target.memory import Memory
 
 __all__ = ["Libraries", "Orders"]
 
-_SETTLING_S: Final = 1.0
-"""A module that looks odd for so long just is so."""
+_SETTLING_LOOKS: Final = 10
+"""A module that looks odd in the same way so often just is so."""
+_HOLDS: Final = 5
+_WRITE: Final = 2
+
+_Identity = tuple[str, int, int]
+_Rights = tuple[tuple[int, int, str], ...]
 
 
 class Orders(Protocol):
@@ -41,7 +47,7 @@ class Orders(Protocol):
     def order(self, command: bytes) -> None:
         """Give an order and wait until it is carried out."""
 
-    def install(self, first: int, last: int, *, held: bool = False) -> bool:
+    def install(self, first: int, last: int, *, held: bool = False, counting: bool = True) -> bool:
         """Take slots over; false if ``held`` was wanted and the hold has run out."""
 
     def hooks(self) -> tuple[int, ...]:
@@ -65,14 +71,58 @@ class Libraries:
         self._pairs = pairs
         self._providers = first.slots.providers
         self._known = {_identity(m) for m in first.modules}
-        self._unsettled_since: dict[tuple[str, int, int], float] = {}
+        self._odd: dict[_Identity, tuple[_Rights, int]] = {}
+        """Modules that do not look settled: how they look, and in how many looks on end."""
+        self._at_first = {_identity(m): _rights(m) for m in first.modules}
+        self._kept = _kept_loaded(first.modules)
         self.modules: tuple[LoadedModule, ...] = first.modules
         self.foreign = set(first.slots.foreign)
         self.notices: list[Notice] = list(first.notices)
 
+    def take_first(
+        self, session: Orders, slots: Iterable[FoundSlot], *, held: bool = False
+    ) -> None:
+        """Take the slots that the survey has found, of the modules that are as it found them.
+
+        What the program is linked with stays for good, so that its slots of dlclose can be taken
+        at once. After that, a plugin is either there and settled while dlclose waits, or it is left
+        to ``look``: one that is just being loaded again would have pages closed under its loader's
+        hands, or opened ones taken for closed. ``held``: no thread has come past the entry
+        point, so that nothing is loaded or unloaded.
+        """
+        slots = tuple(slots)
+        if held:
+            session.install(*session.tables.add_slots(slots))
+            return
+        ready = self._ready()
+        kept = {one: m for one, m in ready.items() if one in self._kept}
+        closers = (s for s in _within(slots, kept) if s.function == Function.DLCLOSE)
+        session.install(*session.tables.add_slots(closers), counting=False)
+        for _ in range(_HOLDS):
+            session.order(b"H")
+            ready = self._ready()
+            if session.install(*session.tables.add_slots(_within(slots, ready)), held=True):
+                break
+        else:  # a busy machine, or a library that takes its time to go
+            ready = kept
+            session.install(*session.tables.add_slots(_within(slots, ready)))
+        self._known &= ready.keys()
+
+    def _ready(self) -> dict[_Identity, LoadedModule]:
+        """Give the modules that the loader has done with, as far as the survey knows them."""
+        there = {_identity(m): m for m in self._find()[0]}
+        return {
+            one: module
+            for one, module in there.items()
+            if one in self._at_first
+            and (module.is_settled or one in self._kept)
+            and _rights(module) == self._at_first[one]
+        }
+
     def look(self, session: Orders) -> None:
         """Find what has come or gone since the last look; take the slots of what has come."""
         modules, unreadable = self._find()
+        self._note_odd(modules)
         lost = self._lost_slots(session)
         fresh = tuple(
             m
@@ -113,8 +163,12 @@ class Libraries:
         still = {_identity(m) for m in self._find()[0] if self._is_settled(m)}
         there = [m for m in fresh if _identity(m) in still]
         pairs = self._pairs.slots(session.tables, fresh, modules)
+        # What never settles may be stored to as it is, but its pages are not opened and closed.
+        odd = [m for m in there if not m.is_settled]
         slots = [
-            s for s in (*found.slots, *pairs) if any(m.start <= s.address < m.end for m in there)
+            s
+            for s in _within((*found.slots, *pairs), {_identity(m): m for m in there})
+            if s.prot & _WRITE or not any(m.start <= s.address < m.end for m in odd)
         ]
         taken = session.install(*session.tables.add_slots(slots), held=True)
         # What was not there, or all if it took too long, is looked at again the next time.
@@ -134,13 +188,19 @@ class Libraries:
     def _find(self) -> tuple[tuple[LoadedModule, ...], tuple[Notice, ...]]:
         return find_modules(self._pid, procfs.maps(self._pid, self._root), self._root)
 
+    def _note_odd(self, modules: Iterable[LoadedModule]) -> None:
+        """Note what does not look settled. In a library that is loaded in a loop that changes."""
+        odd = {_identity(m): _rights(m) for m in modules if not m.is_settled}
+        before = self._odd
+        self._odd = {
+            one: (rights, before[one][1] + 1 if before.get(one, ((),))[0] == rights else 1)
+            for one, rights in odd.items()
+        }
+
     def _is_settled(self, module: LoadedModule) -> bool:
         """Tell whether the loader has done: before that, rights of pages change."""
-        now = time.monotonic()
-        if module.is_settled:
-            self._unsettled_since.pop(_identity(module), None)
-            return True
-        return now - self._unsettled_since.setdefault(_identity(module), now) > _SETTLING_S
+        rights, looks = self._odd.get(_identity(module), ((), 0))
+        return module.is_settled or (looks >= _SETTLING_LOOKS and rights == _rights(module))
 
     def _lost_slots(self, session: Orders) -> list[int]:
         """Find slots that hold something else than our hook.
@@ -154,6 +214,30 @@ class Libraries:
         return [address for address in taken if self._memory.word(address) not in hooks]
 
 
-def _identity(module: LoadedModule) -> tuple[str, int, int]:
+def _within(
+    slots: Iterable[FoundSlot], modules: Mapping[_Identity, LoadedModule]
+) -> list[FoundSlot]:
+    return [s for s in slots if any(m.start <= s.address < m.end for m in modules.values())]
+
+
+def _kept_loaded(modules: Iterable[LoadedModule]) -> set[_Identity]:
+    """Find the program and what it is linked with: the loader never unloads these."""
+    modules = tuple(modules)
+    named = {name: m for m in modules for name in (m.name, m.obj.soname) if name}
+    wanted = [m for m in modules if m.obj.has_interpreter and m.obj.soname is None]
+    kept: set[_Identity] = set()
+    while wanted:
+        module = wanted.pop()
+        if _identity(module) not in kept:
+            kept.add(_identity(module))
+            wanted += [named[name] for name in module.obj.needed if name in named]
+    return kept
+
+
+def _rights(module: LoadedModule) -> _Rights:
+    return tuple((r.start, r.end, r.perms) for r in module.regions)
+
+
+def _identity(module: LoadedModule) -> _Identity:
     """Tell a module from another one that is mapped in its place later."""
     return module.path, module.start, module.regions[0].inode

@@ -213,7 +213,8 @@ class ProbeSession:
             )
         self._pair_calls.find_again(self._pairs.calls(self.tables))
         self._pair_calls.take(self, held=held)
-        self.install(*self.tables.add_slots((*self._survey.slots.slots, *pairs)))
+        found = (*self._survey.slots.slots, *pairs)
+        self.libraries.take_first(self, found, held=held)
         slots = self.tables.slots()
         if self._survey.dead is None and all(slot.state != SlotState.TAKEN for slot in slots):
             raise AttachFailed(
@@ -372,11 +373,14 @@ class ProbeSession:
         if self.tables.shared.cmd_status:
             raise ProbeError(f"the probe does not sample one block per {rate} bytes")
 
-    def install(self, first: int, last: int, *, held: bool = False) -> bool:
-        """Take slots over; false if ``held`` was wanted and the hold has run out."""
+    def install(self, first: int, last: int, *, held: bool = False, counting: bool = True) -> bool:
+        """Take slots over; false if ``held`` was wanted and the hold has run out.
+
+        ``counting``: from here on what is hooked is counted.
+        """
         shared = self.tables.shared
         shared.cmd_first, shared.cmd_last, shared.cmd_held = first, last, held
-        self.order(b"I")
+        self.order(b"I" if counting else b"P")
         return bool(shared.cmd_status != _TOO_LATE)
 
     # --- while it measures -------------------------------------------------------------------

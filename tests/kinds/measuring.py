@@ -19,7 +19,7 @@ from kinds.ready import WORKER, Missing, Ready
 from stress.kills import run_kills
 from stress.rounds import run_rounds
 from stress.target import program
-from support.hooks import counts, footprint, hooked_slots
+from support.hooks import counts, footprint
 from support.live import Cgoleak, Program, attach, child_running, wait_until
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _is_hooked(pid: int, watching: Cgoleak) -> bool:
     """Wait until the hooks are in; false if the command ended before."""
 
     def is_clear() -> bool:
-        return bool(hooked_slots(pid)) or counts(pid) or watching.process.poll() is not None
+        return counts(pid) or watching.process.poll() is not None
 
     wait_until(is_clear, "hooks", 60)
     return watching.process.poll() is None

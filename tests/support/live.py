@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from support.hooks import hooked_slots
+from support.hooks import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -271,7 +271,7 @@ class Cgoleak:
 
         def look() -> bool:
             assert self.process.poll() is None, self.stderr
-            return bool(hooked_slots(pid))
+            return counts(pid)
 
         wait_until(look, f"hooks to go into pid {pid}", 40)
 
