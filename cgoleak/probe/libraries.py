@@ -96,8 +96,9 @@ class Libraries:
             return
         ready = self._ready()
         kept = {one: m for one, m in ready.items() if one in self._kept}
-        closers = (s for s in _within(slots, kept) if s.function == Function.DLCLOSE)
+        closers = {s for s in _within(slots, kept) if s.function == Function.DLCLOSE}
         session.install(*session.tables.add_slots(closers), counting=False)
+        slots = tuple(s for s in slots if s not in closers)
         for _ in range(_HOLDS):
             session.order(b"H")
             ready = self._ready()

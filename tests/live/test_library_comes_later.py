@@ -6,11 +6,14 @@ import subprocess
 
 import pytest
 
+from cgoleak.symbols.elf import ObjectFile
+from cgoleak.target import procfs
+from cgoleak.target.memory import Memory
 from support.findings import is_called, reported
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots
 from support.live import Program, attach
-from support.live_programs import PLUGGING, build_library, build_program
+from support.live_programs import HALF_LOADED, PLUGGING, build_library, build_program
 
 pytestmark = [
     pytest.mark.live,
@@ -67,3 +70,24 @@ def test_unloading_goes_on_while_the_hooks_come_and_go(plugging, tmp_path):
             assert not codes & {"probe.slots-changed", "probe.code-changed", "probe.not-gone"}
             assert hooked_slots(target.pid) == []
             assert target.line(120) == "done 20000"
+
+
+def test_a_library_that_the_loader_has_not_done_with_is_left_as_it_is(tmp_path):
+    """Its pages are not opened and closed again: the loader would find them closed."""
+    library = build_library(tmp_path)
+    program = build_program(tmp_path / "prog", go_commands()[0], HALF_LOADED)
+    (slot,) = (
+        found.offset_vaddr for found in ObjectFile.open(library).dynamic.relocations({"malloc": 0})
+    )
+    with Program([program, library, str(slot)]) as target, Memory(target.pid) as memory:
+        at = int(target.line()) + slot
+        bound = memory.word(at)
+        held, rights = set(), set()
+        with attach(tmp_path, target.pid, seconds=4, interval=0.1) as watching:
+            watching.until_hooked(target.pid)
+            while watching.process.poll() is None:
+                held.add(memory.word(at))
+                rights |= {r.perms for r in procfs.maps(target.pid) if r.start <= at < r.end}
+            assert watching.finish() == 0, watching.stderr
+    assert held == {bound}
+    assert rights == {"r--p"}

@@ -14,6 +14,7 @@ __all__ = [
     "ASKED",
     "EARLY",
     "EXEC",
+    "HALF_LOADED",
     "LINES_GO",
     "LOSING",
     "OWN_MALLOC",
@@ -171,6 +172,60 @@ func main() {
 """,
 }
 """For every line with a number: as many rounds of dlopen and dlclose of the library given."""
+
+HALF_LOADED: Final[Mapping[str, str]] = {
+    "half.c": r"""
+#include <elf.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* As the loader has it for a moment: mapped, bound, and all data closed. */
+char *map_half(const char *path, unsigned long slot) {
+	int fd = open(path, O_RDONLY);
+	Elf64_Ehdr *header = mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	Elf64_Phdr *part = (Elf64_Phdr *)((char *)header + header->e_phoff);
+	char *base = mmap(0, 1 << 20, PROT_READ, MAP_PRIVATE, fd, 0);
+	for (int i = 0; i < header->e_phnum; i++) {
+		unsigned long low = part[i].p_vaddr & ~4095ul;
+		if (part[i].p_type != PT_LOAD) continue;
+		int rights = part[i].p_flags & PF_W ? PROT_READ | PROT_WRITE
+			: part[i].p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ;
+		mmap(base + low, part[i].p_vaddr + part[i].p_filesz - low, rights,
+			MAP_PRIVATE | MAP_FIXED, fd, part[i].p_offset & ~4095ul);
+	}
+	*(uintptr_t *)(base + slot) = (uintptr_t)malloc;
+	mprotect(base + (slot & ~4095ul), 4096, PROT_READ);
+	return base;
+}
+""",
+    "main.go": r"""
+package main
+
+// #include <stdlib.h>
+// char *map_half(const char *path, unsigned long slot);
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+	"unsafe"
+)
+
+func main() {
+	slot, _ := strconv.ParseUint(os.Args[2], 10, 64)
+	fmt.Println(uintptr(unsafe.Pointer(C.map_half(C.CString(os.Args[1]), C.ulong(slot)))))
+	for {
+		C.free(C.malloc(100))
+		time.Sleep(time.Millisecond)
+	}
+}
+""",
+}
+"""Has a library mapped as it is in mid-load, its slot of malloc at the place given."""
 
 PLUGGED_C: Final = """
 #include <stdlib.h>
