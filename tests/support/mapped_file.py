@@ -1,4 +1,4 @@
-"""A file of the compiler's as the loader maps it: its module, and the pieces of memory that it is."""
+"""A file of the compiler as the loader maps it: its module, and its pieces of memory."""
 
 from __future__ import annotations
 
