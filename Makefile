@@ -12,6 +12,7 @@ GO_MATRIX := 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 
 PEERS := bpftrace heaptrack libjemalloc2 valgrind
 ALLOCATORS := libjemalloc2 libjemalloc-dev libtcmalloc-minimal4 libmimalloc2.0 musl-tools libsqlite3-dev
+LIBRARIES := libvips-dev libopencv-dev
 
 export GOTOOLCHAIN := local
 export GOCACHE     := $(CURDIR)/.cache/go-build
@@ -26,7 +27,7 @@ debian = if ! command -v apt-get >/dev/null; then echo "install $(1) or what you
 	$$as_root apt-get install -y --no-install-recommends $(1) || \
 	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends $(1); }
 
-.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize aarch64 matrix matrix-short bench bench-peers kinds allocators realworld browser screenshots format clean
+.PHONY: help install demo test check lint types imports cwarn live-full regression regression-50 corpus scenarios handback stress oracle sanitize aarch64 matrix matrix-short bench bench-peers kinds allocators libraries realworld browser screenshots format clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -134,6 +135,9 @@ matrix-short: $(SAMPLE) .cache/go-$(firstword $(GO_MATRIX))/go/bin/go ## the old
 
 realworld: $(SAMPLE) ## misuses of real cgo modules, from the Go module proxy; minutes
 	CGOLEAK_REALWORLD=1 $(PYTEST) tests/realworld
+
+libraries: ## Debian's packages of the libraries whose handles `make realworld` counts (200 MB)
+	@$(call debian,$(LIBRARIES))
 
 kinds: $(SAMPLE) ## every allocator, binary and container, a row each (half an hour; KINDS=--no-stress: ten minutes)
 	PATH="$$(dirname $(GO)):$$PATH" PYTHONPATH=tests $(BIN)/python -m kinds $(KINDS)

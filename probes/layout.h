@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define CG_MAGIC 0x6b61656c6f676367ull /* "gcgoleak", little endian */
-#define CG_VERSION 8u
+#define CG_VERSION 9u
 
 /* Room. The memfd is sparse: only touched pages cost memory. */
 #define CG_MAX_MODULES 1024u
@@ -32,8 +32,8 @@
 #define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */
 #define CG_BORROW_BYTES 131072 /* mapped for this object while it comes into a static program */
 #define CG_EPOCHS 8u /* sampling rates of one measurement; 0: every block */
-#define CG_FAMILIES 32u        /* kinds of handles of one measurement */
-#define CG_PAIR_FUNCTIONS 128u /* functions that make or give up handles */
+#define CG_FAMILIES 48u        /* kinds of handles of one measurement */
+#define CG_PAIR_FUNCTIONS 240u /* functions that make or give up handles */
 #define CG_PAIR_WORDS 16u      /* words of stack arguments that are passed on to such a function */
 #define CG_PAIR_THUNK_BYTES 16u /* between the entries of two such functions */
 #define CG_HANDLE_LEVELS 10u

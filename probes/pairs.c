@@ -43,7 +43,7 @@ _Static_assert(__builtin_offsetof(struct cg_pair_frame, other) == 192, "as in th
 _Static_assert(__builtin_offsetof(struct cg_pair_frame, result) == 208, "as in the assembly");
 _Static_assert(__builtin_offsetof(struct cg_pair_frame, index) == 224, "as in the assembly");
 _Static_assert(__builtin_offsetof(struct cg_pair_frame, real) == 232, "as in the assembly");
-_Static_assert(CG_PAIR_WORDS == 16 && CG_PAIR_FUNCTIONS == 128 && CG_PAIR_THUNK_BYTES == 16, "as in the assembly");
+_Static_assert(CG_PAIR_WORDS == 16 && CG_PAIR_FUNCTIONS == 240 && CG_PAIR_THUNK_BYTES == 16, "as in the assembly");
 
 /* How many words above the return address may be read. The caller's frame is there, as a rule longer
  * than that; near the outer end of a stack, the page after it need not be. */
@@ -196,7 +196,7 @@ __asm__(".text\n"
         ".hidden cg_pair_thunks\n.globl cg_pair_thunks\n.type cg_pair_thunks, @function\n"
         "cg_pair_thunks:\n"
         ".set cg_pair_number, 0\n"
-        ".rept 128\n"
+        ".rept 240\n"
         "  .p2align 4\n"
         "  movl $cg_pair_number, %r11d\n"
         "  jmp cg_pair_enter\n"
@@ -274,7 +274,7 @@ __asm__(".text\n"
         ".hidden cg_pair_thunks\n.globl cg_pair_thunks\n.type cg_pair_thunks, %function\n"
         "cg_pair_thunks:\n"
         ".set cg_pair_number, 0\n"
-        ".rept 128\n"
+        ".rept 240\n"
         "  .p2align 4\n"
         "  mov w16, #cg_pair_number\n"
         "  b cg_pair_enter\n"

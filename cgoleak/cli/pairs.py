@@ -39,7 +39,7 @@ _NAME: Final = re.compile(r"[A-Za-z_.$][\w.$@]*", re.ASCII)
 _ARGUMENT: Final = re.compile(r"(\*?)arg([1-9]\d?)")
 _SIZES: Final = re.compile(r"arg([1-9]\d?)(?:\*arg([1-9]\d?))?")
 _ROLES: Final = {"create": Role.CREATE, "destroy": Role.DESTROY, "resize": Role.RESIZE}
-_FUNCTION_KEYS: Final = ("function", "handle", "success", "size", "unless", "early")
+_FUNCTION_KEYS: Final = ("function", "handle", "success", "size", "unless", "early", "within")
 _UNLESS: Final = re.compile(r"([A-Za-z_]\w*)\(arg([1-9]\d?)\)", re.ASCII)
 _SUCCESS: Final = {
     "any": Success.ANY,
@@ -233,6 +233,9 @@ def _function(family: str, role: Role, value: object, where: _Where) -> PairFunc
         raise where.wrong(
             family, f"cannot take {early!r} as early", "it is true or false, of a create function"
         )
+    within = table.get("within", False)
+    if not isinstance(within, bool):
+        raise where.wrong(family, f"cannot take {within!r} as within", "it is true or false")
     return PairFunction(
         name=name,
         role=role,
@@ -245,6 +248,7 @@ def _function(family: str, role: Role, value: object, where: _Where) -> PairFunc
         unless=unless,
         unless_argument=unless_argument,
         early=early,
+        within=within,
     )
 
 
@@ -313,6 +317,12 @@ def _checked(family: Family, name: str, where: _Where | None = None) -> Family:
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
         raise wrong(f"has {twice!r} twice", "a function does one thing with a handle")
+    if len({one.within for one in family.functions}) > 1:
+        raise wrong(
+            "has 'within' of some functions and not of others",
+            "what a library makes within itself it gives up there as well",
+            "write it to each of them, or to none",
+        )
     throws = next(
         (
             one.name

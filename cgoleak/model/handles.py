@@ -49,6 +49,7 @@ class PairFunction:
             is made that must be given up. Its name, or "".
         unless_argument: that argument.
         early: what is made may be given up before the function returns, by another thread.
+        within: calls of it within the library that has it count as well.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PairFunction:
     unless: str = ""
     unless_argument: int = 0
     early: bool = False
+    within: bool = False
 
 
 @dataclass(frozen=True, slots=True)

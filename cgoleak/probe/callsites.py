@@ -288,6 +288,11 @@ class CallSites:
         """Whether any call leads to the hooks."""
         return bool(self._taken)
 
+    @property
+    def are_all_taken(self) -> bool:
+        """Whether each call that was found leads to the hooks."""
+        return self._found is None or len(self._taken) == len(self._found.sites)
+
     def find_again(self, found: CallSurvey | None) -> None:
         """Say by which hooks the calls that were found are taken."""
         self._found = found

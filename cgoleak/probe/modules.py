@@ -175,8 +175,10 @@ def _groups(regions: Iterable[Region]) -> Iterator[tuple[Region, ...]]:
     """Yield the mappings of each file; a file that is mapped twice as a module is there twice."""
     found: dict[tuple[str, int], list[list[Region]]] = {}
     for region in regions:
-        if not region.is_file or region.path.startswith("/memfd:cgoleak-"):
-            continue  # not the probe itself
+        # Not the probe itself, and not what a program compiles while it runs (liborc): such code is
+        # written by a second mapping. A loader's mappings are private.
+        if not region.is_file or region.is_shared or region.path.startswith("/memfd:cgoleak-"):
+            continue
         runs = found.setdefault((region.device, region.inode), [])
         # Offset 0 begins a new copy, unless it lies right behind another offset 0: a tiny file's
         # second segment. (The loader puts one copy right below another: dlmopen.)

@@ -19,12 +19,13 @@ from cgoleak.probe.callsites import survey_module
 from cgoleak.probe.near import NEAR_BYTES, find_near_pages, jumps_of
 from cgoleak.probe.slots import candidates, definitions
 from cgoleak.probe.wire import FAMILIES, FUNCTIONS, PAIR_FUNCTIONS, PAIR_THUNK_BYTES, Pair
+from cgoleak.symbols.code_ranges import code_ranges
 from cgoleak.symbols.elf import EM_X86_64
 from cgoleak.symbols.getters import field_read
 from cgoleak.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cgoleak.model.handles import Family, PairFunction
     from cgoleak.probe.callsites import CallSurvey
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.tables import Tables
     from cgoleak.probe.wire import Header
     from cgoleak.symbols.getters import Field
+    from cgoleak.target.goruntime import Span
     from cgoleak.target.memory import Memory
     from cgoleak.target.procfs import Region
 
@@ -45,6 +47,7 @@ _PREAMBLE: Final = re.compile(r".*\.cgo2\.c")
 """What cgo makes of the C code in a Go file (cmd/cgo)."""
 _GETTER_BYTES: Final = 64
 _FARTHEST: Final = 0xFFFF
+_BOTH: Final = (Role.CREATE, Role.DESTROY)
 _THREAD_MAKERS: Final = frozenset({"pthread_create", "thrd_create"})
 _NAMED: Final = 4
 """Functions that a notice names."""
@@ -65,6 +68,14 @@ class _Known:
     homes: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _CallsInside:
+    """Direct calls of one module, and where the functions are that they lead to."""
+
+    survey: CallSurvey
+    addresses: Mapping[int, int]
+
+
 class Pairs:
     """The families of one measurement; families beyond the probe's room are left out and named."""
 
@@ -82,15 +93,15 @@ class Pairs:
             self._names.setdefault(known.function.name, number)
         self._places: dict[tuple[int, int], int] = {}
         self._hooks = 0
-        self._full = False
-        self._too_many = len(families) - len(self._families)
+        self._crowded = dict.fromkeys(one.name for one in families[FAMILIES:])
         self._unsafe: set[int] = set()
         self._fields: dict[str, Field] = {}
         self._unread: set[int] = set()
         self._taken: list[int] = []
-        self._calls: CallSurvey | None = None
-        self._called_in = ""
-        self._inside: dict[int, int] = {}
+        self._calls: list[_CallsInside] = []
+        self._called_in: set[str] = set()
+        self._within: set[int] = set()
+        self._left_out: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -134,7 +145,9 @@ class Pairs:
         for slot in found:
             known = self._known[slot.function]
             address = self._leads_to(slot, defined, bound)
-            if not address or known.family in self._unsafe | self._unread:
+            if not address or known.family in self._unsafe | self._unread | self._left_out:
+                continue
+            if known.function.within and known.family not in self._within:
                 continue
             place = self._place(tables, slot.function, address)
             if place is not None:
@@ -157,58 +170,140 @@ class Pairs:
             return max(addresses, key=lambda one: bound[slot.function, one])
         return 0
 
-    def survey_calls(self, survey: TargetSurvey, regions: Iterable[Region]) -> CallSurvey | None:
-        """Find where Go's C code calls these functions directly, as they were linked into it.
+    def survey_calls(
+        self, survey: TargetSurvey, regions: Iterable[Region]
+    ) -> tuple[CallSurvey, ...]:
+        """Find the direct calls that count: in the program, and in libraries of some families.
 
         What the library that has them calls within itself is its own business, and not made up of
         pairs: SQLite finalizes what ``sqlite3_exec`` has prepared by an inner function. So only
         calls from cgo's stubs count, and from the C code in a Go file. An allocator, which is told
-        how much is wanted, is there for everybody: all calls of it count but its own.
+        how much is wanted, is there for everybody: all calls of it count but its own. So they do
+        where a family says that its own library makes and gives up by these functions alone.
         """
+        if not self:
+            return ()
+        pages = find_near_pages(regions)
+        jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
         home = next((m for m in survey.modules if _is_program(m)), None)
-        if not self or home is None:
-            return None
+        if home is not None:
+            self._survey_program(home, jumps, survey.go.text if survey.go else None)
+        for module in survey.modules:
+            if module is not home and not module.is_loader:
+                self._survey_library(module, jumps)
+        return tuple(one.survey for one in self._calls)
+
+    def _survey_program(self, home: LoadedModule, jumps: frozenset[int], text: Span | None) -> None:
         targets: dict[int, int] = {}
         for name, number in self._names.items():
             found = home.obj.symbols.find(name)
             if found is not None and home.is_code(found[0] + home.bias):
                 targets[found[0]] = number
         if not targets:
-            return None
+            return
         callers = home.obj.symbols.functions_of(_STUB, _PREAMBLE)
-        pages = find_near_pages(regions)
-        jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
-        text = survey.go.text if survey.go else None
-        everybodys = {at: n for at, n in targets.items() if self._is_allocator(n)}
+        everybodys = {at: n for at, n in targets.items() if self._is_everybodys(n)}
         libraries = {at: n for at, n in targets.items() if at not in everybodys}
         calls = survey_module(home, libraries, self._memory, jumps, text, callers)
         if everybodys:
             more = survey_module(home, everybodys, self._memory, jumps, text)
             foreign = calls.foreign + more.foreign
             calls = replace(more, sites=calls.sites + more.sites, foreign=foreign)
+        if calls.why is None:
+            if callers or everybodys:
+                self._called_in.add(home.name)
+            self._within |= {self._known[number].family for number in everybodys.values()}
+        self._keep(home, calls, targets)
+
+    def _survey_library(self, module: LoadedModule, jumps: frozenset[int]) -> None:
+        """Find the calls of a library within itself, of families of which they count.
+
+        It is all of them or none: where one half would be missed, handles would look lost.
+        """
+        defined = {
+            module.obj.dynamic.symbols.find(name): number
+            for name, number in self._names.items()
+            if self._known[number].function.within
+        }
+        targets = {found[0]: number for found, number in defined.items() if found and found[0]}
+        if not targets:
+            return
+        others = frozenset(span.start for span in code_ranges(module.obj)) - targets.keys()
+        calls = survey_module(module, targets, self._memory, jumps, callers=others)
+        slots = candidates(
+            module,
+            self._memory,
+            {name: n for name, n in self._names.items() if n in targets.values()},
+            {},
+        )
+        called = {site.function for site in calls.sites} | {slot.function for slot in slots}
+        roles = {
+            (self._known[number].family, self._known[number].function.role) for number in called
+        }
+        families = {self._known[number].family for number in targets.values()}
+        whole = {family for family in families if {(family, r) for r in _BOTH}.issubset(roles)}
+        if calls.why is None and calls.foreign:
+            calls = replace(calls, why=f"{calls.foreign} calls are not as in its file")
+        elif calls.why is None and whole != families:
+            calls = replace(calls, why="only one half of its calls is found")
+        if calls.why is None:
+            self._called_in.add(module.name)
+            self._within |= families
+        else:
+            self._left_out |= families
+            calls = replace(calls, sites=(), foreign=0)
+        self._keep(module, calls, targets)
+
+    def _keep(self, module: LoadedModule, calls: CallSurvey, targets: Mapping[int, int]) -> None:
         kinds = dict.fromkeys(self._families[self._known[n].family].name for n in targets.values())
-        self._calls = replace(calls, kinds=", ".join(kinds))
-        if calls.why is None and (callers or everybodys):
-            self._called_in = home.name
-        self._inside = {number: address + home.bias for address, number in targets.items()}
-        return self._calls
+        addresses = {number: address + module.bias for address, number in targets.items()}
+        self._calls.append(_CallsInside(replace(calls, kinds=", ".join(kinds)), addresses))
 
-    def _is_allocator(self, number: int) -> bool:
-        """Tell whether a function belongs to a family that is told how much is wanted."""
+    def _is_everybodys(self, number: int) -> bool:
+        """Tell whether all calls count: of an allocator, and where the family says so."""
         family = self._families[self._known[number].family]
-        return any(one.size_argument for one in family.functions)
+        return any(one.size_argument or one.within for one in family.functions)
 
-    def calls(self, tables: Tables) -> CallSurvey | None:
-        """Give the calls that were found, each with its place in the probe's table."""
-        if self._calls is None:
-            return None
+    def calls(self, tables: Tables) -> tuple[CallSurvey | None, ...]:
+        """Give the calls that were found, each with its place in the probe's table.
+
+        As many as ``survey_calls``; None where there is nothing to take.
+        """
+        return tuple(self._placed(tables, one) for one in self._calls)
+
+    def _placed(self, tables: Tables, found: _CallsInside) -> CallSurvey | None:
         sites = []
-        for site in self._calls.sites:
-            place = self._place(tables, site.function, self._inside[site.function])
+        for site in found.survey.sites:
+            if self._known[site.function].family in self._left_out:
+                continue
+            place = self._place(tables, site.function, found.addresses[site.function])
             if place is not None:
                 sites.append(replace(site, function=FUNCTIONS + place))
-                self._known[site.function].callers.add(self._calls.module)
-        return replace(self._calls, sites=tuple(sites)) if sites else None
+                self._known[site.function].callers.add(found.survey.module)
+        kept = found.survey.why is not None and self._is_within(found)
+        return replace(found.survey, sites=tuple(sites)) if sites or kept else None
+
+    def _is_within(self, found: _CallsInside) -> bool:
+        return any(self._known[number].function.within for number in found.addresses)
+
+    def leave_out(self, tables: Tables, survey: CallSurvey) -> None:
+        """Count nothing by functions of which some calls could not be taken after all.
+
+        To be called before counting begins. Of others than a library's own it is only said.
+        """
+        found = next(one for one in self._calls if one.survey.module == survey.module)
+        known = [self._known[number] for number in found.addresses]
+        self._silence(tables, {one.family for one in known if one.function.within})
+
+    def _silence(self, tables: Tables, families: set[int]) -> None:
+        """Have the probe pass on what leads to functions of these families."""
+        self._left_out |= families
+        for (number, address), place in self._places.items():
+            if self._known[number].family in families:
+                tables.write_pair(place, Pair(real=address))
+        for known in self._known:
+            if known.family in families:
+                known.callers.clear()
 
     def _place(self, tables: Tables, number: int, address: int) -> int | None:
         """Give a function a place in the probe's table, the same as ever."""
@@ -217,7 +312,10 @@ class Pairs:
             return place
         at = address if address in self._taken else 0
         if at not in self._taken:
-            self._full = True
+            # One half alone would make every handle look lost.
+            family = self._known[number].family
+            self._crowded[self._families[family].name] = None
+            self._silence(tables, {family})
             return None
         place = self._taken.index(at)
         self._taken[place] = address
@@ -289,7 +387,7 @@ class Pairs:
             if known.function.role is Role.DESTROY and any(
                 home.rpartition("/")[2] in makers.get(known.family, ())
                 and (name, home.rpartition("/")[2]) not in through
-                and home.rpartition("/")[2] != self._called_in
+                and home.rpartition("/")[2] not in self._called_in
                 for home in known.homes
             ):
                 self._unsafe.add(known.family)
@@ -339,12 +437,12 @@ class Pairs:
             if code := self._why_not(number):
                 told.setdefault(code, []).append(number)
         found = [self._notice(code, numbers, modules) for code, numbers in told.items()]
-        if self._too_many or self._full:
+        if self._crowded:
             found.append(
                 Notice(
                     "pairs.too-many",
                     f"the probe has room for {FAMILIES} families and {PAIR_FUNCTIONS} functions;"
-                    " some were left out",
+                    f" not counted: {', '.join(self._crowded)}",
                     "name only the families that matter",
                 )
             )
@@ -360,6 +458,8 @@ class Pairs:
     def _why_not(self, number: int) -> str | None:
         """Give the code of the reason for which a kind is not counted, or None."""
         makes = self._makers(number)
+        if number in self._left_out:
+            return None  # whoever leaves it out says why
         if number in self._unread:
             return "pairs.unreadable"
         if number in self._unsafe:
@@ -369,7 +469,7 @@ class Pairs:
         homes = {home.rpartition("/")[2] for one in makes for home in one.homes}
         if not homes:
             return "pairs.unknown"
-        if homes == {self._called_in}:
+        if homes <= self._called_in:
             return None  # every call was looked for, and there is none
         return "pairs.direct"
 

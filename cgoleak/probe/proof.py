@@ -51,8 +51,8 @@ def code_sums(
     """
     sums: dict[tuple[int, int, str], int] = {}
     for region in procfs.maps(pid, root):
-        if not region.executable or not region.is_file:
-            continue
+        if not region.executable or not region.is_file or region.is_shared:
+            continue  # what is shared the program may write itself, by another mapping
         total = 0
         for start in range(region.start, region.end, _CHUNK):
             raw = memory.read(start, min(_CHUNK, region.end - start))

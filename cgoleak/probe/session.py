@@ -117,9 +117,13 @@ class ProbeSession:
             self._survey = survey_target(facts, regions, self._memory, root)
             self._calls = CallSites(self._pid, self._memory, self._survey.calls, root)
             self._pairs = Pairs(families, self._memory)
-            inside = self._pairs.survey_calls(self._survey, regions)
-            self._pair_calls = CallSites(self._pid, self._memory, inside, root)
-            own = self._calls.own_code | self._pair_calls.own_code
+            self._pair_calls = tuple(
+                CallSites(self._pid, self._memory, inside, root)
+                for inside in self._pairs.survey_calls(self._survey, regions)
+            )
+            own = dict(self._calls.own_code)
+            for sites in self._pair_calls:
+                own |= sites.own_code
             if (dead := self._survey.dead) is not None:
                 own[dead.start] = dead.own
             self._code = proof.code_sums(self._pid, self._memory, root, own)
@@ -211,10 +215,8 @@ class ProbeSession:
                 cause="; ".join(notice.text for notice in self._calls.notices),
                 fix="try again; cgoleak watch needs no entry",
             )
-        self._pair_calls.find_again(self._pairs.calls(self.tables))
-        self._pair_calls.take(self, held=held)
-        found = (*self._survey.slots.slots, *pairs)
-        self.libraries.take_first(self, found, held=held)
+        self._take_pair_calls(held=held)
+        self.libraries.take_first(self, (*self._survey.slots.slots, *pairs), held=held)
         slots = self.tables.slots()
         if self._survey.dead is None and all(slot.state != SlotState.TAKEN for slot in slots):
             raise AttachFailed(
@@ -225,12 +227,28 @@ class ProbeSession:
         if held:
             result = injector.release()
         self.pause_seconds = float(result["pause_seconds"])
-        self.pause_seconds += self._calls.seconds + self._pair_calls.seconds
+        self.pause_seconds += sum(sites.seconds for sites in self._all_calls)
         self.attempts = int(result["attempts"])
         if not result["unloaded"]:
             self.notices.append(
                 Notice("probe.loader-left", "Frida's loader pages (72 kB) stay in the target")
             )
+
+    @property
+    def _all_calls(self) -> tuple[CallSites, ...]:
+        return self._calls, *self._pair_calls
+
+    def _take_pair_calls(self, *, held: bool) -> None:
+        """Take the calls of handles' functions; where some could not be, their kinds are left out.
+
+        Places are given first, all of them: what has no room is left out as a whole.
+        """
+        self._pairs.calls(self.tables)
+        for sites, found in zip(self._pair_calls, self._pairs.calls(self.tables), strict=True):
+            sites.find_again(found)
+            sites.take(self, held=held)
+            if found is not None and found.why is None and not sites.are_all_taken:
+                self._pairs.leave_out(self.tables, found)
 
     def _idle_start(self) -> int:
         """Return the start function of a copy that waits to be started again, or 0.
@@ -457,7 +475,7 @@ class ProbeSession:
         self._close_fds()
         if not self.is_alive():
             return Farewell(taken, clean=True, seconds=seconds, notices=())
-        notices += [*self._calls.put_back(), *self._pair_calls.put_back()]
+        notices += [notice for sites in self._all_calls for notice in sites.put_back()]
         if not shared.detached:
             notices.append(
                 Notice(
@@ -506,7 +524,7 @@ class ProbeSession:
 
     def summary_notices(self) -> list[Notice]:
         """Give what the user should know of the measurement, once, at its end."""
-        found = [*self.notices, *self._calls.notices, *self._pair_calls.notices]
+        found = [*self.notices, *(one for sites in self._all_calls for one in sites.notices)]
         found += self.libraries.notices
         found += [*self._observer.notices, *self._pairs.notices(self.modules)]
         with contextlib.suppress(CgoleakError):  # it may have ended
@@ -541,8 +559,8 @@ class ProbeSession:
     def close(self) -> None:
         """Let go of everything here. If the hooks are still in, the probe now leaves by itself."""
         self._close_fds()
-        self._calls.close()
-        self._pair_calls.close()
+        for sites in self._all_calls:
+            sites.close()
         if self._tables is not None:
             self._tables.close()
             self._tables = None

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 MAGIC: Final = 0x6B61656C6F676367
-VERSION: Final = 8
+VERSION: Final = 9
 MAX_MODULES: Final = 1024
 MAX_SLOTS: Final = 32768
 MAX_STACKS: Final = 1 << 17
@@ -56,8 +56,8 @@ LEVELS: Final = 14
 LEVEL0_BITS: Final = 12
 REGIONS: Final = 16384
 EPOCHS: Final = 8
-FAMILIES: Final = 32
-PAIR_FUNCTIONS: Final = 128
+FAMILIES: Final = 48
+PAIR_FUNCTIONS: Final = 240
 PAIR_THUNK_BYTES: Final = 16
 PAIR_WORDS: Final = 16
 HANDLE_LEVELS: Final = 10

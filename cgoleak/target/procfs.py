@@ -78,6 +78,11 @@ class Region:
         return self.perms[2:3] == "x"
 
     @property
+    def is_shared(self) -> bool:
+        """True if others may write there by a mapping of theirs: MAP_SHARED."""
+        return self.perms[3:4] == "s"
+
+    @property
     def is_file(self) -> bool:
         """True if the bytes come from a named file rather than anonymous memory."""
         return self.inode != 0 and self.path.startswith("/")

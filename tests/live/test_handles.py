@@ -8,7 +8,7 @@ import pytest
 
 from cgoleak.capture.reader import open_capture
 from support.go_programs import go_commands, missing_tools
-from support.handle_programs import THINGS_TOML, build_things
+from support.handle_programs import OBJECTS_TOML, THINGS_TOML, build_objects, build_things
 from support.hooks import hooked_slots
 from support.live import Program, attach, handles_at
 
@@ -109,3 +109,34 @@ def test_functions_that_nobody_calls_or_has_are_said_not_to_be_counted(things, t
 
     assert "lfind" in notices["pairs.direct"]["text"]
     assert notices["pairs.unknown"]["fix"] == "did you mean malloc_trim?"
+
+
+def test_objects_counted_by_reference_are_given_up_with_the_last_of_them(tmp_path):
+    """Their library alone calls what makes and ends them, and it calls directly."""
+    program = build_objects(tmp_path / "objects", go_commands()[0])
+    (tmp_path / "objects.toml").write_text(OBJECTS_TOML)
+    done = {"keep": 10, "giveUp": 20, "keepReference": 5, "giveUpBoth": 8}
+    options = ("--exact", "--pair-config", str(tmp_path / "objects.toml"))
+    with Program([program], stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        with attach(tmp_path, target.pid, follow=options) as watching:
+            watching.until_hooked(target.pid)
+            for name, times in done.items():
+                target.say(f"{name} {times}")
+                assert target.line() == f"done {name} {times}"
+            watching.interrupt()
+            assert watching.finish() == 0, watching.stderr
+        assert hooked_slots(target.pid) == []
+        target.say("giveUp 1")
+        assert target.line() == "done giveUp 1"
+    report = watching.report()
+
+    (family,) = report["families"]
+    assert handles_at(report, done) == {
+        "keep": 10,
+        "giveUp": 0,
+        "keepReference": 5,
+        "giveUpBoth": 0,
+    }
+    assert (family["created"], family["destroyed"], family["unmatched"]) == (43, 28, 0)
+    assert not {"probe.code-changed", "pairs.direct"} & {one["code"] for one in report["notices"]}

@@ -11,7 +11,7 @@ from support.live_programs import LINES_GO, build_program
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["THINGS_TOML", "build_things"]
+__all__ = ["OBJECTS_TOML", "THINGS_TOML", "build_objects", "build_things"]
 
 _THINGS_H: Final = r"""
 typedef struct thing thing;
@@ -164,6 +164,96 @@ destroy = ["thing_free", { function = "thing_close", success = "zero" }]
 """Arguments are counted as integers are passed: those that are floating do not count."""
 
 
+_OBJECTS_H: Final = r"""
+typedef struct object object;
+object *object_new(void);
+object *object_ref(object *one);
+void object_unref(object *one);
+"""
+
+_OBJECTS_C: Final = r"""
+#include <stdlib.h>
+#include "objects.h"
+
+struct object { int references; char room[60]; };
+
+__attribute__((noinline)) object *instance_make(void) { return calloc(1, sizeof(object)); }
+__attribute__((noinline)) void instance_end(object *one) { free(one); }
+
+object *object_new(void) {
+	object *one = instance_make();
+	one->references = 1;
+	return one;
+}
+object *object_ref(object *one) {
+	one->references++;
+	return one;
+}
+/* The last reference is given up by a jump: nothing follows it. */
+void object_unref(object *one) {
+	if (--one->references == 0) instance_end(one);
+}
+"""
+
+_OBJECTS_GO: Final = r"""
+package main
+
+// #cgo LDFLAGS: -L${SRCDIR} -lobjects -Wl,-rpath,${SRCDIR}
+// #include "objects.h"
+import "C"
+
+func keep() { C.object_new() }
+
+func giveUp() { C.object_unref(C.object_new()) }
+
+// keepReference gives one up of two.
+func keepReference() { C.object_unref(C.object_ref(C.object_new())) }
+
+func giveUpBoth() {
+	one := C.object_ref(C.object_new())
+	C.object_unref(one)
+	C.object_unref(one)
+}
+
+func main() {
+	obey(map[string]func(int){
+		"keep": each(keep), "giveUp": each(giveUp),
+		"keepReference": each(keepReference), "giveUpBoth": each(giveUpBoth),
+	})
+}
+"""
+
+OBJECTS_TOML: Final = """\
+[object]
+create = { function = "instance_make", within = true }
+destroy = { function = "instance_end", within = true }
+"""
+"""Nobody but the library itself calls these."""
+
+
+def build_objects(folder: Path, go: str, *, cc: str = "cc") -> Path:
+    """Build a library whose objects are counted by reference, and a program; both in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _build_library(folder, "objects", _OBJECTS_H, _OBJECTS_C, cc=cc)
+    program = {"main.go": _OBJECTS_GO, "lines.go": LINES_GO, "objects.h": _OBJECTS_H}
+    return build_program(folder, go, program)
+
+
+def _build_library(folder: Path, name: str, header: str, source: str, *, cc: str) -> None:
+    (folder / f"{name}.c").write_text(source)
+    (folder / f"{name}.h").write_text(header)
+    library = f"lib{name}.so"
+    # -Bsymbolic: the library calls its own functions directly, as large libraries do.
+    flags = ("-shared", "-fPIC", "-O1", "-foptimize-sibling-calls", "-g", "-Wl,-Bsymbolic")
+    subprocess.run(
+        [cc, *flags, f"-Wl,-soname,{library}", "-o", folder / library, folder / f"{name}.c"],
+        check=True,
+        timeout=120,
+        env=os.environ,
+    )
+    (folder / f"{name}.c").unlink()
+
+
 def build_things(folder: Path, go: str, *, linked_in: bool = False, cc: str = "cc") -> Path:
     """Build library and program; the library lies beside the program's source, or is in it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,13 +262,5 @@ def build_things(folder: Path, go: str, *, linked_in: bool = False, cc: str = "c
     program = {"main.go": main_go, "lines.go": LINES_GO, "things.h": _THINGS_H}
     if linked_in:
         return build_program(folder, go, program | {"things.c": _THINGS_C})
-    (folder / "things.c").write_text(_THINGS_C)
-    (folder / "things.h").write_text(_THINGS_H)
-    library = folder / "libthings.so"
-    # -Bsymbolic: thing_open calls thing_new within the library, as large libraries do.
-    flags = ("-shared", "-fPIC", "-O1", "-g", "-Wl,-Bsymbolic", "-Wl,-soname,libthings.so")
-    subprocess.run(
-        [cc, *flags, "-o", library, folder / "things.c"], check=True, timeout=120, env=os.environ
-    )
-    (folder / "things.c").unlink()
+    _build_library(folder, "things", _THINGS_H, _THINGS_C, cc=cc)
     return build_program(folder, go, program)

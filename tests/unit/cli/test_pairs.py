@@ -88,6 +88,8 @@ def test_every_key_of_a_file_has_its_meaning():
         ('[a]\ncreate = ["f", "f"]\ndestroy = "g"', 2, "one thing"),
         ('[a]\ncreate = "_ZN2cv3MatC1Ev"\ndestroy = "g"', 2, "exception"),
         ("[a]\ncreate = 5\ndestroy = 'g'", 2, "name or a table"),
+        ('[a]\ncreate = { function = "f", within = 1 }\ndestroy = "g"', 2, "true or false"),
+        ('[a]\ncreate = { function = "f", within = true }\ndestroy = "g"', 2, "each of them"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line_and_a_fix(text, line, said):
@@ -110,6 +112,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_families(tmp_path / "bad.toml")
 
 
+def test_calls_within_a_library_count_where_each_function_says_so():
+    (family,) = parse_families(
+        """
+        [object]
+        create = { function = "instance_make", within = true }
+        destroy = { function = "instance_end", within = true }
+        """,
+        name="handles.toml",
+    )
+
+    assert [one.within for one in family.functions] == [True, True]
+
+
 def test_every_ready_set_can_be_read_and_all_together_have_room():
     for name in known_sets():
         families = PairOptions(pair_set=(name,)).families()
@@ -121,7 +136,9 @@ def test_every_ready_set_can_be_read_and_all_together_have_room():
 def test_known_libraries_have_a_set():
     assert set(known_sets()) == {
         "librdkafka",
+        "libvips",
         "libxml2",
+        "opencv",
         "openssl",
         "rocksdb",
         "sqlite3",

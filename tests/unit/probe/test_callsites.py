@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from cgoleak.probe.callsites import CallSites, survey_calls
-from cgoleak.probe.modules import LoadedModule
 from cgoleak.probe.near import NEAR_NAME, NearPage
 from cgoleak.probe.slots import survey
 from cgoleak.probe.wire import FUNCTIONS, Function
@@ -19,6 +18,7 @@ from support.elf_build import build, run
 from support.elf_slots import CODE, JUMP_SLOT, SlotAsked, an_image, loaded, slot_at
 from support.fake_target import memory_of
 from support.live_programs import OWN_MALLOC
+from support.mapped_file import mapped
 
 CALLER = r"""
 #include <malloc.h>
@@ -43,20 +43,6 @@ def program(tmp_path_factory):
     (folder / "own_malloc.c").write_text(NOT_EXPORTED + OWN_MALLOC)
     run("gcc", "-O2", "-c", folder / "own_malloc.c", "-o", folder / "own.o")
     return build(folder, "prog", CALLER, "-O2", "-fno-builtin", folder / "own.o", "-no-pie")
-
-
-def mapped(path, content=None):
-    """Give the program as the loader maps it, and its code in memory."""
-    obj = ObjectFile(content or Path(path).read_bytes(), str(path))
-    regions, pieces = [], {}
-    for segment in obj.segments:
-        if segment.type == "PT_LOAD":
-            start, end = segment.vaddr & -4096, (segment.vaddr + segment.memsz + 4095) & -4096
-            perms = "r-xp" if segment.is_executable else "rw-p"
-            offset = segment.offset & -4096
-            regions.append(Region(start, end, perms, offset, "fe:00", 7, str(path)))
-            pieces[start] = bytes(obj.at_offset(offset, segment.offset + segment.filesz - offset))
-    return LoadedModule(str(path), 0, tuple(regions), obj), pieces
 
 
 def surveyed(module, pieces, *, regions=()):

@@ -121,6 +121,12 @@ def test_the_probe_itself_is_no_module(proc):
     assert found(proc, probe) == ()
 
 
+def test_what_a_program_compiles_while_it_runs_is_no_module_and_no_notice(proc):
+    path, inode = a_file(proc, "orcexec.x", b"\xf3\x0f\x1e\xfa")
+
+    assert found(proc, Region(AT, AT + 0x1000, "r-xs", 0, "fe:00", inode, path)) == ()
+
+
 def test_a_file_that_is_not_elf_costs_a_notice_and_nobody_else(proc):
     good = mapped(proc)
     bad = mapped(proc, "jit.bin", at=AT + 0x10_0000, content=b"no ELF file")

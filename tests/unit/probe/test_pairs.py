@@ -99,6 +99,19 @@ def test_a_full_table_leaves_functions_out_and_says_so(tables):
     assert "pairs.too-many" in {one.code for one in pairs.notices(modules)}
 
 
+def test_a_kind_of_which_one_function_has_no_room_is_not_counted_at_all(tables):
+    """Or all of its handles would look lost."""
+    header = a_header(*range(0x1000, 0x1000 + wire.PAIR_FUNCTIONS - 1))
+    both = program("thing_open", "thing_close")
+
+    pairs, _, modules = placed(tables, both, MAKE, DROP, header=header)
+
+    passed_on = in_table(tables, wire.PAIR_FUNCTIONS - 1)
+    assert (passed_on.real, passed_on.role) == (MAKE, 0)
+    (notice,) = pairs.notices(modules)
+    assert (notice.code, notice.text[-18:]) == ("pairs.too-many", "not counted: thing")
+
+
 def test_slots_that_are_taken_already_or_lead_elsewhere_are_left_alone(tables):
     elsewhere = LIBRARY_AT + CODE + 0x300
 

@@ -81,11 +81,12 @@ def test_a_mapping_that_vanishes_while_it_is_read_is_left_out(sums_of):
     assert list(sums.sums) == [(AT, AT + 4096, PATH)]
 
 
-def test_data_and_memory_without_a_file_are_no_code_of_ours(sums_of):
+def test_data_memory_without_a_file_and_what_a_program_compiles_itself_are_no_code_of_ours(sums_of):
     regions = [
         region(AT, "rw-p"),
         region(AT + 0x10000, path="", inode=0),
         region(AT + 0x20000, path="[vdso]", inode=0),
+        region(AT + 0x30000, "r-xs", path="/tmp/orcexec.x"),
     ]
 
     assert sums_of(regions, {r.start: bytes(4096) for r in regions}).bytes == 0
