@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from itertools import groupby
-from typing import TYPE_CHECKING, NoReturn
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cgoleak.capture.format import SNAPSHOT_COLUMNS
 from cgoleak.capture.history import Changes, CountRow, CountsAt, History
@@ -54,8 +54,8 @@ _LANGUAGES = {language.value: language for language in Language}
 # of what it is in a row of its own. Numbers without these signs are whole and not negative.
 _NOT_NATURAL = ('"', ".", "e", "-")
 _NOT_WHOLE = _NOT_NATURAL[:-1]
-_ADDRESSES = """SELECT stack, json_group_array(address)
-  FROM (SELECT stack, address FROM stack_address ORDER BY stack, depth) GROUP BY stack"""
+# Its rows lie in order of stack and depth, its primary key, and are grouped as they lie.
+_ADDRESSES = "SELECT stack, json_group_array(address) FROM stack_address GROUP BY stack"
 _COUNTED = CountRow._fields[:9]
 _SAMPLED = CountRow._fields[9:]
 _COUNTS = f"""SELECT snapshot, json_group_array(stack),
@@ -185,21 +185,22 @@ class Rows:
 
     def _stacks(self) -> dict[StackId, RawStack]:
         families = self._family_of_stack()
-        addresses: dict[object, tuple[Address, ...]] = {}
-        for stack, text in self._db.execute(_ADDRESSES):
-            found = addresses[stack] = tuple(json.loads(text))
-            if any(sign in text for sign in (*_NOT_NATURAL, "n")):
-                for address in found:
-                    self._count(address)
-        return {
-            StackId(self._integer(stack)): RawStack(
-                id=StackId(stack),
-                addresses=addresses.get(stack, ()),
-                complete=bool(self._count(complete)),
-                family=families.get(stack, 0),
+        rows = self._db.execute(_ADDRESSES).fetchall()
+        text = f"[{','.join([array for _, array in rows])}]"
+        found = json.loads(text)
+        if any(sign in text for sign in (*_NOT_NATURAL, "n")):
+            for address in chain.from_iterable(found):
+                self._count(address)
+        addresses = dict(zip([stack for stack, _ in rows], map(tuple, found), strict=True))
+        stacks: dict[StackId, RawStack] = {}
+        for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id"):
+            stacks[stack] = RawStack(
+                self._integer(stack),
+                addresses.get(stack, ()),
+                bool(self._count(complete)),
+                families.get(stack, 0),
             )
-            for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id")
-        }
+        return stacks
 
     def _frames(self) -> dict[Address, tuple[Frame, ...]]:
         rows = self._db.execute(
@@ -293,7 +294,7 @@ class Rows:
         if sampled:
             sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
         for snapshot, *texts in self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS):
-            stacks, *columns = map(json.loads, texts)
+            stacks, *columns = map(_numbers, texts)
             if not sampled:
                 columns += [[0] * len(stacks)] * len(_SAMPLED)
             if _is_odd(texts):
@@ -444,6 +445,14 @@ class Rows:
         raise DamagedCapture(
             f"{self._name} is damaged", cause=cause, fix="measure again, or copy the file once more"
         )
+
+
+def _numbers(text: str) -> list[Any]:
+    """Give the values of a column; often all of them are zero."""
+    if not text.strip("[,0]"):
+        return [0] * ((len(text) - 1) // 2)
+    found: list[Any] = json.loads(text)
+    return found
 
 
 def _is_odd(texts: Sequence[str]) -> bool:

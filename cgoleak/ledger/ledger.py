@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import reduce
-from itertools import accumulate, islice, pairwise
+from itertools import pairwise, repeat
 from operator import sub
 from typing import TYPE_CHECKING, final
 
@@ -112,6 +112,19 @@ class Ledger:
             cleaned[self._newest(stack)[0]] for stack in self._history.stacks
         )
 
+    def outstanding(self, stacks: Iterable[StackId]) -> tuple[int, int]:
+        """Give blocks and bytes that some stacks had when they were reported last."""
+        places = [self._newest(stack)[0] for stack in stacks]
+        return (
+            sum(map(self._blocks.__getitem__, places)),
+            sum(map(self._bytes.__getitem__, places)),
+        )
+
+    def unchanged_since(self, stacks: Iterable[StackId]) -> int:
+        """Give the first instant (0 is the attach) from which on nothing changed at some stacks."""
+        last = max(self._history.last_snapshot(stack) for stack in stacks)
+        return bisect_left(self._numbers, last) + 1
+
     def sums(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
         """Add up a measure of all stacks at each snapshot, of their outstanding blocks and bytes.
 
@@ -148,7 +161,7 @@ class Ledger:
 
         Old blocks are None if they are not known at each.
         """
-        places = [0, *self._history.over(self._numbers, stack)][:instants]
+        places = [-1, *self._history.over(self._numbers, stack)][:instants]
         old = tuple(map(self._old_blocks.__getitem__, places))
         return (
             tuple(map(self._blocks.__getitem__, places)),
@@ -161,9 +174,9 @@ class Ledger:
         """Give the place of what a stack had when it was reported last, and when that was."""
         for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
             place = self._history.place(number, stack)
-            if place:
+            if place >= 0:
                 return place, at_ns
-        return 0, 0
+        return -1, 0
 
     def _difference(self, born: str, freed: str) -> list[int]:
         """Give what is outstanding at each place of the history; 0 where nothing is reported."""
@@ -173,21 +186,24 @@ class Ledger:
         return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
 
     def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        history = self._history
         measured = list(map(measure, self._blocks, self._bytes))
-        begins = {begin for begin, _ in history.spans}
-        for place in history.ends:
-            measured[place] = 0 if place in begins else measured[place - 1]  # it keeps what it had
-        steps = [0, *map(sub, islice(measured, 1, None), measured)]
-        for begin in begins:
-            steps[begin] = measured[begin]
-        changed = dict.fromkeys(history.numbers, 0)
-        for number, step in zip(history.numbers, steps, strict=True):
-            changed[number] += step
-        added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
-        for number, step in changed.items():
-            added[bisect_left(self._numbers, number)] += step
-        return tuple(accumulate(added[:-1]))
+        held: dict[StackId, int] = {}
+        added: list[int] = []
+        total = begin = 0
+        for number in self._numbers:
+            end, stacks = self._history.changed(number, begin)
+            changed = dict(zip(stacks, measured[begin:end], strict=True))
+            if self._history.ends:  # a stack that is no longer reported keeps what it had
+                changed = {
+                    stack: measured[place]
+                    for place, stack in enumerate(stacks, start=begin)
+                    if place not in self._history.ends
+                }
+            total += sum(changed.values()) - sum(map(held.get, changed, repeat(0)))
+            held |= changed
+            added.append(total)
+            begin = end
+        return tuple(added)
 
 
 def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
