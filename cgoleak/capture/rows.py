@@ -195,7 +195,7 @@ class Rows:
         stacks: dict[StackId, RawStack] = {}
         for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id"):
             stacks[stack] = RawStack(
-                self._integer(stack),
+                StackId(self._integer(stack)),
                 addresses.get(stack, ()),
                 bool(self._count(complete)),
                 families.get(stack, 0),

@@ -137,7 +137,7 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
     """Measure a site."""
     looked = series
     if around.active < len(series.times_ns):
-        before = around.ledger.series(site.variants, instants=around.active)
+        before = around.ledger.series(site.stack_ids, instants=around.active)
         if not _moved(before.last, series.last):
             looked = before
     return Facts(
@@ -146,7 +146,7 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         shape=shape_of(looked.times_ns, looked.survivors),
         growth=looked.growth(),
         around=around,
-        oldest_ns=around.ledger.oldest_ns(site.variants),
+        oldest_ns=around.ledger.oldest_ns(site.stack_ids),
         looked=looked,
         holding=_holding(site, around),
         stands_for=_stands_for(series.last),

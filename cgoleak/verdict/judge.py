@@ -56,7 +56,7 @@ def judge(
     findings = [
         _finding(site, series, around, policy)
         for site in sites
-        if (series := ledger.series(site.variants)).blocks[-1] > 0
+        if (series := ledger.series(site.stack_ids)).blocks[-1] > 0
     ]
     return tuple(
         sorted(
@@ -110,14 +110,12 @@ def _words(
 
 
 def _muted(site: Site, policy: Policy) -> Suppression | None:
-    return next(
-        (one for one in policy.suppressions if any(map(one.matches, site.variants.values()))), None
-    )
+    return next((one for one in policy.suppressions if any(map(one.matches, site.variants))), None)
 
 
 def _heaviest(site: Site, ledger: Ledger) -> tuple[Frame, ...]:
     """Give the stack that holds most: two lines of one function are one site, one may be sound."""
-    if len(site.variants) == 1:
+    if len(site.stack_ids) == 1:
         return site.frames
     stack = max(site.stack_ids, key=lambda one: (ledger.last(one).outstanding_blocks, -one))
-    return site.variants[stack]
+    return site.stacks[stack]
