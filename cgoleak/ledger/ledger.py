@@ -112,17 +112,13 @@ class Ledger:
             cleaned[self._newest(stack)[0]] for stack in self._history.stacks
         )
 
-    def outstanding(self, stacks: Iterable[StackId]) -> tuple[int, int]:
-        """Give blocks and bytes that some stacks had when they were reported last."""
-        places = [self._newest(stack)[0] for stack in stacks]
-        return (
-            sum(map(self._blocks.__getitem__, places)),
-            sum(map(self._bytes.__getitem__, places)),
-        )
+    def total(self, stacks: Iterable[StackId]) -> CountRow:
+        """Give the newest counts of some stacks together."""
+        return reduce(add_rows, map(self.last, stacks))
 
     def unchanged_since(self, stacks: Iterable[StackId]) -> int:
         """Give the first instant (0 is the attach) from which on nothing changed at some stacks."""
-        last = max(self._history.last_snapshot(stack) for stack in stacks)
+        last = max(map(self._history.last_snapshot, stacks))
         return bisect_left(self._numbers, last) + 1
 
     def sums(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:

@@ -10,14 +10,15 @@ from cgoleak.model.report import Finding, Verdict
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
-from cgoleak.verdict.rules import rule_on
+from cgoleak.verdict.rules import rests, rule_on
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from cgoleak.ledger import Ledger, Series
+    from cgoleak.capture.history import CountRow
+    from cgoleak.ledger import Ledger
     from cgoleak.model.frames import Frame
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import StackId
@@ -54,9 +55,9 @@ def judge(
     """
     around = Surroundings.of(ledger, holdings, noun=noun)
     findings = [
-        _finding(site, series, around, policy)
+        _finding(site, last, around, policy)
         for site in sites
-        if (series := ledger.series(site.stack_ids)).blocks[-1] > 0
+        if (last := ledger.total(site.stack_ids)).outstanding_blocks > 0
     ]
     return tuple(
         sorted(
@@ -66,38 +67,54 @@ def judge(
     )
 
 
-def _finding(site: Site, series: Series, around: Surroundings, policy: Policy) -> Finding:
-    facts = facts_of(site, series, around)
-    ruling = rule_on(facts, policy)
-    muted = _muted(site, policy)
-    verdict = ruling.verdict if muted is None else Verdict.SUPPRESSED
-    frames = _heaviest(site, around.ledger)
+def _finding(site: Site, last: CountRow, around: Surroundings, policy: Policy) -> Finding:
+    find: Callable[[], dict[str, object]]
+    known: dict[str, object] = {}
+    if rests(site, last, around):
+        verdict = Verdict.BOUNDED
+        find = partial(_told, site, around, policy)
+    else:
+        facts = facts_of(site, around)
+        ruling = rule_on(facts, policy)
+        verdict = ruling.verdict
+        known = _numbers(facts)
+        find = partial(_words, facts, ruling, policy)
+    if policy.suppressions and _muted(site, policy) is not None:
+        verdict = Verdict.SUPPRESSED
     return Finding.later(
-        partial(_words, facts, ruling, verdict, frames, muted, policy),
+        find,
         site=site.key,
         verdict=verdict,
-        outstanding_bytes=series.bytes[-1],
-        outstanding_blocks=series.blocks[-1],
-        growth_bytes_per_second=facts.growth.per_second,
-        oldest_seconds=facts.oldest_ns / 1e9,
-        stack=frames,
-        samples=series.last.samples,
+        outstanding_bytes=last.outstanding_bytes,
+        outstanding_blocks=last.outstanding_blocks,
+        samples=last.samples,
+        **known,
     )
 
 
-def _words(
-    facts: Facts,
-    ruling: Ruling,
-    verdict: Verdict,
-    frames: tuple[Frame, ...],
-    muted: Suppression | None,
-    policy: Policy,
-) -> dict[str, object]:
+def _told(site: Site, around: Surroundings, policy: Policy) -> dict[str, object]:
+    """Give everything that is said of a site at rest, whose verdict is known without."""
+    facts = facts_of(site, around)
+    return _numbers(facts) | _words(facts, rule_on(facts, policy), policy)
+
+
+def _numbers(facts: Facts) -> dict[str, object]:
+    return {
+        "growth_bytes_per_second": facts.growth.per_second,
+        "oldest_seconds": facts.oldest_ns / 1e9,
+        "stack": _heaviest(facts.site, facts.around.ledger),
+    }
+
+
+def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
     """Give what is only said of a finding that is shown."""
-    evidence = evidence_of(facts, ruling, policy)
+    evidence, verdict = evidence_of(facts, ruling, policy), ruling.verdict
+    muted = _muted(facts.site, policy)
     if muted is not None:
-        evidence = (f"muted by {muted}; without it: {ruling.verdict.value}", *evidence)
+        evidence = (f"muted by {muted}; without it: {verdict.value}", *evidence)
+        verdict = Verdict.SUPPRESSED
     last, curve = facts.series.last, facts.series.bytes
+    frames = _heaviest(facts.site, facts.around.ledger)
     return {
         "evidence": evidence,
         "advice": advice_for(verdict, frames, infrastructure=facts.site.infrastructure),

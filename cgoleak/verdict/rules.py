@@ -18,11 +18,13 @@ from cgoleak.units import format_bytes, format_count, format_seconds, plural
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgoleak.verdict.facts import Facts
+    from cgoleak.capture.history import CountRow
+    from cgoleak.stacks import Site
+    from cgoleak.verdict.facts import Facts, Surroundings
     from cgoleak.verdict.policy import Policy
     from cgoleak.verdict.shape import Shape
 
-__all__ = ["RULES", "Ruling", "rule_on"]
+__all__ = ["RULES", "Ruling", "rests", "rule_on"]
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
@@ -232,6 +234,20 @@ RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
     at_rest,
 )
 """In order: the first ruling stands."""
+
+
+def rests(site: Site, last: CountRow, around: Surroundings) -> bool:
+    """Tell a site at which nothing happened since before the last third: it is bounded.
+
+    No rule but ``in_flight`` and ``at_rest`` can rule on it. Nobody looked who knows its blocks,
+    and cleanups freed none; each rule that speaks of growth asks for some in the last third of
+    its blocks or of its bytes. Of ten thousand sites most rest, and need not be measured for that.
+    """
+    return (
+        around.holdings is None
+        and not last.cleaned_blocks
+        and around.ledger.unchanged_since(site.stack_ids) <= around.last_third
+    )
 
 
 def rule_on(facts: Facts, policy: Policy) -> Ruling:
