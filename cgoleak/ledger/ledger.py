@@ -67,7 +67,9 @@ class Ledger:
         self._bytes = self._difference("born_bytes", "freed_bytes")
         self._old_blocks = self._history.column("old_blocks")
         self._births_ns = self._history.column("oldest_born_ns")
-        self._sums: dict[Callable[[int, int], int], tuple[int, ...]] = {}
+        self._sums: dict[
+            Callable[[Sequence[int], Sequence[int]], Sequence[int]], tuple[int, ...]
+        ] = {}
         self._instants = (0, *self.times_ns)
 
     @property
@@ -121,10 +123,12 @@ class Ledger:
         last = max(map(self._history.last_snapshot, stacks))
         return bisect_left(self._numbers, last) + 1
 
-    def sums(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        """Add up a measure of all stacks at each snapshot, of their outstanding blocks and bytes.
+    def sums(
+        self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
+    ) -> tuple[int, ...]:
+        """Add up a measure of all stacks at each snapshot.
 
-        It is taken once per stored change.
+        It is given the outstanding blocks and bytes of each stored change, as columns.
         """
         found = self._sums.get(measure)
         if found is None:
@@ -181,8 +185,10 @@ class Ledger:
             return list(map(sub, *columns))
         return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
 
-    def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        measured = list(map(measure, self._blocks, self._bytes))
+    def _added(
+        self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
+    ) -> tuple[int, ...]:
+        measured = measure(self._blocks, self._bytes)
         held: dict[StackId, int] = {}
         added: list[int] = []
         total = begin = 0
@@ -202,8 +208,8 @@ class Ledger:
         return tuple(added)
 
 
-def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
-    return size
+def _bytes_of(blocks: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:  # noqa: ARG001 - a measure takes both
+    return sizes
 
 
 def _sum(curves: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

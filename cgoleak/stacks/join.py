@@ -46,7 +46,7 @@ class Joined(Mapping["StackId", tuple[Frame, ...]]):
     def __getitem__(self, stack: StackId) -> tuple[Frame, ...]:
         found = self._joined.get(stack)
         if found is None:
-            places = map(self.at, self._stacks[stack].addresses)
+            places = map(self._names.__getitem__, self._stacks[stack].addresses)
             found = self._joined[stack] = tuple(chain.from_iterable(places))
         return found
 
