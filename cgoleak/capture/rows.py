@@ -289,20 +289,25 @@ class Rows:
         )
 
     def _history(self) -> History:
-        changes = Changes()
         sampled = self._has("sample_count")
         if sampled:
             sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
-        for snapshot, *texts in self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS):
-            stacks, *columns = map(_numbers, texts)
-            if not sampled:
-                columns += [[0] * len(stacks)] * len(_SAMPLED)
-            if _is_odd(texts):
-                for stack, *values in zip(stacks, *columns, strict=True):
-                    self._integer(stack)
-                    self._check_counts(values)
-            changes.add(self._count(snapshot), stacks, columns)
-        return History(changes)
+        rows = self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS).fetchall()
+        if not rows:
+            return History()
+        snapshots, *arrays = zip(*rows, strict=True)
+        numbers: list[int] = []
+        for number, array in zip(snapshots, arrays[0], strict=True):
+            numbers += [self._count(number)] * (array.count(",") + 1)
+        texts = [f"[{','.join([array[1:-1] for array in column])}]" for column in arrays]
+        stacks, *columns = map(_numbers, texts)
+        if not sampled:
+            columns += [[0] * len(stacks) for _ in _SAMPLED]
+        if _is_odd(texts):
+            for stack, *values in zip(stacks, *columns, strict=True):
+                self._integer(stack)
+                self._check_counts(values)
+        return History(Changes(numbers, stacks, columns))
 
     def _has(self, table: str) -> bool:
         """Say whether the file has a table that earlier captures of this version have not."""

@@ -67,6 +67,8 @@ class Ledger:
         self._bytes = self._difference("born_bytes", "freed_bytes")
         self._old_blocks = self._history.column("old_blocks")
         self._births_ns = self._history.column("oldest_born_ns")
+        self._newest = self._newest_places()
+        self._last: dict[StackId, CountRow] | None = None
         self._sums: dict[
             Callable[[Sequence[int], Sequence[int]], Sequence[int]], tuple[int, ...]
         ] = {}
@@ -75,7 +77,7 @@ class Ledger:
     @property
     def stacks(self) -> frozenset[StackId]:
         """Every stack that was ever counted."""
-        return frozenset(self._history.stacks)
+        return frozenset(self._history.last)
 
     @property
     def seconds(self) -> float:
@@ -95,12 +97,16 @@ class Ledger:
 
     def last(self, stack: StackId) -> CountRow:
         """Give the newest counts of a stack; nothing, if it was never counted."""
-        return self._history.row(self._newest(stack)[0])
+        if self._last is None:
+            rows = self._history.rows([place for place, _ in self._newest.values()])
+            self._last = dict(zip(self._newest, rows, strict=True))
+        return self._last.get(stack, NOTHING)
 
     def oldest_ns(self, stacks: Iterable[StackId]) -> int:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
         oldest = 0
-        for place, at_ns in map(self._newest, stacks):
+        for stack in stacks:
+            place, at_ns = self._newest.get(stack, (-1, 0))
             born_ns = self._births_ns[place]
             if born_ns is not None:
                 oldest = max(oldest, at_ns - born_ns)
@@ -110,9 +116,7 @@ class Ledger:
     def cleans(self) -> bool:
         """Whether Go's finalizers or cleanups freed a block."""
         cleaned = self._history.column("cleaned_blocks")
-        return any(cleaned) and any(
-            cleaned[self._newest(stack)[0]] for stack in self._history.stacks
-        )
+        return any(cleaned) and any(cleaned[place] for place, _ in self._newest.values())
 
     def total(self, stacks: Iterable[StackId]) -> CountRow:
         """Give the newest counts of some stacks together."""
@@ -170,13 +174,22 @@ class Ledger:
             self._history.row(places[-1]),
         )
 
-    def _newest(self, stack: StackId) -> tuple[int, int]:
-        """Give the place of what a stack had when it was reported last, and when that was."""
-        for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
-            place = self._history.place(number, stack)
-            if place >= 0:
-                return place, at_ns
-        return -1, 0
+    def _newest_places(self) -> dict[StackId, tuple[int, int]]:
+        """Give the place of what each stack had when it was reported last, and when that was."""
+        history, numbers = self._history, self._numbers
+        if not numbers:
+            return {}
+        if not history.ends and max(history.numbers, default=0) <= numbers[-1]:
+            newest = [(place, self._clock[-1]) for place in history.last.values()]
+            return dict(zip(history.last, newest, strict=True))
+        found = {}
+        for stack in history.last:
+            for number, at_ns in zip(reversed(numbers), reversed(self._clock), strict=True):
+                place = history.place(number, stack)
+                if place >= 0:
+                    found[stack] = place, at_ns
+                    break
+        return found
 
     def _difference(self, born: str, freed: str) -> list[int]:
         """Give what is outstanding at each place of the history; 0 where nothing is reported."""
