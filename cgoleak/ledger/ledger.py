@@ -145,8 +145,11 @@ class Ledger:
         ``instants`` is how many of these are taken, the attach is the first; all without it.
         """
         times = self._instants[:instants]
-        nothing = (0,) * len(times)
         found = [self._curves(stack, instants) for stack in stacks]
+        if len(found) == 1:
+            of_blocks, of_bytes, of_old, last = found[0]
+            return Series(times, of_blocks, of_bytes, of_old or of_blocks, last)
+        nothing = (0,) * len(times)
         blocks, sizes, old, rows = zip(
             *found or [(nothing, nothing, nothing, NOTHING)], strict=True
         )

@@ -15,7 +15,6 @@ from cgoleak.model.golibrary import is_go_library
 from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause
-from cgoleak.target.gosites import DEFAULT_RATE, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +87,8 @@ def _by_stack(
     profile: GoProfile, frames: Mapping[Address, tuple[Frame, ...]]
 ) -> Mapping[_Stack, int]:
     """Give the bytes in use per named stack, scaled up."""
+    from cgoleak.target.gosites import DEFAULT_RATE, scaled  # noqa: PLC0415 - few captures need it
+
     used: dict[_Stack, int] = defaultdict(int)
     rate = DEFAULT_RATE if profile.rate is None else profile.rate
     for use in profile.uses:
