@@ -202,6 +202,12 @@ class History:
             if place >= 0:
                 yield stack, place
 
+    def reported(self, snapshot: int) -> Iterable[StackId]:
+        """Give the stacks that were reported at ``snapshot``."""
+        if self.ends or self.numbers[-1:] > [snapshot]:
+            return (stack for stack, _ in self.at(snapshot))
+        return sorted(self.last)
+
     def _of(self, stack: StackId) -> list[int]:
         """Give the places of a stack."""
         if self._places is None:
@@ -232,7 +238,7 @@ class CountsAt(Mapping[StackId, StackCounts]):
         return self.history.row(place).at(self.at_ns)
 
     def __iter__(self) -> Iterator[StackId]:
-        return (stack for stack, _ in self.history.at(self.number))
+        return iter(self.history.reported(self.number))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

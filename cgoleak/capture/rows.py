@@ -23,8 +23,6 @@ from cgoleak.model.capture import (
     Window,
 )
 from cgoleak.model.frames import Frame, Language
-from cgoleak.model.goprofile import GoProfile, GoUse
-from cgoleak.model.handles import HandleFamily
 from cgoleak.model.holding import Holding
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
@@ -39,6 +37,9 @@ from cgoleak.model.snapshot import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+
+    from cgoleak.model.goprofile import GoProfile, GoUse
+    from cgoleak.model.handles import HandleFamily
 
 __all__ = ["Rows"]
 
@@ -163,7 +164,11 @@ class Rows:
         rows = self._db.execute(
             "SELECT name, creates, destroys, created, destroyed, gone, unmatched, dropped"
             " FROM family ORDER BY id"
-        )
+        ).fetchall()
+        if not rows:
+            return ()
+        from cgoleak.model.handles import HandleFamily  # noqa: PLC0415 - few captures have any
+
         return tuple(
             HandleFamily(
                 self._text(name),
@@ -370,6 +375,13 @@ class Rows:
         return Span(*map(self._integer, rows[0])) if rows else None
 
     def _go_profiles(self) -> tuple[GoProfile, ...]:
+        profiles = self._db.execute(
+            "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
+        ).fetchall()
+        if not profiles:
+            return ()
+        from cgoleak.model.goprofile import GoProfile, GoUse  # noqa: PLC0415 - not all have any
+
         stacks = {
             self._count(stack): tuple(Address(self._count(address)) for _, address in rows)
             for stack, rows in groupby(
@@ -395,9 +407,7 @@ class Rows:
                 uses=tuple(uses.get(self._count(number), ())),
                 missing=self._maybe_text(missing),
             )
-            for number, at_ns, rate, missing in self._db.execute(
-                "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
-            )
+            for number, at_ns, rate, missing in profiles
         )
 
     def _holdings(self) -> dict[StackId, Holding]:

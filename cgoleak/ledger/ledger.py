@@ -210,7 +210,7 @@ class Ledger:
         total = begin = 0
         for number in self._numbers:
             end, stacks = self._history.changed(number, begin)
-            changed = dict(zip(stacks, measured[begin:end], strict=True))
+            changed = dict(zip(stacks, measured[begin:end], strict=True))  # the last one counts
             if self._history.ends:  # a stack that is no longer reported keeps what it had
                 changed = {
                     stack: measured[place]

@@ -180,9 +180,12 @@ def _go_heap(native: NativeMemory, go: GoMemory | None) -> tuple[int, int, int, 
 
 def _header_bytes(blocks: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """Give what malloc needs beside the outstanding blocks of stacks, and their bytes."""
-    # request2size, malloc.c: 8 bytes more than the mean, a multiple of 16, and at least 32.
+    # request2size, malloc.c: 8 bytes more than the mean, a multiple of 16, and at least 32, as
+    # it is for 24 bytes.
     return [
-        many * max(32, (-(-size // many) + 8 + 15) & ~15) - size if many > 0 <= size else 0
+        (many * ((-(-size // many) + 23) & ~15) if size > 24 * many else many * 32) - size
+        if many > 0 <= size
+        else 0
         for many, size in zip(blocks, sizes, strict=True)
     ]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import is_go_library
-from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.capture import Capture
     from cgoleak.model.frames import Frame
-    from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.goprofile import GoProfile, GoSiteGrowth
     from cgoleak.model.ids import Address
 
 __all__ = ["go_site_notices", "grown_go_sites"]
@@ -34,6 +33,8 @@ def grown_go_sites(capture: Capture) -> tuple[GoSiteGrowth, ...]:
     """Give the places that grew from the first profile to the last, most growth first."""
     if len(capture.go_profiles) < 2:
         return ()
+    from cgoleak.model.goprofile import GoSiteGrowth  # noqa: PLC0415 - not all captures need it
+
     first, last = (_by_stack(one, capture.frames) for one in _ends(capture))
     places: dict[tuple[str, str | None, int | None], list[tuple[int, int, _Stack]]]
     places = defaultdict(list)
