@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.ledger import Ledger
     from cgoleak.model.frames import Frame
     from cgoleak.model.holding import Holding
-    from cgoleak.model.ids import StackId
+    from cgoleak.model.ids import SiteKey, StackId
     from cgoleak.stacks import Site
     from cgoleak.verdict.facts import Facts
     from cgoleak.verdict.policy import Policy
@@ -39,6 +39,8 @@ ORDER: Final = (
     Verdict.SUPPRESSED,
 )
 """Worst first."""
+_SCREEN: Final = 50
+"""Sites that are looked at one by one."""
 _RANKS: Final = {verdict: rank for rank, verdict in enumerate(ORDER)}
 
 
@@ -55,9 +57,10 @@ def judge(
     ``holdings`` is who still knew the blocks of a command at its exit, ``noun`` what they are.
     """
     around = Surroundings.of(ledger, holdings, noun=noun)
+    resting = _Resting(around)
     # In the order in which their counts lie in memory, which takes half the time.
     findings = [
-        _finding(site, last, around, policy)
+        _finding(site, last, resting, around, policy)
         for site in sorted(sites, key=attrgetter("stack_ids"))
         if (last := ledger.total(site.stack_ids)).outstanding_blocks > 0
     ]
@@ -69,12 +72,15 @@ def judge(
     )
 
 
-def _finding(site: Site, last: CountRow, around: Surroundings, policy: Policy) -> Finding:
+def _finding(
+    site: Site, last: CountRow, resting: _Resting, around: Surroundings, policy: Policy
+) -> Finding:
     find: Callable[[], dict[str, object]]
     known: dict[str, object] = {}
     if rests(site, last, around):
         verdict = Verdict.BOUNDED
-        find = partial(_told, site, around, policy)
+        resting.add(site)
+        find = partial(_told, resting, site, policy)
     else:
         facts = facts_of(site, around)
         ruling = rule_on(facts, policy)
@@ -94,9 +100,34 @@ def _finding(site: Site, last: CountRow, around: Surroundings, policy: Policy) -
     )
 
 
-def _told(site: Site, around: Surroundings, policy: Policy) -> dict[str, object]:
-    """Give everything that is said of a site at rest, whose verdict is known without."""
-    facts = facts_of(site, around)
+class _Resting:
+    """Sites at rest, whose verdict is known before they are measured.
+
+    A screen shows a few of them. A page shows all, worst first: then all are measured together, in
+    the order of their counts in memory.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._sites: list[Site] = []
+        self._asked = 0
+        self._measured: dict[SiteKey, Facts] = {}
+
+    def add(self, site: Site) -> None:
+        """Take the next in order of the stacks."""
+        self._sites.append(site)
+
+    def facts(self, site: Site) -> Facts:
+        """Measure a site; of its facts no others are kept than those that wait to be asked for."""
+        self._asked += 1
+        if self._asked == _SCREEN:
+            self._measured = {one.key: facts_of(one, self._around) for one in self._sites}
+        return self._measured.pop(site.key, None) or facts_of(site, self._around)
+
+
+def _told(resting: _Resting, site: Site, policy: Policy) -> dict[str, object]:
+    """Give everything that is said of a site at rest."""
+    facts = resting.facts(site)
     return _numbers(facts) | _words(facts, rule_on(facts, policy), policy)
 
 
