@@ -8,7 +8,6 @@ of snapshots of ten thousand stacks at rest then costs what one costs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import ItemsView, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
@@ -17,7 +16,7 @@ from cgoleak.model.ids import StackId
 from cgoleak.model.snapshot import StackCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["GONE", "NOTHING", "Changes", "CountRow", "CountsAt", "History"]
 
@@ -94,10 +93,15 @@ class Changes:
 
     __slots__ = ("columns", "numbers", "stacks")
 
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.stacks: list[StackId] = []
-        self.columns: list[list[Any]] = [[] for _ in CountRow._fields]
+    def __init__(
+        self,
+        numbers: list[int] | None = None,
+        stacks: list[StackId] | None = None,
+        columns: list[list[Any]] | None = None,
+    ) -> None:
+        self.numbers = numbers or []
+        self.stacks = stacks or []
+        self.columns = columns or [[] for _ in CountRow._fields]
 
     def add(
         self, snapshot: int, stacks: Sequence[StackId], columns: Iterable[Sequence[int | None]]
@@ -116,88 +120,101 @@ class Changes:
 class History:
     """Per stack the numbers of the snapshots where it changed, and what it had from there on.
 
-    Kept as columns, a value per change: a judge takes three of the twelve numbers of each. A place
-    is that of a change in them; those of a stack lie side by side, so that its curve is a slice. At
-    place 0 is ``NOTHING``.
+    Kept as columns, a value per change, in order of time: a judge takes three of the twelve numbers
+    of each, and of a stack at rest the last. A place is that of a change in them. At place -1, the
+    end, is ``NOTHING``.
 
     Attributes:
         numbers: the snapshot of each place.
+        last: the place of the last change of each stack that was ever reported.
         ends: places from where on a stack is no longer reported.
     """
 
-    __slots__ = ("_columns", "_order", "_spans", "ends", "numbers")
+    __slots__ = ("_changed", "_columns", "_places", "ends", "last", "numbers")
 
     def __init__(self, changes: Changes | None = None) -> None:
         changes = changes or Changes()
-        stacks = changes.stacks
+        self._changed = changes.stacks
+        self._columns = changes.columns
+        self.numbers = changes.numbers
         for column, nothing in zip(changes.columns, NOTHING, strict=True):
             column.append(nothing)
-        self._columns = changes.columns
-        self._order = [-1, *sorted(range(len(stacks)), key=stacks.__getitem__)]
-        self._spans: dict[StackId, tuple[int, int]] = {}
-        begin = 1
-        for stack, count in sorted(Counter(stacks).items()):
-            self._spans[stack] = (begin, begin + count)
-            begin += count
-        self.numbers = [0, *map(changes.numbers.__getitem__, self._order[1:])]
-        self.ends: list[int] = []
-        if None in self._columns[0]:
-            born = self.column("born_blocks")
-            self.ends = [place for place, blocks in enumerate(born) if blocks is None]
-
-    @property
-    def stacks(self) -> Collection[StackId]:
-        """Every stack that was ever reported."""
-        return self._spans.keys()
-
-    @property
-    def spans(self) -> Collection[tuple[int, int]]:
-        """For every stack its first place, and the first that is not its."""
-        return self._spans.values()
+        self.last = dict(zip(self._changed, range(len(self._changed)), strict=True))
+        self._places: dict[StackId, list[int]] | None = None
+        born = self._columns[0]
+        self.ends: frozenset[int] = frozenset()
+        if None in born:
+            self.ends = frozenset(at for at, blocks in enumerate(born) if blocks is None)
 
     def column(self, field: str) -> list[Any]:
         """Give a field of ``CountRow`` at each place."""
-        column = self._columns[CountRow._fields.index(field)]
-        return [column[place] for place in self._order]
+        return self._columns[CountRow._fields.index(field)]
 
     def row(self, place: int) -> CountRow:
         """Give the counts at a place."""
-        where = self._order[place]
-        return _count_row([column[where] for column in self._columns])
+        return _count_row([column[place] for column in self._columns])
+
+    def rows(self, places: Sequence[int]) -> Iterator[CountRow]:
+        """Give the counts at many places, which takes half as long by columns."""
+        columns = [map(column.__getitem__, places) for column in self._columns]
+        return map(_count_row, zip(*columns, strict=True))
+
+    def changed(self, snapshot: int, begin: int = 0) -> tuple[int, Sequence[StackId]]:
+        """Give the stacks of the places from ``begin`` to ``snapshot``, and where these end."""
+        end = bisect_right(self.numbers, snapshot, begin)
+        return end, self._changed[begin:end]
+
+    def last_snapshot(self, stack: StackId) -> int:
+        """Give the number of the snapshot where ``stack`` changed last, -1 if it never did."""
+        place = self.last.get(stack)
+        return -1 if place is None else self.numbers[place]
 
     def place(self, snapshot: int, stack: StackId) -> int:
-        """Give the place of what ``stack`` had at ``snapshot``, 0 if it was not reported."""
-        begin, end = self._spans.get(stack, (0, 1))
-        if self.numbers[end - 1] > snapshot:
-            end = bisect_right(self.numbers, snapshot, begin, end)
-        return end - 1 if end > begin and not self._is_end(end - 1) else 0
+        """Give the place of what ``stack`` had at ``snapshot``, -1 if it was not reported."""
+        place = self.last.get(stack, -1)
+        if place >= 0 and self.numbers[place] > snapshot:
+            places = self._of(stack)
+            later = bisect_right(places, snapshot, key=self.numbers.__getitem__)
+            place = places[later - 1] if later else -1
+        return -1 if place in self.ends else place
 
     def over(self, snapshots: Sequence[int], stack: StackId) -> Sequence[int]:
         """Give the places of what ``stack`` had at each of some snapshots.
 
         Once it is no longer reported, it keeps what it had: the counts are totals since attach.
         """
-        begin, end = self._spans.get(stack, (0, 0))
-        if self.numbers[begin:end] == snapshots and not self.ends:
-            return range(begin, end)  # it changed at each of them
+        places = self._of(stack)
+        numbers = list(map(self.numbers.__getitem__, places))
+        if numbers == snapshots and not self.ends:
+            return places  # it changed at each of them
         found: list[int] = []
-        before = 0
-        for place in range(begin, end):
-            if not self._is_end(place):
-                number = self.numbers[place]
+        before = -1
+        for place, number in zip(places, numbers, strict=True):
+            if place not in self.ends:
                 found += [before] * (bisect_left(snapshots, number) - len(found))
                 before = place
         return found + [before] * (len(snapshots) - len(found))
 
     def at(self, snapshot: int) -> Iterator[tuple[StackId, int]]:
         """Go through the stacks that were reported at ``snapshot``, each with its place."""
-        for stack in self._spans:
+        for stack in sorted(self.last):
             place = self.place(snapshot, stack)
-            if place:
+            if place >= 0:
                 yield stack, place
 
-    def _is_end(self, place: int) -> bool:
-        return bool(self.ends) and self._columns[0][self._order[place]] is None
+    def reported(self, snapshot: int) -> Iterable[StackId]:
+        """Give the stacks that were reported at ``snapshot``."""
+        if self.ends or self.numbers[-1:] > [snapshot]:
+            return (stack for stack, _ in self.at(snapshot))
+        return sorted(self.last)
+
+    def _of(self, stack: StackId) -> list[int]:
+        """Give the places of a stack."""
+        if self._places is None:
+            self._places = {one: [] for one in self.last}
+            for place, one in enumerate(self._changed):
+                self._places[one].append(place)
+        return self._places.get(stack, [])
 
 
 @final
@@ -216,12 +233,12 @@ class CountsAt(Mapping[StackId, StackCounts]):
 
     def __getitem__(self, stack: StackId) -> StackCounts:
         place = self.history.place(self.number, stack)
-        if not place:
+        if place < 0:
             raise KeyError(stack)
         return self.history.row(place).at(self.at_ns)
 
     def __iter__(self) -> Iterator[StackId]:
-        return (stack for stack, _ in self.history.at(self.number))
+        return iter(self.history.reported(self.number))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -8,10 +8,8 @@ file), and every value is checked for its type. Whatever is wrong ends in a ``Ca
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import stat
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +56,9 @@ def open_capture(path: Path | str) -> Capture:
         try:
             return _read_file(path, size, mode="rw")
         except CaptureError:
+            import shutil  # noqa: PLC0415 - hardly ever needed
+            import tempfile  # noqa: PLC0415
+
             with tempfile.TemporaryDirectory(prefix="cgoleak-") as scratch:
                 copy = Path(scratch) / "capture"
                 shutil.copyfile(path, copy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from itertools import groupby
-from typing import TYPE_CHECKING, NoReturn
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cgoleak.capture.format import SNAPSHOT_COLUMNS
 from cgoleak.capture.history import Changes, CountRow, CountsAt, History
@@ -23,8 +23,6 @@ from cgoleak.model.capture import (
     Window,
 )
 from cgoleak.model.frames import Frame, Language
-from cgoleak.model.goprofile import GoProfile, GoUse
-from cgoleak.model.handles import HandleFamily
 from cgoleak.model.holding import Holding
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
@@ -40,6 +38,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from cgoleak.model.goprofile import GoProfile, GoUse
+    from cgoleak.model.handles import HandleFamily
+
 __all__ = ["Rows"]
 
 _PROCESS = 7
@@ -54,8 +55,8 @@ _LANGUAGES = {language.value: language for language in Language}
 # of what it is in a row of its own. Numbers without these signs are whole and not negative.
 _NOT_NATURAL = ('"', ".", "e", "-")
 _NOT_WHOLE = _NOT_NATURAL[:-1]
-_ADDRESSES = """SELECT stack, json_group_array(address)
-  FROM (SELECT stack, address FROM stack_address ORDER BY stack, depth) GROUP BY stack"""
+# Its rows lie in order of stack and depth, its primary key, and are grouped as they lie.
+_ADDRESSES = "SELECT stack, json_group_array(address) FROM stack_address GROUP BY stack"
 _COUNTED = CountRow._fields[:9]
 _SAMPLED = CountRow._fields[9:]
 _COUNTS = f"""SELECT snapshot, json_group_array(stack),
@@ -163,7 +164,11 @@ class Rows:
         rows = self._db.execute(
             "SELECT name, creates, destroys, created, destroyed, gone, unmatched, dropped"
             " FROM family ORDER BY id"
-        )
+        ).fetchall()
+        if not rows:
+            return ()
+        from cgoleak.model.handles import HandleFamily  # noqa: PLC0415 - few captures have any
+
         return tuple(
             HandleFamily(
                 self._text(name),
@@ -185,21 +190,22 @@ class Rows:
 
     def _stacks(self) -> dict[StackId, RawStack]:
         families = self._family_of_stack()
-        addresses: dict[object, tuple[Address, ...]] = {}
-        for stack, text in self._db.execute(_ADDRESSES):
-            found = addresses[stack] = tuple(json.loads(text))
-            if any(sign in text for sign in (*_NOT_NATURAL, "n")):
-                for address in found:
-                    self._count(address)
-        return {
-            StackId(self._integer(stack)): RawStack(
-                id=StackId(stack),
-                addresses=addresses.get(stack, ()),
-                complete=bool(self._count(complete)),
-                family=families.get(stack, 0),
+        rows = self._db.execute(_ADDRESSES).fetchall()
+        text = f"[{','.join([array for _, array in rows])}]"
+        found = json.loads(text)
+        if any(sign in text for sign in (*_NOT_NATURAL, "n")):
+            for address in chain.from_iterable(found):
+                self._count(address)
+        addresses = dict(zip([stack for stack, _ in rows], map(tuple, found), strict=True))
+        stacks: dict[StackId, RawStack] = {}
+        for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id"):
+            stacks[stack] = RawStack(
+                StackId(self._integer(stack)),
+                addresses.get(stack, ()),
+                bool(self._count(complete)),
+                families.get(stack, 0),
             )
-            for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id")
-        }
+        return stacks
 
     def _frames(self) -> dict[Address, tuple[Frame, ...]]:
         rows = self._db.execute(
@@ -288,20 +294,25 @@ class Rows:
         )
 
     def _history(self) -> History:
-        changes = Changes()
         sampled = self._has("sample_count")
         if sampled:
             sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
-        for snapshot, *texts in self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS):
-            stacks, *columns = map(json.loads, texts)
-            if not sampled:
-                columns += [[0] * len(stacks)] * len(_SAMPLED)
-            if _is_odd(texts):
-                for stack, *values in zip(stacks, *columns, strict=True):
-                    self._integer(stack)
-                    self._check_counts(values)
-            changes.add(self._count(snapshot), stacks, columns)
-        return History(changes)
+        rows = self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS).fetchall()
+        if not rows:
+            return History()
+        snapshots, *arrays = zip(*rows, strict=True)
+        numbers: list[int] = []
+        for number, array in zip(snapshots, arrays[0], strict=True):
+            numbers += [self._count(number)] * (array.count(",") + 1)
+        texts = [f"[{','.join([array[1:-1] for array in column])}]" for column in arrays]
+        stacks, *columns = map(_numbers, texts)
+        if not sampled:
+            columns += [[0] * len(stacks) for _ in _SAMPLED]
+        if _is_odd(texts):
+            for stack, *values in zip(stacks, *columns, strict=True):
+                self._integer(stack)
+                self._check_counts(values)
+        return History(Changes(numbers, stacks, columns))
 
     def _has(self, table: str) -> bool:
         """Say whether the file has a table that earlier captures of this version have not."""
@@ -364,6 +375,13 @@ class Rows:
         return Span(*map(self._integer, rows[0])) if rows else None
 
     def _go_profiles(self) -> tuple[GoProfile, ...]:
+        profiles = self._db.execute(
+            "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
+        ).fetchall()
+        if not profiles:
+            return ()
+        from cgoleak.model.goprofile import GoProfile, GoUse  # noqa: PLC0415 - not all have any
+
         stacks = {
             self._count(stack): tuple(Address(self._count(address)) for _, address in rows)
             for stack, rows in groupby(
@@ -389,9 +407,7 @@ class Rows:
                 uses=tuple(uses.get(self._count(number), ())),
                 missing=self._maybe_text(missing),
             )
-            for number, at_ns, rate, missing in self._db.execute(
-                "SELECT id, at_ns, rate, missing FROM go_profile ORDER BY id"
-            )
+            for number, at_ns, rate, missing in profiles
         )
 
     def _holdings(self) -> dict[StackId, Holding]:
@@ -444,6 +460,14 @@ class Rows:
         raise DamagedCapture(
             f"{self._name} is damaged", cause=cause, fix="measure again, or copy the file once more"
         )
+
+
+def _numbers(text: str) -> list[Any]:
+    """Give the values of a column; often all of them are zero."""
+    if not text.strip("[,0]"):
+        return [0] * ((len(text) - 1) // 2)
+    found: list[Any] = json.loads(text)
+    return found
 
 
 def _is_odd(texts: Sequence[str]) -> bool:

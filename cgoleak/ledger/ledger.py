@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import reduce
-from itertools import accumulate, islice, pairwise
+from itertools import pairwise, repeat
 from operator import sub
 from typing import TYPE_CHECKING, final
 
@@ -67,13 +67,17 @@ class Ledger:
         self._bytes = self._difference("born_bytes", "freed_bytes")
         self._old_blocks = self._history.column("old_blocks")
         self._births_ns = self._history.column("oldest_born_ns")
-        self._sums: dict[Callable[[int, int], int], tuple[int, ...]] = {}
+        self._newest = self._newest_places()
+        self._last: dict[StackId, CountRow] | None = None
+        self._sums: dict[
+            Callable[[Sequence[int], Sequence[int]], Sequence[int]], tuple[int, ...]
+        ] = {}
         self._instants = (0, *self.times_ns)
 
     @property
     def stacks(self) -> frozenset[StackId]:
         """Every stack that was ever counted."""
-        return frozenset(self._history.stacks)
+        return frozenset(self._history.last)
 
     @property
     def seconds(self) -> float:
@@ -93,12 +97,16 @@ class Ledger:
 
     def last(self, stack: StackId) -> CountRow:
         """Give the newest counts of a stack; nothing, if it was never counted."""
-        return self._history.row(self._newest(stack)[0])
+        if self._last is None:
+            rows = self._history.rows([place for place, _ in self._newest.values()])
+            self._last = dict(zip(self._newest, rows, strict=True))
+        return self._last.get(stack, NOTHING)
 
     def oldest_ns(self, stacks: Iterable[StackId]) -> int:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
         oldest = 0
-        for place, at_ns in map(self._newest, stacks):
+        for stack in stacks:
+            place, at_ns = self._newest.get(stack, (-1, 0))
             born_ns = self._births_ns[place]
             if born_ns is not None:
                 oldest = max(oldest, at_ns - born_ns)
@@ -108,14 +116,23 @@ class Ledger:
     def cleans(self) -> bool:
         """Whether Go's finalizers or cleanups freed a block."""
         cleaned = self._history.column("cleaned_blocks")
-        return any(cleaned) and any(
-            cleaned[self._newest(stack)[0]] for stack in self._history.stacks
-        )
+        return any(cleaned) and any(cleaned[place] for place, _ in self._newest.values())
 
-    def sums(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        """Add up a measure of all stacks at each snapshot, of their outstanding blocks and bytes.
+    def total(self, stacks: Iterable[StackId]) -> CountRow:
+        """Give the newest counts of some stacks together."""
+        return reduce(add_rows, map(self.last, stacks))
 
-        It is taken once per stored change.
+    def unchanged_since(self, stacks: Iterable[StackId]) -> int:
+        """Give the first instant (0 is the attach) from which on nothing changed at some stacks."""
+        last = max(map(self._history.last_snapshot, stacks))
+        return bisect_left(self._numbers, last) + 1
+
+    def sums(
+        self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
+    ) -> tuple[int, ...]:
+        """Add up a measure of all stacks at each snapshot.
+
+        It is given the outstanding blocks and bytes of each stored change, as columns.
         """
         found = self._sums.get(measure)
         if found is None:
@@ -128,8 +145,11 @@ class Ledger:
         ``instants`` is how many of these are taken, the attach is the first; all without it.
         """
         times = self._instants[:instants]
-        nothing = (0,) * len(times)
         found = [self._curves(stack, instants) for stack in stacks]
+        if len(found) == 1:
+            of_blocks, of_bytes, of_old, last = found[0]
+            return Series(times, of_blocks, of_bytes, of_old or of_blocks, last)
+        nothing = (0,) * len(times)
         blocks, sizes, old, rows = zip(
             *found or [(nothing, nothing, nothing, NOTHING)], strict=True
         )
@@ -148,7 +168,7 @@ class Ledger:
 
         Old blocks are None if they are not known at each.
         """
-        places = [0, *self._history.over(self._numbers, stack)][:instants]
+        places = [-1, *self._history.over(self._numbers, stack)][:instants]
         old = tuple(map(self._old_blocks.__getitem__, places))
         return (
             tuple(map(self._blocks.__getitem__, places)),
@@ -157,13 +177,22 @@ class Ledger:
             self._history.row(places[-1]),
         )
 
-    def _newest(self, stack: StackId) -> tuple[int, int]:
-        """Give the place of what a stack had when it was reported last, and when that was."""
-        for number, at_ns in zip(reversed(self._numbers), reversed(self._clock), strict=True):
-            place = self._history.place(number, stack)
-            if place:
-                return place, at_ns
-        return 0, 0
+    def _newest_places(self) -> dict[StackId, tuple[int, int]]:
+        """Give the place of what each stack had when it was reported last, and when that was."""
+        history, numbers = self._history, self._numbers
+        if not numbers:
+            return {}
+        if not history.ends and max(history.numbers, default=0) <= numbers[-1]:
+            newest = [(place, self._clock[-1]) for place in history.last.values()]
+            return dict(zip(history.last, newest, strict=True))
+        found = {}
+        for stack in history.last:
+            for number, at_ns in zip(reversed(numbers), reversed(self._clock), strict=True):
+                place = history.place(number, stack)
+                if place >= 0:
+                    found[stack] = place, at_ns
+                    break
+        return found
 
     def _difference(self, born: str, freed: str) -> list[int]:
         """Give what is outstanding at each place of the history; 0 where nothing is reported."""
@@ -172,26 +201,31 @@ class Ledger:
             return list(map(sub, *columns))
         return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
 
-    def _added(self, measure: Callable[[int, int], int]) -> tuple[int, ...]:
-        history = self._history
-        measured = list(map(measure, self._blocks, self._bytes))
-        begins = {begin for begin, _ in history.spans}
-        for place in history.ends:
-            measured[place] = 0 if place in begins else measured[place - 1]  # it keeps what it had
-        steps = [0, *map(sub, islice(measured, 1, None), measured)]
-        for begin in begins:
-            steps[begin] = measured[begin]
-        changed = dict.fromkeys(history.numbers, 0)
-        for number, step in zip(history.numbers, steps, strict=True):
-            changed[number] += step
-        added = [0] * (len(self._numbers) + 1)  # the last: after the last snapshot
-        for number, step in changed.items():
-            added[bisect_left(self._numbers, number)] += step
-        return tuple(accumulate(added[:-1]))
+    def _added(
+        self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
+    ) -> tuple[int, ...]:
+        measured = measure(self._blocks, self._bytes)
+        held: dict[StackId, int] = {}
+        added: list[int] = []
+        total = begin = 0
+        for number in self._numbers:
+            end, stacks = self._history.changed(number, begin)
+            changed = dict(zip(stacks, measured[begin:end], strict=True))  # the last one counts
+            if self._history.ends:  # a stack that is no longer reported keeps what it had
+                changed = {
+                    stack: measured[place]
+                    for place, stack in enumerate(stacks, start=begin)
+                    if place not in self._history.ends
+                }
+            total += sum(changed.values()) - sum(map(held.get, changed, repeat(0)))
+            held |= changed
+            added.append(total)
+            begin = end
+        return tuple(added)
 
 
-def _bytes_of(blocks: int, size: int) -> int:  # noqa: ARG001 - a measure takes both
-    return size
+def _bytes_of(blocks: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:  # noqa: ARG001 - a measure takes both
+    return sizes
 
 
 def _sum(curves: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -41,6 +41,8 @@ def plain_function(frame: Frame) -> str:
     if frame.lang in (Language.GO, Language.RUNTIME):
         name = _GO_CLOSURE.sub(".func", _without_type_arguments(name))
         return name.removesuffix("-fm").removesuffix(".abi0")
+    if name.isidentifier() and not name.startswith("__"):
+        return name  # as most names of C are: nothing was appended
     if frame.module is None or not name.startswith(f"{frame.module}+0x"):
         name = _OFFSET.sub("", name)
     name = _C_VERSION.sub("", _C_CLONE.sub("", name))

@@ -214,7 +214,7 @@ class ReportCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Later):
     """Everything that is told of one measurement; findings worst first.
 
     ``go_sites`` are those of Go's own heap profile that grew most, most first; empty without one.

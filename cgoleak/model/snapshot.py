@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import StackId
 
 __all__ = [
+    "NO_LIMIT",
     "GoMemory",
     "NativeMemory",
     "ProbeCounters",
@@ -18,6 +19,10 @@ __all__ = [
     "Snapshot",
     "StackCounts",
 ]
+
+
+NO_LIMIT: Final = (1 << 63) - 1
+"""GOMEMLIMIT where there is none (``math.MaxInt64``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class GoMemory:
         metadata: the runtime's own structures, ``work_bufs`` included; never handed back.
         gc_cycles: garbage collections that were completed.
         gc_percent: GOGC, -1 when off.
-        memory_limit: GOMEMLIMIT; 2**63 - 1 when there is none.
+        memory_limit: GOMEMLIMIT; ``NO_LIMIT`` when there is none.
         heap_goal: size of the live heap at which the next collection should have ended.
         last_heap_goal: the same of the collection before.
         heap_live: objects at the last collection and everything allocated since.

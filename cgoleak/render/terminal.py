@@ -22,7 +22,6 @@ from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
-from cgoleak.render.termgate import write_gate
 from cgoleak.render.termhandles import write_handles
 from cgoleak.render.visible import visible
 from cgoleak.units import (
@@ -94,7 +93,10 @@ class TerminalRenderer:
         width = max(self.width or _PIPE_WIDTH, _NARROWEST)
         paper = Paper(width=width, cut=self.width is not None)
         write_head(paper, report, words)
-        write_gate(paper, report, words)
+        if report.gate is not None:
+            from cgoleak.render.termgate import write_gate  # noqa: PLC0415 - check only
+
+            write_gate(paper, report, words)
         write_answers(paper, report, words)
         write_balance(paper, report, words)
         _write_go_sites(paper, report, words)

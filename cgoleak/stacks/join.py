@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from cgoleak.model.frames import Frame, Language
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cgoleak.model.capture import Capture, Module
     from cgoleak.model.ids import Address, StackId
 
-__all__ = ["DROPPED", "GAP", "join"]
+__all__ = ["DROPPED", "GAP", "Joined", "join"]
 
 GAP: Final = Frame(lang=Language.UNKNOWN, function="[frames missing here]")
 """Stands for the address 0: unwinding failed and what follows was found another way."""
@@ -23,13 +24,41 @@ DROPPED: Final = Frame(lang=Language.UNKNOWN, function="[stack not recorded]")
 """The only frame of stack 0: blocks whose stack found no room in the probe's table."""
 
 
-def join(capture: Capture) -> dict[StackId, tuple[Frame, ...]]:
+def join(capture: Capture) -> Joined:
     """Give the frames of every stack of the capture, inlined ones as frames of their own."""
-    names = _Names(capture)
-    return {
-        stack: tuple(chain.from_iterable(map(names.__getitem__, raw.addresses)))
-        for stack, raw in capture.stacks.items()
-    }
+    return Joined(capture)
+
+
+@final
+class Joined(Mapping["StackId", tuple[Frame, ...]]):
+    """Frames by stack, leaf first, put together when they are asked for.
+
+    What tells sites apart is told by address: of ten thousand stacks few are ever looked at.
+    """
+
+    __slots__ = ("_joined", "_names", "_stacks")
+
+    def __init__(self, capture: Capture) -> None:
+        self._stacks = capture.stacks
+        self._names = _Names(capture)
+        self._joined: dict[StackId, tuple[Frame, ...]] = {}
+
+    def __getitem__(self, stack: StackId) -> tuple[Frame, ...]:
+        found = self._joined.get(stack)
+        if found is None:
+            places = map(self._names.__getitem__, self._stacks[stack].addresses)
+            found = self._joined[stack] = tuple(chain.from_iterable(places))
+        return found
+
+    def __iter__(self) -> Iterator[StackId]:
+        return iter(self._stacks)
+
+    def __len__(self) -> int:
+        return len(self._stacks)
+
+    def at(self, address: Address) -> tuple[Frame, ...]:
+        """Give the frames at one address."""
+        return self._names[address]
 
 
 class _Names(dict["Address", tuple[Frame, ...]]):

@@ -12,12 +12,11 @@ is another site.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import ChainMap, Counter
 from functools import lru_cache
-from itertools import groupby, islice
-from operator import eq
-from typing import TYPE_CHECKING, Final
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Language
 from cgoleak.model.ids import SiteKey, StackId
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
     from cgoleak.model.capture import Capture
     from cgoleak.model.frames import Frame
+    from cgoleak.model.ids import Address
+    from cgoleak.stacks.join import Joined
 
 __all__ = ["Site", "find_sites", "group", "signature"]
 
@@ -39,31 +40,35 @@ _KEY_DIGITS: Final = 6
 Signature = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Allocating code.
 
     Attributes:
         key: a short hash of the signature.
-        variants: per stack its frames, leaf first; they differ in lines and depth of recursion.
-        complete: whether all stacks reach their outer end.
-        infrastructure: what allocates here if it is no user code, such as ``starting a thread``.
+        stack_ids: its stacks, lowest first; they differ in lines and depth of recursion.
+        complete: whether all of them reach their outer end.
+        stacks: frames by stack, leaf first, of these stacks and of others.
     """
 
     key: SiteKey
-    variants: Mapping[StackId, tuple[Frame, ...]]
-    complete: bool = True
-    infrastructure: str | None = None
+    stack_ids: tuple[StackId, ...]
+    complete: bool
+    stacks: Mapping[StackId, tuple[Frame, ...]]
 
     @property
-    def stack_ids(self) -> tuple[StackId, ...]:
-        """The stacks of the site, lowest first."""
-        return tuple(sorted(self.variants))
+    def variants(self) -> tuple[tuple[Frame, ...], ...]:
+        """The frames of each stack."""
+        return tuple(map(self.stacks.__getitem__, self.stack_ids))
+
+    @property
+    def infrastructure(self) -> str | None:
+        """What allocates here if it is no user code, such as ``starting a thread``."""
+        return infrastructure_of(self.frames, complete=self.complete)
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The frames of the first stack, leaf first."""
-        return self.variants[min(self.variants)]
+        return self.stacks[self.stack_ids[0]]
 
     @property
     def leaf(self) -> Frame | None:
@@ -81,36 +86,61 @@ def find_sites(capture: Capture) -> tuple[Site, ...]:
 
     Stacks that are counted but were never described (stack 0: dropped) are sites of their own.
     """
-    stacks = join(capture)
-    for snapshot in capture.snapshots[-1:]:
-        for stack in snapshot.stacks:
-            stacks.setdefault(stack, (DROPPED,))
+    joined = join(capture)
+    signatures = _signatures(capture, joined)
     incomplete = {stack for stack, raw in capture.stacks.items() if not raw.complete}
-    incomplete |= stacks.keys() - capture.stacks.keys()
-    return group(stacks, incomplete)
+    stacks: Mapping[StackId, tuple[Frame, ...]] = joined
+    undescribed = {
+        stack
+        for snapshot in capture.snapshots[-1:]
+        for stack in snapshot.stacks
+        if stack not in signatures
+    }
+    if undescribed:
+        stacks = ChainMap(dict.fromkeys(undescribed, (DROPPED,)), joined)  # type: ignore[arg-type]
+        signatures |= dict.fromkeys(undescribed, signature((DROPPED,)))
+    return _sites(signatures, stacks, incomplete | undescribed)
 
 
 def group(
     stacks: Mapping[StackId, tuple[Frame, ...]], incomplete: set[StackId] | frozenset[StackId]
 ) -> tuple[Site, ...]:
     """Group stacks (leaf first) into sites; the order of ``stacks`` does not matter."""
-    members: dict[Signature, dict[StackId, tuple[Frame, ...]]] = defaultdict(dict)
-    for stack in sorted(stacks):
-        members[signature(stacks[stack])][stack] = stacks[stack]
-    keys = _keys(list(members))
-    sites = [
-        _site(keys[found], variants, complete=incomplete.isdisjoint(variants))
-        for found, variants in members.items()
-    ]
-    return tuple(sorted(sites, key=lambda site: site.key))
+    return _sites({one: signature(frames) for one, frames in stacks.items()}, stacks, incomplete)
 
 
 def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
-    own = list(filter(None, map(_own_part, frames))) or list(map(_part, frames))
-    if any(map(eq, own, islice(own, 1, None))):
-        return tuple([part for part, _ in groupby(own)])
-    return tuple(own)
+    own = tuple(filter(None, map(_own_part, frames))) or tuple(map(_part, frames))
+    return _without_repetitions(own)
+
+
+def _signatures(capture: Capture, joined: Joined) -> dict[StackId, Signature]:
+    """Give the signature of each stack; the names at an address are found once."""
+    names = _OwnParts(joined)
+    found: dict[StackId, Signature] = {}
+    for stack, raw in capture.stacks.items():
+        own = tuple(chain.from_iterable(map(names.__getitem__, raw.addresses)))
+        found[stack] = _without_repetitions(own) if own else signature(joined[stack])
+    return found
+
+
+class _OwnParts(dict["Address", tuple[str, ...]]):
+    """What the frames at an address add to a signature."""
+
+    def __init__(self, joined: Joined) -> None:
+        super().__init__()
+        self._joined = joined
+
+    def __missing__(self, address: Address) -> tuple[str, ...]:
+        parts = self[address] = tuple(filter(None, map(_own_part, self._joined.at(address))))
+        return parts
+
+
+def _without_repetitions(parts: Signature) -> Signature:
+    if len(set(parts)) == len(parts):
+        return parts
+    return tuple([part for part, _ in groupby(parts)])
 
 
 @lru_cache(maxsize=65536)
@@ -124,29 +154,31 @@ def _part(frame: Frame) -> str:
     return f"{module}!{plain_function(frame)}"
 
 
-def _site(key: SiteKey, variants: Mapping[StackId, tuple[Frame, ...]], *, complete: bool) -> Site:
-    first = variants[min(variants)]
-    return Site(
-        key=key,
-        variants=variants,
-        complete=complete,
-        infrastructure=infrastructure_of(first, complete=complete),
-    )
+def _sites(
+    signatures: Mapping[StackId, Signature],
+    stacks: Mapping[StackId, tuple[Frame, ...]],
+    incomplete: set[StackId] | frozenset[StackId],
+) -> tuple[Site, ...]:
+    members: dict[str, list[StackId]] = {}
+    for stack, parts in sorted(signatures.items()):
+        members.setdefault("\n".join(parts), []).append(stack)
+    keys = _keys(list(members))
+    sites = [
+        Site(key, tuple(ids), incomplete.isdisjoint(ids), stacks)
+        for key, ids in zip(keys, members.values(), strict=True)
+    ]
+    return tuple(sorted(sites, key=itemgetter(0)))
 
 
-def _keys(signatures: Sequence[Signature]) -> dict[Signature, SiteKey]:
-    """Hash each signature; those that collide get as many digits as tell them apart."""
-    digests = {
-        one: hashlib.sha256("\n".join(one).encode("utf-8", "surrogatepass")).hexdigest()
-        for one in signatures
-    }
-    keys: dict[Signature, SiteKey] = {}
-    open_ones, digits = list(signatures), _KEY_DIGITS
-    while open_ones:
-        taken = Counter(digests[one][:digits] for one in open_ones)
-        for one in open_ones:
-            if taken[digests[one][:digits]] == 1:
-                keys[one] = SiteKey(digests[one][:digits])
-        open_ones = [one for one in open_ones if one not in keys]
+def _keys(texts: Sequence[str]) -> list[SiteKey]:
+    """Hash each text; those that collide get as many digits as tell them apart."""
+    digests = [hashlib.sha256(one.encode("utf-8", "surrogatepass")).hexdigest() for one in texts]
+    keys = [SiteKey(one[:_KEY_DIGITS]) for one in digests]
+    digits = _KEY_DIGITS
+    while len(taken := Counter(keys)) < len(keys):
         digits += 2
+        keys = [
+            key if taken[key] == 1 else SiteKey(one[:digits])
+            for key, one in zip(keys, digests, strict=True)
+        ]
     return keys

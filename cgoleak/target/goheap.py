@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.notice import Notice
-from cgoleak.model.snapshot import GoMemory
+from cgoleak.model.snapshot import NO_LIMIT, GoMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from cgoleak.target.goglobals import GoGlobals
     from cgoleak.target.golayout import GoLayout
 
-__all__ = ["ARENA_BYTES", "NO_LIMIT", "GoHeap"]
+__all__ = ["ARENA_BYTES", "GoHeap"]
 
 ARENA_BYTES: Final = 64 << 20  # logHeapArenaBytes, malloc.go, 64-bit Linux
-NO_LIMIT: Final = (1 << 63) - 1
 
 _ATTEMPTS: Final = 4
 _PAGE: Final = 8192  # a runtime page, internal/runtime/gc.PageSize; all heap numbers are multiples

@@ -12,11 +12,11 @@ within 1.24, and 1.18.4 shrank ``heapStatsDelta``: the first is not used here, t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cgoleak.target.goframes import AMD64, ARM64, CgoFrames, frames_for, newest
+from cgoleak.target.goversion import go_minor
 
 __all__ = [
     "AMD64",
@@ -30,7 +30,6 @@ __all__ = [
     "Heap",
     "Machine",
     "MemStats",
-    "go_minor",
     "layout_for",
 ]
 
@@ -189,19 +188,8 @@ class GoLayout:
     frames: CgoFrames
 
 
-# go1.N[.P], then end, a space ("go1.25.5 X:boringcrypto") or a vendor's word ("go1.24.1-fips").
-# Development, beta and rc versions have no fixed layout.
-_VERSION: Final = re.compile(
-    r"go1\.(\d{1,3})(?:\.\d{1,4})?(?: .*|[-+](?!devel)[A-Za-z].*)?\Z", re.DOTALL
-)
 # Puts a rank into every mutex, which moves what follows one (runtime/lockrank_on.go).
 _MOVES_FIELDS: Final = "staticlockranking"
-
-
-def go_minor(version: str) -> int | None:
-    """Give N of a released ``go1.N``, or None for development versions and other text."""
-    found = _VERSION.match(version)
-    return int(found[1]) if found else None
 
 
 def layout_for(version: str, machine: str = AMD64) -> GoLayout | None:

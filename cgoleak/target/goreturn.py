@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import GoReturn
-from cgoleak.target.goheap import NO_LIMIT
+from cgoleak.model.snapshot import NO_LIMIT
 from cgoleak.units import format_bytes
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ from cgoleak.units import format_bytes
 from cgoleak.verdict.totals import narrow_sheet, outstanding_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.ledger import Ledger
     from cgoleak.model.snapshot import GoMemory, NativeMemory
 
@@ -176,13 +178,16 @@ def _go_heap(native: NativeMemory, go: GoMemory | None) -> tuple[int, int, int, 
     return in_use, held, lingering, inner, left - lingering
 
 
-def _header_bytes(blocks: int, size: int) -> int:
-    """Give what malloc needs beside the outstanding blocks of a stack, and their bytes."""
-    if blocks <= 0 or size < 0:
-        return 0
-    # request2size, malloc.c: 8 bytes more, a multiple of 16, and at least 32.
-    mean = -(-size // blocks)
-    return blocks * max(32, (mean + 8 + 15) & ~15) - size
+def _header_bytes(blocks: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """Give what malloc needs beside the outstanding blocks of stacks, and their bytes."""
+    # request2size, malloc.c: 8 bytes more than the mean, a multiple of 16, and at least 32, as
+    # it is for 24 bytes.
+    return [
+        (many * ((-(-size // many) + 23) & ~15) if size > 24 * many else many * 32) - size
+        if many > 0 <= size
+        else 0
+        for many, size in zip(blocks, sizes, strict=True)
+    ]
 
 
 def _is_hooked(ledger: Ledger) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from cgoleak.ledger.estimate import seen
 from cgoleak.model.holding import Holding
-from cgoleak.verdict.shape import Shape, shape_of
+from cgoleak.verdict.shape import Shape, last_third, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,7 @@ class Surroundings:
         gc_cycles: in this window; None if Go's runtime was not read.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
+        last_third: the instant at which the last third of these begins; -1 if there are too few.
         collected: instants at which Go's runtime was read, and its GC cycles up to then.
         unmatched: frees of blocks from before the attach, up to each snapshot.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
@@ -51,6 +52,7 @@ class Surroundings:
     gc_cycles: int | None
     cleans: bool
     active: int
+    last_third: int
     collected: tuple[tuple[int, int], ...]
     unmatched: tuple[int, ...]
     holdings: Mapping[StackId, Holding] | None = None
@@ -65,13 +67,15 @@ class Surroundings:
         noun: str = BLOCK,
     ) -> Self:
         """Look at the whole process once."""
+        active = _active(ledger)
         return cls(
             noun=noun,
             holdings=holdings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
             cleans=ledger.cleans,
-            active=_active(ledger),
+            active=active,
+            last_third=last_third((0, *ledger.times_ns)[:active]),
             collected=tuple(
                 (at, go.gc_cycles)
                 for at, go in zip(ledger.times_ns, ledger.go, strict=True)
@@ -133,11 +137,11 @@ class Facts:
         return _late_unmatched(self.around, self.shape)
 
 
-def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
+def facts_of(site: Site, around: Surroundings) -> Facts:
     """Measure a site."""
-    looked = series
+    series = looked = around.ledger.series(site.stack_ids)
     if around.active < len(series.times_ns):
-        before = around.ledger.series(site.variants, instants=around.active)
+        before = around.ledger.series(site.stack_ids, instants=around.active)
         if not _moved(before.last, series.last):
             looked = before
     return Facts(
@@ -146,7 +150,7 @@ def facts_of(site: Site, series: Series, around: Surroundings) -> Facts:
         shape=shape_of(looked.times_ns, looked.survivors),
         growth=looked.growth(),
         around=around,
-        oldest_ns=around.ledger.oldest_ns(site.variants),
+        oldest_ns=around.ledger.oldest_ns(site.stack_ids),
         looked=looked,
         holding=_holding(site, around),
         stands_for=_stands_for(series.last),

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import is_go_library
-from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause
-from cgoleak.target.gosites import DEFAULT_RATE, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cgoleak.model.capture import Capture
     from cgoleak.model.frames import Frame
-    from cgoleak.model.goprofile import GoProfile
+    from cgoleak.model.goprofile import GoProfile, GoSiteGrowth
     from cgoleak.model.ids import Address
 
 __all__ = ["go_site_notices", "grown_go_sites"]
@@ -35,6 +33,8 @@ def grown_go_sites(capture: Capture) -> tuple[GoSiteGrowth, ...]:
     """Give the places that grew from the first profile to the last, most growth first."""
     if len(capture.go_profiles) < 2:
         return ()
+    from cgoleak.model.goprofile import GoSiteGrowth  # noqa: PLC0415 - not all captures need it
+
     first, last = (_by_stack(one, capture.frames) for one in _ends(capture))
     places: dict[tuple[str, str | None, int | None], list[tuple[int, int, _Stack]]]
     places = defaultdict(list)
@@ -88,6 +88,8 @@ def _by_stack(
     profile: GoProfile, frames: Mapping[Address, tuple[Frame, ...]]
 ) -> Mapping[_Stack, int]:
     """Give the bytes in use per named stack, scaled up."""
+    from cgoleak.target.gosites import DEFAULT_RATE, scaled  # noqa: PLC0415 - few captures need it
+
     used: dict[_Stack, int] = defaultdict(int)
     rate = DEFAULT_RATE if profile.rate is None else profile.rate
     for use in profile.uses:

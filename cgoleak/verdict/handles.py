@@ -67,7 +67,7 @@ def handle_findings(
         ours = _only(snapshots, set(stacks), keep=True)
         ledger = Ledger(ours)
         sites = find_sites(replace(capture, stacks=stacks, snapshots=ours))
-        rates = {site.key: ledger.series(site.variants).rise().per_second for site in sites}
+        rates = {site.key: ledger.series(site.stack_ids).rise().per_second for site in sites}
         found += [
             _finding(one, family, rates[one.site])
             for one in judge(ledger, sites, policy, noun=HANDLE)

@@ -46,13 +46,16 @@ def analyse(capture: Capture, policy: Policy | None = None) -> Report:
         report = _report_of_watch(memory, policy)
     else:
         report = report_of(memory, Ledger(memory.snapshots), policy)
+    notices = _of_handles(capture)
+    if not capture.families and not notices:
+        return report
     handles = handle_findings(capture, _hooked(capture), policy) if capture.families else ()
     return replace(
         report,
         handles=handles,
         families=capture.families,
         summary=report.summary + handle_sentence(handles),
-        notices=(*report.notices, *_of_handles(capture)),
+        notices=(*report.notices, *notices),
     )
 
 
@@ -78,7 +81,9 @@ def report_of(
     balance = balance_of(ledger)
     cause, summary, _ = conclude(ledger, findings, balance)
     counters = measured.counters[-1] if measured.counters else None
-    return Report(
+    return Report.later(
+        # To find them all frames of all findings are looked at, and few formats tell of them.
+        lambda: {"modules": _modules_of(capture, findings)},
         target=capture.target,
         window=ReportWindow(
             seconds=capture.window.seconds,
@@ -117,7 +122,10 @@ def report_of(
         go_sites=grown_go_sites(capture),
         timeline=timeline_of(ledger, hooked, capture.hooked.since_ns if capture.hooked else 0),
         history_seconds=_history_seconds(measured) if findings else (),
-        modules=_modules_of(capture, findings),
+        restarts=(),
+        gate=None,
+        handles=(),
+        families=(),
     )
 
 

@@ -7,8 +7,7 @@ that is reachable from a list that is never emptied is lost all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ownership import is_users
@@ -18,11 +17,13 @@ from cgoleak.units import format_bytes, format_count, format_seconds, plural
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgoleak.verdict.facts import Facts
+    from cgoleak.capture.history import CountRow
+    from cgoleak.stacks import Site
+    from cgoleak.verdict.facts import Facts, Surroundings
     from cgoleak.verdict.policy import Policy
     from cgoleak.verdict.shape import Shape
 
-__all__ = ["RULES", "Ruling", "rule_on"]
+__all__ = ["RULES", "Ruling", "rests", "rule_on"]
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
@@ -32,12 +33,16 @@ _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """A verdict and the sentences that carry it."""
+class Ruling(NamedTuple):
+    """A verdict, and what gives the sentences that carry it: of most sites nobody reads them."""
 
     verdict: Verdict
-    reasons: tuple[str, ...] = ()
+    say: Callable[[], tuple[str, ...]]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences."""
+        return self.say()
 
 
 def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
@@ -49,7 +54,10 @@ def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     oldest = facts.oldest_ns / 1e9
     if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
         return None
-    return Ruling(Verdict.BOUNDED, (f"its oldest {facts.noun} is {format_seconds(oldest)} old",))
+    return Ruling(
+        Verdict.BOUNDED,
+        lambda: (f"its oldest {facts.noun} is {format_seconds(oldest)} old",),
+    )
 
 
 def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG001
@@ -64,7 +72,7 @@ def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG
     lost = plural(holding.lost_blocks, facts.noun)
     return Ruling(
         Verdict.NATIVE_LEAK,
-        (f"{AT_ITS_END}nothing in it pointed to {lost} any more",),
+        lambda: (f"{AT_ITS_END}nothing in it pointed to {lost} any more",),
     )
 
 
@@ -82,13 +90,13 @@ def known_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:
         owned = plural(holding.owned_blocks, facts.noun)
         return Ruling(
             Verdict.GO_HELD,
-            (f"{AT_ITS_END}Go objects with a finalizer or cleanup owned {owned}",),
+            lambda: (f"{AT_ITS_END}Go objects with a finalizer or cleanup owned {owned}",),
         )
     if not holding.known_blocks or facts.series.seconds >= policy.min_seconds:
         return None
     return Ruling(
         Verdict.BOUNDED,
-        (f"{AT_ITS_END}it still had pointers to all of them: a pool, a cache, in use",),
+        lambda: (f"{AT_ITS_END}it still had pointers to all of them: a pool, a cache, in use",),
     )
 
 
@@ -119,12 +127,12 @@ def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
             f"{plural(lived, 'GC cycle')}: "
             f"either Go still holds the owners, or these {facts.noun}s have none"
         )
-        return Ruling(Verdict.SUSPECT, tuple(reasons))
+        return Ruling(Verdict.SUSPECT, lambda: tuple(reasons))
     if rising:
         reasons.append(
             "grew in this window; whether the GC catches up needs more GC cycles to tell"
         )
-    return Ruling(Verdict.GO_HELD, tuple(reasons))
+    return Ruling(Verdict.GO_HELD, lambda: tuple(reasons))
 
 
 def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
@@ -140,10 +148,13 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     if _stands_still(facts) and _missing(facts) >= _NO_ACCIDENT:
         return None
     if shape.pace < policy.levelled:
-        return Ruling(Verdict.BOUNDED, (_thirds(shape, facts.noun), "has all but levelled off"))
+        return Ruling(
+            Verdict.BOUNDED, lambda: (_thirds(shape, facts.noun), "has all but levelled off")
+        )
     doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
     return Ruling(
-        Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK, (_thirds(shape, facts.noun), *doubts)
+        Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK,
+        lambda: (_thirds(shape, facts.noun), *doubts),
     )
 
 
@@ -156,12 +167,13 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
     ):
         return Ruling(
-            Verdict.SUSPECT, (_thirds(shape, facts.noun), "grew in a part of the window only")
+            Verdict.SUSPECT,
+            lambda: (_thirds(shape, facts.noun), "grew in a part of the window only"),
         )
     if shape.creeps and _level(facts) >= policy.min_blocks:
         return Ruling(
             Verdict.SUSPECT,
-            (
+            lambda: (
                 _thirds(shape, facts.noun),
                 f"fell back by up to {plural(shape.fall, facts.noun)} in between",
             ),
@@ -178,7 +190,9 @@ def too_short(facts: Facts, policy: Policy) -> Ruling | None:
         return None
     return Ruling(
         Verdict.SUSPECT,
-        (f"{plural(len(blocks) - 1, 'snapshot')} only: too few to tell growth from a start",),
+        lambda: (
+            f"{plural(len(blocks) - 1, 'snapshot')} only: too few to tell growth from a start",
+        ),
     )
 
 
@@ -195,29 +209,31 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     grown = "+".join(format_bytes(max(0, rise)) for rise in sizes.rises)
     return Ruling(
         Verdict.SUSPECT,
-        (f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed",),
+        lambda: (f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed",),
     )
 
 
-def at_rest(facts: Facts, policy: Policy) -> Ruling:  # all rules are called alike
+def at_rest(facts: Facts, policy: Policy) -> Ruling:
     """Nothing grew up to the end of the window: churn, a filled cache, a burst, made once."""
+    return Ruling(Verdict.BOUNDED, lambda: (_at_rest(facts, policy),))
+
+
+def _at_rest(facts: Facts, policy: Policy) -> str:
     series, shape = facts.series, facts.shape
     last = series.last
     if last.born_blocks <= 2:  # one or two, as the sentence says
-        return Ruling(Verdict.BOUNDED, ("made once",))
+        return "made once"
     if facts.sampled and last.born_blocks < policy.min_suspect_blocks * facts.stands_for:
-        return Ruling(
-            Verdict.BOUNDED, (f"too few samples to tell it from {facts.noun}s made once",)
-        )
+        return f"too few samples to tell it from {facts.noun}s made once"
     if shape is None:
-        return Ruling(Verdict.BOUNDED, ("did not grow",))
+        return "did not grow"
     if _stands_still(facts) and shape.level > shape.fall:
         flat = format_seconds(shape.flat_seconds)
-        return Ruling(Verdict.BOUNDED, (f"no growth in the last {flat}",))
+        return f"no growth in the last {flat}"
     if shape.fall > 0:
         fell = plural(shape.fall, facts.noun)
-        return Ruling(Verdict.BOUNDED, (f"goes up and down: it fell by up to {fell}",))
-    return Ruling(Verdict.BOUNDED, (_thirds(shape, facts.noun),))
+        return f"goes up and down: it fell by up to {fell}"
+    return _thirds(shape, facts.noun)
 
 
 RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
@@ -234,6 +250,20 @@ RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
 """In order: the first ruling stands."""
 
 
+def rests(site: Site, last: CountRow, around: Surroundings) -> bool:
+    """Tell a site at which nothing happened since before the last third: it is bounded.
+
+    No rule but ``in_flight`` and ``at_rest`` can rule on it. Nobody looked who knows its blocks,
+    and cleanups freed none; each rule that speaks of growth asks for some in the last third of
+    its blocks or of its bytes. Of ten thousand sites most rest, and need not be measured for that.
+    """
+    return (
+        around.holdings is None
+        and not last.cleaned_blocks
+        and around.ledger.unchanged_since(site.stack_ids) <= around.last_third
+    )
+
+
 def rule_on(facts: Facts, policy: Policy) -> Ruling:
     """Apply the rules to one site.
 
@@ -245,7 +275,7 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
     if kind is None or ruling.verdict is Verdict.GO_HELD:
         return ruling
     weaker = Verdict.SUSPECT if ruling.verdict is Verdict.NATIVE_LEAK else Verdict.BOUNDED
-    return replace(ruling, verdict=weaker, reasons=(f"allocated by {kind}", *ruling.reasons))
+    return Ruling(weaker, lambda: (f"allocated by {kind}", *ruling.reasons))
 
 
 def _short(facts: Facts, policy: Policy) -> str | None:

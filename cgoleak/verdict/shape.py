@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Shape", "shape_of"]
+__all__ = ["Shape", "last_third", "shape_of"]
 
 _FEWEST: Final = 5
 """Instants (the attach is one) below which thirds cannot be told apart."""
@@ -102,6 +102,14 @@ def shape_of(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Shape | None
             times_ns[edges[3][0]],
         ),
     )
+
+
+def last_third(times_ns: tuple[int, ...]) -> int:
+    """Give the place of the instant at which the last third begins; -1 if there are too few.
+
+    A curve that stays the same from there on has risen by nothing in its last third.
+    """
+    return _edges(times_ns)[2][0] if len(times_ns) >= _FEWEST else -1
 
 
 @lru_cache(maxsize=16)

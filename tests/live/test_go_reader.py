@@ -18,9 +18,10 @@ from cgoleak.symbols.elf import ObjectFile
 from cgoleak.symbols.gopclntab import GoTable
 from cgoleak.target.goglobals import GoGlobals, locate_globals
 from cgoleak.target.goheap import NO_LIMIT, GoHeap
-from cgoleak.target.golayout import GoLayout, go_minor, layout_for
+from cgoleak.target.golayout import GoLayout, layout_for
 from cgoleak.target.goruntime import GoProbeParameters, Span, probe_parameters
 from cgoleak.target.gosites import go_sites
+from cgoleak.target.goversion import go_minor
 from support.go_programs import (
     SELF_REPORTING,
     Running,

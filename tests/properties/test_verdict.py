@@ -5,8 +5,13 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cgoleak.ledger import Ledger
 from cgoleak.model.report import Report, Verdict
+from cgoleak.model.snapshot import ProbeCounters, StackCounts
+from cgoleak.stacks import find_sites
 from cgoleak.verdict import Policy, analyse, parse_suppressions
+from cgoleak.verdict.facts import Surroundings, facts_of
+from cgoleak.verdict.rules import rests, rule_on
 from support.builders import a_capture, a_snapshot, counts, frames, go_memory
 from support.strategies import histories
 
@@ -117,3 +122,52 @@ def test_every_finding_says_why_and_what_to_do(rows) -> None:
         assert all(line == line.strip() and not line.endswith(".") for line in one.evidence)
         assert one.advice.endswith(".")
         assert one.suppression.startswith("leak:")
+
+
+Moves = list[tuple[int, int, int]]
+moves = st.lists(
+    st.tuples(st.integers(0, 19), st.integers(0, 60), st.sampled_from((0, 0, 1, 30))), max_size=6
+)
+"""When blocks of a stack were allocated, how many, and how many were freed."""
+
+
+@example(
+    stacks=[[(1, 9, 0), (8, 9, 0), (12, 9, 0)]],
+    snapshots=20,
+    works=20,
+    size=1,
+    infrastructure=False,
+)
+@given(
+    st.lists(moves, min_size=1, max_size=4),
+    st.integers(1, 20),
+    st.integers(0, 20),
+    st.integers(1, 1 << 20),
+    st.booleans(),
+)
+def test_a_site_that_is_told_to_rest_is_bounded_by_the_rules_as_well(
+    stacks, snapshots, works, size, infrastructure
+) -> None:
+    policy = Policy(min_seconds=1, min_blocks=1, min_suspect_blocks=1, big_bytes=1)
+    taken = [
+        a_snapshot(
+            at + 1,
+            {stack: total(made, at, size) for stack, made in enumerate(stacks, start=1)},
+            counters=ProbeCounters(events=min(at, works) * 1000),
+        )
+        for at in range(snapshots)
+    ]
+    kinds = ("pthread_create", "pthread_create") if infrastructure else ("alpha", "beta")
+    names = {at: frames(f"C {kinds[at % 2]} a.c:{at}") for at in range(1, len(stacks) + 1)}
+    around = Surroundings.of(Ledger(taken))
+
+    for site in find_sites(a_capture(taken, names)):
+        if rests(site, around.ledger.total(site.stack_ids), around):
+            assert rule_on(facts_of(site, around), policy).verdict is Verdict.BOUNDED
+
+
+def total(made: Moves, at: int, size: int) -> StackCounts:
+    past = [(born, freed) for moment, born, freed in made if moment <= at]
+    born = sum(one for one, _ in past)
+    freed = min(born, sum(one for _, one in past))
+    return StackCounts(born, born * size, freed, freed * size, old_blocks=born - freed)

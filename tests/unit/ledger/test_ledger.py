@@ -11,6 +11,8 @@ from cgoleak.model.ids import StackId
 from support.builders import SECOND, a_snapshot, counts, go_memory, process_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.model.snapshot import Snapshot
 
 ONE, TWO = StackId(1), StackId(2)
@@ -55,9 +57,9 @@ def test_the_age_of_a_stack_is_that_when_it_was_reported_last() -> None:
 def test_of_a_stack_at_rest_one_row_is_looked_at_however_many_snapshots_there_are() -> None:
     looked: list[int] = []
 
-    def measure(blocks: int, size: int) -> int:
-        looked.append(blocks)
-        return size // 64
+    def measure(blocks: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        looked.extend(blocks)
+        return [size // 64 for size in sizes]
 
     moves = [a_snapshot(at, {1: counts(born=5), 2: counts(born=at // 50)}) for at in range(1, 101)]
     ledger = a_ledger(*moves)

@@ -224,6 +224,15 @@ def test_an_incomplete_stack_is_not_taken_for_the_runtime() -> None:
     assert infrastructure_of(stack, complete=False) is None
 
 
+def test_names_that_read_alike_because_of_a_line_break_are_one_site() -> None:
+    one = tuple(Frame(Language.C, name, module="m") for name in ("a", "b"))
+    other = (Frame(Language.C, "a\nm!b", module="m"),)
+
+    (site,) = group({StackId(1): one, StackId(2): other}, set())
+
+    assert site.stack_ids == (1, 2)
+
+
 def test_addresses_without_names_are_told_by_module_and_offset() -> None:
     capture = a_capture([a_snapshot(1, {0: counts(1), 9: counts(1)})])
     capture.stacks[StackId(9)] = a_stack(9, [0x400123, 0, 0x7F0000000000])  # type: ignore[index]

@@ -10,9 +10,9 @@ from cgoleak.target.golayout import (
     FIRST_MINOR,
     LAST_MINOR,
     GoLayout,
-    go_minor,
     layout_for,
 )
+from cgoleak.target.goversion import go_minor
 
 EVERY_MINOR = range(FIRST_MINOR, LAST_MINOR + 1)
 

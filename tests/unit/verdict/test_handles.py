@@ -39,7 +39,7 @@ def measured(made, *, families=(STATEMENTS,), of=None):
     ]
     capture = a_capture(snapshots, {1: ALLOCATE} | dict.fromkeys(of, PREPARE))
     stacks = {
-        at: replace(raw, family=of[at]) if at in of else raw for at, raw in capture.stacks.items()
+        at: raw._replace(family=of[at]) if at in of else raw for at, raw in capture.stacks.items()
     }
     return replace(capture, stacks=stacks, families=families)
 
