@@ -10,10 +10,11 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.names import plain_function, plain_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "allocating_frame",
+    "c_user",
     "innermost_go",
     "is_cpp_library",
     "is_plumbing",
@@ -119,3 +120,22 @@ def allocating_frame(frames: Iterable[Frame]) -> Frame | None:
 def innermost_go(frames: Iterable[Frame]) -> Frame | None:
     """Give the first Go frame, leaf first, that is neither bridge nor runtime, or None."""
     return next((frame for frame in frames if frame.lang is Language.GO), None)
+
+
+def c_user(frames: Sequence[Frame]) -> Frame | None:
+    """Give the frame of C for which the allocating one works, or None if Go called that itself.
+
+    The first below Go whose source is another file's: a helper has its kin beside it. Without one
+    the direct caller.
+    """
+    leaf = allocating_frame(frames)
+    if leaf is None or leaf.lang is Language.GO:
+        return None
+    callers = []
+    for frame in frames[frames.index(leaf) + 1 :]:
+        if frame.lang is Language.GO or is_plumbing(frame):
+            break
+        if is_users(frame) and frame.function != leaf.function:
+            callers.append(frame)
+    others = (one for one in callers if one.file and one.file != leaf.file)
+    return next(others, callers[0] if callers else None)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.model.words import words_in
 from cgoleak.render.estimates import sampling_facts
+from cgoleak.render.labels import cause_label, is_leaking
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
@@ -128,8 +128,8 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     facts += sampling_facts(window, words)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
-    label = words(CAUSES[report.cause].label)
-    style = CAUSE_STYLES.get(report.cause, "bold green")
+    label = cause_label(report, words)
+    style = "bold red" if is_leaking(report) else CAUSE_STYLES.get(report.cause, "bold green")
     paper.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
 
 

@@ -100,7 +100,12 @@ def _words(
     last, curve = facts.series.last, facts.series.bytes
     return {
         "evidence": evidence,
-        "advice": advice_for(verdict, frames, infrastructure=facts.site.infrastructure),
+        "advice": advice_for(
+            verdict,
+            frames,
+            infrastructure=facts.site.infrastructure,
+            freed=last.freed_blocks / max(1, last.born_blocks),
+        ),
         "suppression": suppression_for(frames),
         "interval_bytes": (
             interval(last.outstanding_bytes, last.bytes_error) if last.samples else None
