@@ -92,8 +92,8 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
             label="GO HEAP GROWTH",
             meaning="The live Go heap grows.",
             decided="Go heap in use grows over GC cycles, and C memory does not.",
-            action="See who keeps its objects. Where the program serves net/http/pprof: go tool pprof "
-            "http://HOST/debug/pprof/heap; else pprof.WriteHeapProfile.",
+            action="See who keeps these objects. Where the program serves net/http/pprof: go tool "
+            "pprof http://HOST/debug/pprof/heap; else pprof.WriteHeapProfile.",
         ),
         Cause.GO_RETAINED: Entry(
             label="GO-RETAINED",
@@ -115,8 +115,8 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
             label="RESTART",
             meaning="The process ended and another took its place: no memory was freed.",
             decided="Pid or start time changed while the executable stayed.",
-            action="Find out who ended it, and measure from the beginning: cgoleak watch --exe PATH "
-            "--attach-on-growth 1MiB/s, or cgoleak run -- COMMAND.",
+            action="Find out who ended it, and measure from the beginning: cgoleak watch --exe "
+            "PATH --attach-on-growth 1MiB/s, or cgoleak run -- COMMAND.",
         ),
         Cause.OTHER: Entry(
             label="OTHER MEMORY",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "allocating_frame",
-    "c_user",
+    "c_callers",
     "innermost_go",
     "is_cpp_library",
     "is_plumbing",
@@ -122,20 +123,23 @@ def innermost_go(frames: Iterable[Frame]) -> Frame | None:
     return next((frame for frame in frames if frame.lang is Language.GO), None)
 
 
-def c_user(frames: Sequence[Frame]) -> Frame | None:
-    """Give the frame of C for which the allocating one works, or None if Go called that itself.
+def c_callers(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Give who called the allocating function in C, below Go: who called it, and for whom.
 
-    The first below Go whose source is another file's: a helper has its kin beside it. Without one
-    the direct caller.
+    The second is the first whose source is another file's, as a helper has its kin beside it. Both
+    are left out where there is none.
     """
     leaf = allocating_frame(frames)
     if leaf is None or leaf.lang is Language.GO:
-        return None
+        return ()
     callers = []
     for frame in frames[frames.index(leaf) + 1 :]:
         if frame.lang is Language.GO or is_plumbing(frame):
             break
         if is_users(frame) and frame.function != leaf.function:
             callers.append(frame)
-    others = (one for one in callers if one.file and one.file != leaf.file)
-    return next(others, callers[0] if callers else None)
+    others = (one for one in callers[1:] if one.file and one.file != leaf.file)
+    direct = callers[:1]
+    if direct and direct[0].file != leaf.file:
+        return (direct[0],)
+    return (*direct, *islice(others, 1))

@@ -61,7 +61,10 @@ def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
     blamed = finding_to_blame(report)
     line, whose = which_line(report, blamed, words)
     in_go = report.cause is Cause.GO_HEAP and bool(report.go_sites)
-    site = None if blamed is None or in_go else blamed.site
+    if blamed is None or (in_go and blamed.verdict is not Verdict.NATIVE_LEAK):
+        site = None
+    else:
+        site = blamed.site
     return (
         Answer("leak", words("Is it a leak?"), is_leak(report, words)),
         Answer("speed", words("How fast?"), *how_fast(report, words)),
@@ -74,9 +77,10 @@ def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
 def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     """Give the advice for what is to blame, and for what else made RSS grow."""
     advice = "" if blamed is None else visible(words(blamed.advice))
-    if report.cause is Cause.GO_HEAP and report.go_sites:
+    leaking = blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK
+    if report.cause is Cause.GO_HEAP and not leaking:
         advice = ""
-    if advice and blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK:
+    if advice and leaking:
         if report.cause is Cause.NATIVE_LEAK:
             return advice
         other = _for_the_cause(report, words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.names import brief_name
-from cgoleak.model.ownership import c_user, innermost_go
+from cgoleak.model.ownership import c_callers, innermost_go
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.render.isleak import grown_most
 from cgoleak.render.recovery import change_bytes, has_notice, held_bytes, of_verdict
@@ -45,7 +45,8 @@ def finding_to_blame(report: Report) -> Finding | None:
 
 def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[str, str]:
     """Name the line, or say why none is named."""
-    if report.cause is Cause.GO_HEAP and report.go_sites:
+    leaking = blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK
+    if report.cause is Cause.GO_HEAP and report.go_sites and not leaking:
         return _in_go(report, words)
     if report.cause is Cause.GO_HEAP and blamed is None:
         told = (
@@ -64,15 +65,16 @@ def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[st
         if waiting:
             names = site_names(waiting[0].stack)
             details.append(words("waiting for the GC: {function}", function=names[0]))
+    if report.cause is Cause.GO_HEAP and report.go_sites:
+        details.append(words("in Go: {function}", function=_in_go(report, words)[0]))
     return leaf, " · ".join(details)
 
 
 def _named(blamed: Finding, words: Words) -> tuple[str, list[str]]:
     """Name a site, and who called it: the C code that it works for, and the Go code."""
     leaf, *callers = site_names(blamed.stack)
-    user = c_user(blamed.stack)
-    if user is not None and (name := named_frame(user)) not in callers:
-        callers.insert(0, name)
+    between = [named_frame(frame) for frame in c_callers(blamed.stack)]
+    callers = list(dict.fromkeys([*between, *callers]))
     details = [words("called from {function}", function=" ← ".join(callers))] if callers else []
     if innermost_go(blamed.stack) is None and _is_thread(blamed.stack):
         details.append(words("no Go caller: a thread that C made"))
@@ -99,8 +101,12 @@ def _in_go(report: Report, words: Words) -> tuple[str, str]:
     site = report.go_sites[0]
     frame = Frame(Language.GO, site.function, site.file, site.line)
     place = place_of(frame, parts=2)
-    size = format_bytes_change(site.change_bytes)
-    share = words("{change} by Go's heap profile, a sample", change=size)
+    size = format_bytes(site.change_bytes)
+    grown = change_bytes(report, "Go heap in use") or 0
+    share = words("{size} by Go's heap profile, a sample", size=size)
+    if site.change_bytes < grown:
+        whole = format_bytes(grown)
+        share = words("{size} of {all} by Go's heap profile, a sample", size=size, all=whole)
     return visible(brief_name(frame)), f"{place} · {share}" if place else share
 
 
@@ -112,7 +118,7 @@ def _no_line(report: Report, words: Words) -> tuple[str, str]:
         largest = of_verdict(report, Verdict.BOUNDED)[0]
         leaf, details = _named(largest, words)
         size = format_bytes(largest.outstanding_bytes)
-        said = words("held by {function}: {size}", function=leaf, size=size)
+        said = words("Held by {function}: {size}", function=leaf, size=size)
         return words("None to blame: no site kept growing."), " · ".join([said, *details])
     most = grown_most(report)
     if report.cause is not Cause.OTHER or most is None:

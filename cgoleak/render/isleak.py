@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.render.recovery import (
     change_bytes,
     come_back_bytes,
@@ -20,6 +21,7 @@ from cgoleak.render.recovery import (
     uncollected_bytes,
 )
 from cgoleak.render.speed import speed_between_restarts
+from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 
 if TYPE_CHECKING:
@@ -108,8 +110,8 @@ def _by_part(report: Report, words: Words) -> str:
             most = grown_most(report)
             if most is not None:
                 return words(
-                    "Cannot tell: {part} grew by {size}, and its owners are not followed.",
-                    part=words(most.part),
+                    "Cannot tell: {part} grew by {size}, and who holds that is not followed.",
+                    part=words(PLAIN_WORDS.get(most.part, visible(most.part))),
                     size=format_bytes(most.change_bytes or 0),
                 )
         case Cause.STABLE:

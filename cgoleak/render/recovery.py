@@ -56,11 +56,25 @@ def comes_back(report: Report, words: Words) -> tuple[str, str]:
     ]
     sure, *more = [text for text in said if text] or [""]
     stays = [_lost(report, words), _held(report, words), _kept_free(report, words)]
+    if report.cause is Cause.ALLOCATOR_RETAINED:
+        stays.insert(1, stays.pop())
     if not sure and report.go_return is None:
         sure = words("Not known: Go's numbers were not read.")
+    elif not sure and (unseen := now_bytes(report, "native in use")) >= _WORTH_SAYING:
+        size = format_bytes(unseen)
+        sure = words("Not known of {size} of C memory in use: only hooks see frees.", size=size)
+    elif not sure and report.cause is Cause.GO_HEAP:
+        sure = words("Nothing: what is alive in Go stays.")
+    elif not sure and report.cause is Cause.OTHER and _grew_most_by_files(report):
+        sure = words("Not known: the kernel may take pages of files, but not shared memory.")
     elif not sure:
         sure = words("Nothing by itself." if any(stays) else "Nothing of note.")
     return sure, sentences([*more, *stays])
+
+
+def _grew_most_by_files(report: Report) -> bool:
+    changes = {line.part: line.change_bytes or 0 for line in report.balance if line.part != "RSS"}
+    return max(changes, key=lambda part: changes[part], default="") == "other files, shared"
 
 
 def sentences(texts: Iterable[str]) -> str:
@@ -81,7 +95,7 @@ def _after_a_collection(report: Report, words: Words) -> str:
     cycles, seconds = report.window.gc_cycles, report.window.seconds
     if not cycles:
         return words("{size} of C memory after a GC ({due}).", size=size, due=gc_due(report, words))
-    pace = words("one in {time} here", time=format_seconds(float(f"{seconds / cycles:.1g}")))
+    pace = words("one in {time} here", time=format_seconds(float(f"{seconds / cycles:.2g}")))
     due = gc_due(report, words)
     return words("{size} of C memory after a GC ({pace}; {due}).", size=size, pace=pace, due=due)
 
@@ -158,7 +172,8 @@ def _kernel_takes(report: Report, words: Words) -> str:
     if not size:
         return ""
     return words(
-        "{size} when the kernel runs short of memory, or the container does; until then it counts.",
+        "{size} when the kernel is short of memory, or the container at its limit; until then it "
+        "counts.",
         size=format_bytes(size),
     )
 

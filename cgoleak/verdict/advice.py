@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
 from cgoleak.model.names import brief_name
-from cgoleak.model.ownership import allocating_frame, c_user, innermost_go, is_cpp_library
+from cgoleak.model.ownership import allocating_frame, c_callers, innermost_go, is_cpp_library
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_percent
 
@@ -61,9 +61,9 @@ def advice_for(
             return f"Measure longer, under load (--duration 2m). If it goes on: {fix}"
         case Verdict.GO_HELD:
             return (
-                f"Free what {_go(frames)} makes explicitly (Close, Free) as soon as it is done "
-                f"with{_whoever_asked(frames)}; keep the finalizer or cleanup as a backstop: the "
-                "GC does not see the C memory behind an object."
+                f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with"
+                f"{_whoever_asked(frames)}; finalizer or cleanup stay as a backstop, since the GC "
+                "does not see C memory."
             )
         case Verdict.BOUNDED:
             return "Nothing to do."
@@ -100,8 +100,9 @@ def _fix(frames: Sequence[Frame], freed: float | None) -> str:
             f"Free what {where} allocates; it runs in a callback from C to Go and back, by way of "
             f"{_go(frames)}: decide which side owns the memory."
         )
-    caller = f" from {_go(frames)}" if innermost_go(frames) else ""
-    return _fix_c(inner, where, caller) or _find_owner(frames, where, caller, freed)
+    caller = _go(frames) if innermost_go(frames) else ""
+    fix = _fix_c(inner, where, f" from {caller}" if caller else "")
+    return fix or _find_owner(frames, where, caller, freed)
 
 
 def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
@@ -142,16 +143,15 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
 
 def _find_owner(frames: Sequence[Frame], where: str, caller: str, freed: float | None) -> str:
     """Say whether these blocks are ever freed, and for whom a helper allocates them."""
-    user = c_user(frames)
-    asked = f" for {_place(user)}" if user else ""
-    what = f"what {where} allocates{asked}{f', called{caller}' if caller else ''}"
+    users = " ← ".join(map(_place, c_callers(frames))) or caller
+    what = f"what {where} allocates{f' for {users}' if users else ''}"
     if freed is None:
         return f"Find who should free {what}, and have it freed there."
     if not freed:
         return f"None of these blocks was freed: find who should free {what}, and free it there."
     return (
-        f"{format_percent(freed)} of these blocks were freed, so that some path leaves it out, "
-        f"such as an early return or an error: free there {what}."
+        f"{format_percent(freed)} of these blocks were freed, so some path leaves it out (early "
+        f"return, error): free there {what}."
     )
 
 

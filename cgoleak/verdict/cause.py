@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cgoleak.model.golibrary import own_go_frame
 from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.sheetwords import OUTSIDE_HEAPS, PLAIN_WORDS
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
 from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
 
@@ -37,13 +38,6 @@ _CAME_AND_WENT: Final = {
 _NEARLY_ALL: Final = 0.9
 _HELD_WORTH: Final = 1 << 20
 """C memory that is held without growing is worth a word from here on."""
-_OUTSIDE_HEAPS: Final = {
-    "other files, shared": "mapped files and shared memory",
-    "thread stacks": "stacks of threads",
-    "Go stacks and metadata": "Go's stacks and metadata",
-    "files and code": "programs and libraries",
-}
-"""Line of the balance sheet → what a sentence calls it."""
 _GO_SWINGS: Final = 8 << 20
 """Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
@@ -144,11 +138,11 @@ def _told_apart(
     """Say more than the parts know: which line grew, and what Go gave up with MADV_FREE."""
     rose = found.summary.partition(";")[0].partition(",")[0]
     if found.cause is Cause.OTHER:
-        grown = [line for line in balance if line.part in _OUTSIDE_HEAPS]
+        grown = [line for line in balance if line.part in OUTSIDE_HEAPS]
         most = max(grown, key=lambda line: line.change_bytes or 0, default=None)
         if most is None or 2 * (most.change_bytes or 0) < growth.parts.other:
             return found
-        size, part = format_bytes(most.change_bytes or 0), _OUTSIDE_HEAPS[most.part]
+        size, part = format_bytes(most.change_bytes or 0), PLAIN_WORDS[most.part]
         return found._replace(summary=f"{rose}, in neither heap: {size} of it is {part}.")
     native = next((one for one in reversed(ledger.native) if one is not None), None)
     lazily = 0 if native is None else native.go_lazy_free
@@ -310,7 +304,8 @@ def _leak_sentence(leaks: Sequence[Finding], suspects: Sequence[Finding]) -> str
     rate = format_rate(sum(one.growth_bytes_per_second for one in leaks))
     verb = "is" if len(leaks) == 1 else "are"
     more = f"; {len(suspects)} more {_are(suspects)} suspect" if suspects else ""
-    return f"{plural(len(leaks), 'site')} in the code {verb} losing C memory at {rate}{_called_from(leaks)}{more}."
+    sites = f"{plural(len(leaks), 'site')} in the code"
+    return f"{sites} {verb} losing C memory at {rate}{_called_from(leaks)}{more}."
 
 
 def _called_from(leaks: Sequence[Finding]) -> str:

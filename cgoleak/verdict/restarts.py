@@ -76,13 +76,14 @@ def conclude_restarts(capture: Capture, restarts: Sequence[Restart]) -> Conclusi
     last, largest = restarts[-1], max(telling, key=lambda one: one[0].rss_before_bytes)[0]
     times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
     growing = ", growing" if all(one for _, one in telling) else ""
-    said = [
-        f"The process ended {times} in {format_seconds(capture.window.seconds)}{growing}; the "
-        f"last time at {format_bytes(last.rss_before_bytes)}: {last.reason}."
-    ]
+    window, size = format_seconds(capture.window.seconds), format_bytes(last.rss_before_bytes)
+    most = ""
+    if largest.rss_before_bytes > last.rss_before_bytes:
+        most = f", at most at {format_bytes(largest.rss_before_bytes)}"
+    ended = f"The process ended {times} in {window}{growing}"
+    said = [f"{ended}; the last time at {size}{most}: {last.reason}."]
     if largest.reason != last.reason:
-        size = format_bytes(largest.rss_before_bytes)
-        said.append(f"At its largest it ended at {size}: {largest.reason}.")
+        said.append(f"The largest one ended otherwise: {largest.reason}.")
     said.append("RSS fell since a new process began, not since memory was freed.")
     return Conclusion(Cause.RESTART, " ".join(said))
 
