@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import CAUSES
+from cgoleak.model.ownership import innermost_go
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.blame import NO_PROFILE, finding_to_blame, which_line
 from cgoleak.render.isleak import grown_most, is_leak
 from cgoleak.render.recovery import comes_back, has_notice, lazily_freed_bytes, of_verdict
 from cgoleak.render.speed import how_fast, speed_between_restarts
+from cgoleak.render.stacklines import named_frame
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
@@ -94,7 +96,12 @@ def _for_the_cause(report: Report, words: Words) -> str:
     match report.cause:
         case Cause.GO_HELD:
             waiting = of_verdict(report, Verdict.GO_HELD)
-            action = waiting[0].advice if waiting else action
+            maker = innermost_go(waiting[0].stack) if waiting else None
+            if maker is not None:
+                return words(
+                    "Free explicitly (Close, Free) what {go} makes when it is done with.",
+                    go=named_frame(maker),
+                )
         case Cause.GO_RETAINED if lazily_freed_bytes(report):
             action = _GIVEN_UP
         case Cause.GO_HEAP if has_notice(report, NO_PROFILE):

@@ -64,9 +64,8 @@ def is_leak(report: Report, words: Words) -> str:
         return sentences([words(_NO_LEAK[report.cause]), _beside_rss(report, leaks, words)])
     if leaks:
         part = words(
-            "Yes, in part: {size} of C memory leaks at {sites}.",
+            "Yes, in part: {size} of C memory leaks.",
             size=format_bytes(sum(one.outstanding_bytes for one in leaks)),
-            sites=words.count(len(leaks), "site"),
         )
         return sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:

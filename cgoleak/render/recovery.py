@@ -55,6 +55,7 @@ def comes_back(report: Report, words: Words) -> tuple[str, str]:
         _kernel_takes(report, words),
     ]
     sure, *more = [text for text in said if text] or [""]
+    more.insert(0, _when_a_collection(report, words))
     stays = [_lost(report, words), _held(report, words), _kept_free(report, words)]
     if report.cause is Cause.ALLOCATOR_RETAINED:
         stays.insert(1, stays.pop())
@@ -89,15 +90,18 @@ def _already_back(report: Report, words: Words) -> str:
 
 def _after_a_collection(report: Report, words: Words) -> str:
     held = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.GO_HELD))
-    if not held:
+    return words("{size} of C memory after a GC.", size=format_bytes(held)) if held else ""
+
+
+def _when_a_collection(report: Report, words: Words) -> str:
+    """Say how often collections came in this window, and when the next is due at the latest."""
+    if not any(of_verdict(report, Verdict.GO_HELD)):
         return ""
-    size = format_bytes(held)
-    cycles, seconds = report.window.gc_cycles, report.window.seconds
+    cycles, seconds, due = report.window.gc_cycles, report.window.seconds, gc_due(report, words)
     if not cycles:
-        return words("{size} of C memory after a GC ({due}).", size=size, due=gc_due(report, words))
-    pace = words("one in {time} here", time=format_seconds(float(f"{seconds / cycles:.2g}")))
-    due = gc_due(report, words)
-    return words("{size} of C memory after a GC ({pace}; {due}).", size=size, pace=pace, due=due)
+        return words("GCs come when enough is allocated ({due}).", due=due)
+    time = format_seconds(float(f"{seconds / cycles:.2g}"))
+    return words("Here one came every {time} ({due}).", time=time, due=due)
 
 
 def gc_due(report: Report, words: Words) -> str:
@@ -179,7 +183,12 @@ def _kernel_takes(report: Report, words: Words) -> str:
 
 
 def _kept_free(report: Report, words: Words) -> str:
-    """Say what both allocators keep for reuse: it is resident, and not lost."""
+    """Say what both allocators keep for reuse: it is resident, and not lost.
+
+    Beside a leak only where that is most of it.
+    """
+    if report.cause not in _RISES_AND_FALLS and of_verdict(report, Verdict.NATIVE_LEAK):
+        return ""
     go, back = 0, report.go_return
     if back is not None:
         goes = back.returning_bytes >= _WORTH_SAYING
@@ -187,7 +196,7 @@ def _kept_free(report: Report, words: Words) -> str:
     malloc = now_bytes(report, "allocator slack")
     if go >= _WORTH_SAYING and malloc >= _WORTH_SAYING:
         sizes = {"size": format_bytes(go), "slack": format_bytes(malloc)}
-        return words("Go keeps {size} and malloc {slack} free, and they use it first.", **sizes)
+        return words("Go keeps {size} and malloc {slack}, to use first.", **sizes)
     if malloc >= _WORTH_SAYING:
         return words("malloc keeps {size} free, and uses it first.", size=format_bytes(malloc))
     if go >= _WORTH_SAYING:

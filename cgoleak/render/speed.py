@@ -74,7 +74,7 @@ def _of_sites(report: Report, leaks: list[Finding], moved: str, words: Words) ->
         else words("{size} so far", size=size),
     ]
     outstanding = sum(one.outstanding_bytes for one in report.findings)
-    if outstanding - lost >= _MORE_OUTSTANDING:
+    if report.cause is Cause.NATIVE_LEAK and outstanding - lost >= _MORE_OUTSTANDING:
         whole = format_bytes(outstanding)
         details[-1] += words(" of {size} outstanding", size=whole)
     of_leaks = words("{rate} of C memory", rate=format_rate(rate))

@@ -337,7 +337,7 @@ def _held_sentence(held: Sequence[Finding]) -> str:
     size = format_bytes(_size(held))
     verb = "waits" if len(held) == 1 else "wait"
     return (
-        f"{size} of C memory from {plural(len(held), 'site')} in the code {verb} for Go's "
+        f"{size} of C memory from {plural(len(held), 'site')} {verb} for Go's "
         "finalizers or cleanups."
     )
 

@@ -76,8 +76,8 @@ def test_a_leak_is_the_cause_and_the_sentence_says_how_fast() -> None:
     assert report.findings[0].suppression == "leak:row_dup"
     assert (
         report.findings[0].advice
-        == "Find who should free what row_dup (row.c:41) allocates when called from "
-        "main.encode (encode.go:88), and have it freed there."
+        == "None of these blocks was freed: find who should free what row_dup (row.c:41) allocates "
+        "for main.encode (encode.go:88), and free it there."
     )
 
 
@@ -132,9 +132,7 @@ def test_memory_that_waits_for_finalizers_is_held_by_go() -> None:
 
     assert report.cause is Cause.GO_HELD
     assert report.findings[0].verdict is Verdict.GO_HELD
-    assert (
-        "29.3 MiB of C memory from 1 site in the code waits for Go's finalizers" in report.summary
-    )
+    assert "29.3 MiB of C memory from 1 site waits for Go's finalizers" in report.summary
     assert "Close" in report.findings[0].advice
 
 
