@@ -108,8 +108,8 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
             label="ALLOCATOR-RETAINED",
             meaning="C freed this memory; malloc keeps it (arenas, fragmentation, caches).",
             decided="The heap of malloc is resident, and few of its blocks are outstanding.",
-            action="To have glibc keep less: start with MALLOC_ARENA_MAX=2 (fewer arenas), or "
-            "call C.malloc_trim(0) from Go after a peak.",
+            action="To have glibc keep less: start with MALLOC_ARENA_MAX=2, or call "
+            "C.malloc_trim(0) from Go after a peak.",
         ),
         Cause.RESTART: Entry(
             label="RESTART",

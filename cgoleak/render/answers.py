@@ -99,7 +99,7 @@ def _for_the_cause(report: Report, words: Words) -> str:
             maker = innermost_go(waiting[0].stack) if waiting else None
             if maker is not None:
                 return words(
-                    "Free explicitly (Close, Free) what {go} makes when it is done with.",
+                    "Free explicitly (Close, Free) what {go} makes.",
                     go=named_frame(maker),
                 )
         case Cause.GO_RETAINED if lazily_freed_bytes(report):

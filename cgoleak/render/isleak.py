@@ -64,7 +64,7 @@ def is_leak(report: Report, words: Words) -> str:
         return sentences([words(_NO_LEAK[report.cause]), _beside_rss(report, leaks, words)])
     if leaks:
         part = words(
-            "Yes, in part: {size} of C memory leaks.",
+            "Yes, in part: {size} leaks.",
             size=format_bytes(sum(one.outstanding_bytes for one in leaks)),
         )
         return sentences([part, words(_MOSTLY[report.cause])])

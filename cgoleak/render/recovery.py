@@ -128,9 +128,9 @@ def _held(report: Report, words: Words) -> str:
     if not held:
         return ""
     return words(
-        "{size} more is held and does not grow, as by a cache or a pool."
+        "{size} more is held and does not grow."
         if of_verdict(report, Verdict.NATIVE_LEAK)
-        else "{size} of C memory is held and stays, as in a cache or a pool.",
+        else "{size} of C memory is held and stays.",
         size=format_bytes(held),
     )
 

@@ -128,7 +128,7 @@ def _settled(grown: int, findings: Sequence[Finding], window: str) -> Conclusion
     if bounded < _HELD_WORTH:
         return Conclusion(Cause.STABLE, f"{rose}: warming up, or a cache that filled.")
     size = format_bytes(bounded)
-    text = f"{rose}; {size} of C memory is held and does not grow, as by a cache or a pool."
+    text = f"{rose}; {size} of C memory is held and does not grow."
     return Conclusion(Cause.STABLE, text)
 
 

@@ -75,7 +75,7 @@ def _of_the_leak(scenario: Scenario, answers: Mapping[str, str], *, leaks: bool)
     if leaks and ("/s of C memory" not in speed or "of C memory leaks and stays" not in back):
         wrong.append(f"speed and rest: {speed} {back}")
     if scenario.cause == "go-held" and not re.search(
-        r"of C memory after a GC\..*two minutes", back
+        r"of C memory after a GC\.\s.*two minutes", back
     ):
         wrong.append(f"comes back: {back}")
     if scenario.cause == "go-retained" and not re.match(r"[\d.]+ [MG]iB", back):

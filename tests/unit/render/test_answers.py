@@ -42,7 +42,7 @@ def test_a_leak_is_told_with_its_rate_its_line_and_what_to_do():
 def test_a_leak_beside_something_larger_comes_first():
     answers = told(scenario_report("held-and-leak"))
 
-    assert answers["leak"].startswith("Yes, in part: 6.2 MiB of C memory leaks. ")
+    assert answers["leak"].startswith("Yes, in part: 6.2 MiB leaks. ")
     assert "waits for Go's finalizers" in answers["leak"]
     assert "histogram_new" in answers["line"]
     assert "of C memory after a GC. Here one came every 16 s (two minutes at" in answers["return"]
