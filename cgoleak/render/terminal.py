@@ -214,7 +214,7 @@ def _write_go_sites(paper: Paper, report: Report, words: Words) -> None:
 def _meaning(line: BalanceLine, words: Words) -> str:
     """Say in plain words what a line is; where its number is from is left to page and JSON."""
     plain = PLAIN_WORDS.get(line.part)
-    more = line.source.partition("; ")[2]
+    more = line.source.partition("; ")[2] if line.source.endswith("not resident") else ""
     return words(more or plain or line.source)
 
 

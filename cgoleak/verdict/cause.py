@@ -75,9 +75,7 @@ def conclude(
     lost = sum(one.outstanding_bytes for one in leaks)
     said = _leak_sentence(leaks, suspects)
     if besides.weight_bytes > _OUTWEIGHS * lost:
-        return besides._replace(
-            summary=f"{said} Most of the growth is something else: {besides.summary}"
-        )
+        return besides._replace(summary=f"{said} The larger part: {besides.summary}")
     return Conclusion(Cause.NATIVE_LEAK, said, lost)
 
 
