@@ -25,6 +25,8 @@ from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.model.report import BalanceLine, Finding, Report
     from cgoleak.model.words import Words
 
@@ -81,7 +83,7 @@ def is_leak(report: Report, words: Words) -> str:
     return _by_part(report, words) or words(_NO_LEAK[report.cause])
 
 
-def _beside_rss(report: Report, leaks: list[Finding], words: Words) -> str:
+def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
     """Say of a leak that is next to nothing that RSS grew by something else."""
     lost = sum(one.outstanding_bytes for one in leaks)
     grown = change_bytes(report, "RSS") or 0

@@ -7,13 +7,14 @@ Go's hand-back, what the kernel may take, what both allocators keep, and what le
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cgoleak.model.report import Finding, GoReturn, Report
     from cgoleak.model.words import Words
@@ -95,7 +96,7 @@ def _after_a_collection(report: Report, words: Words) -> str:
 
 def _when_a_collection(report: Report, words: Words) -> str:
     """Say how often collections came in this window, and when the next is due at the latest."""
-    if not any(of_verdict(report, Verdict.GO_HELD)):
+    if not of_verdict(report, Verdict.GO_HELD):
         return ""
     cycles, seconds, due = report.window.gc_cycles, report.window.seconds, gc_due(report, words)
     if not cycles:
@@ -237,9 +238,30 @@ def rss_known(report: Report) -> list[int]:
     return [] if line is None else [size for size in line.rss_bytes if size is not None]
 
 
-def of_verdict(report: Report, verdict: Verdict) -> list[Finding]:
+def of_verdict(report: Report, verdict: Verdict) -> Sequence[Finding]:
     """Give the findings of one verdict."""
-    return [one for one in report.findings if one.verdict is verdict]
+    return _by_verdict(_Same(report.findings)).get(verdict, ())
+
+
+class _Same:
+    """A tuple as itself: ten thousand findings are parted once, and not for each question."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.findings is other.findings
+
+    def __hash__(self) -> int:
+        return id(self.findings)
+
+
+@lru_cache(maxsize=1)
+def _by_verdict(same: _Same) -> dict[Verdict, list[Finding]]:
+    found: dict[Verdict, list[Finding]] = {}
+    for one in same.findings:
+        found.setdefault(one.verdict, []).append(one)
+    return found
 
 
 def within(back: GoReturn, words: Words) -> str:

@@ -14,6 +14,8 @@ from cgoleak.render.recovery import change_bytes, come_back_bytes, of_verdict, r
 from cgoleak.units import format_bytes, format_bytes_change, format_rate, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
 
@@ -61,7 +63,9 @@ def how_fast(report: Report, words: Words) -> tuple[str, str]:
     return moved, _lately(report, words) if report.cause in _STAYS else ""
 
 
-def _of_sites(report: Report, leaks: list[Finding], moved: str, words: Words) -> tuple[str, str]:
+def _of_sites(
+    report: Report, leaks: Sequence[Finding], moved: str, words: Words
+) -> tuple[str, str]:
     rate = sum(one.growth_bytes_per_second for one in leaks)
     lost = sum(one.outstanding_bytes for one in leaks)
     size = format_bytes(lost)
