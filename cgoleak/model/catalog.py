@@ -92,38 +92,44 @@ CAUSES: Final[Mapping[Cause, Entry]] = MappingProxyType(
             label="GO HEAP GROWTH",
             meaning="The live Go heap grows.",
             decided="Go heap in use grows over GC cycles, and C memory does not.",
-            action="A matter for pprof: go tool pprof http://HOST/debug/pprof/heap",
+            action="See who keeps these objects. Where the program serves net/http/pprof: go tool "
+            "pprof http://HOST/debug/pprof/heap; else pprof.WriteHeapProfile.",
         ),
         Cause.GO_RETAINED: Entry(
             label="GO-RETAINED",
-            meaning="The GC freed this memory; it is still resident and will be handed back.",
-            decided="The Go heap holds free spans that its scavenger has not returned yet.",
-            action="Nothing to fix. Set GOMEMLIMIT if the peak is too high.",
+            meaning="Go's heap is free or garbage, and still resident; it will be handed back.",
+            decided="The Go heap holds free spans that its scavenger has not returned yet, or Go "
+            "stopped allocating and has not collected since: then what is in use may be garbage "
+            "or alive, which the next GC tells.",
+            action="Nothing to fix. If the peak is too high: GOMEMLIMIT at 80 to 90 % of the "
+            "container's limit, set at the start.",
         ),
         Cause.ALLOCATOR_RETAINED: Entry(
             label="ALLOCATOR-RETAINED",
             meaning="C freed this memory; malloc keeps it (arenas, fragmentation, caches).",
             decided="The heap of malloc is resident, and few of its blocks are outstanding.",
-            action="Not a leak. For glibc try MALLOC_ARENA_MAX=2, or malloc_trim after peaks.",
+            action="To have glibc keep less: start with MALLOC_ARENA_MAX=2, or call "
+            "C.malloc_trim(0) from Go after a peak.",
         ),
         Cause.RESTART: Entry(
             label="RESTART",
-            meaning="The process ended and another took its place: memory did not recover.",
+            meaning="The process ended and another took its place: no memory was freed.",
             decided="Pid or start time changed while the executable stayed.",
-            action="Find out why it ended (the kernel's log tells of the OOM killer), and measure "
-            "the process while it grows: cgoleak attach PID.",
+            action="Find out who ended it, and measure from the beginning: cgoleak watch --exe "
+            "PATH --attach-on-growth 1MiB/s, or cgoleak run -- COMMAND.",
         ),
         Cause.OTHER: Entry(
             label="OTHER MEMORY",
             meaning="Stacks, mappings or files grow, rather than the Go heap or malloc.",
             decided="The balance sheet leaves the growth to parts other than heap and malloc.",
-            action="See the balance sheet; goroutine counts and mmap calls are the usual places.",
+            action="See which line of the balance sheet grew, and which mappings: pmap -x PID",
         ),
         Cause.STABLE: Entry(
             label="STABLE",
             meaning="No growth worth the name in this window.",
             decided="Neither RSS nor outstanding C memory grew.",
-            action="If it grows at other times, measure then: --duration 10m.",
+            action="Nothing now. If it grows at other times, measure then: cgoleak attach PID "
+            "--duration 10m",
         ),
         Cause.UNKNOWN: Entry(
             label="NOT ENOUGH EVIDENCE",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.names import plain_function, plain_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "allocating_frame",
+    "c_callers",
     "innermost_go",
     "is_cpp_library",
     "is_plumbing",
@@ -119,3 +121,25 @@ def allocating_frame(frames: Iterable[Frame]) -> Frame | None:
 def innermost_go(frames: Iterable[Frame]) -> Frame | None:
     """Give the first Go frame, leaf first, that is neither bridge nor runtime, or None."""
     return next((frame for frame in frames if frame.lang is Language.GO), None)
+
+
+def c_callers(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Give who called the allocating function in C, below Go: who called it, and for whom.
+
+    The second is the first whose source is another file's, as a helper has its kin beside it. Both
+    are left out where there is none.
+    """
+    leaf = allocating_frame(frames)
+    if leaf is None or leaf.lang is Language.GO:
+        return ()
+    callers = []
+    for frame in frames[frames.index(leaf) + 1 :]:
+        if frame.lang is Language.GO or is_plumbing(frame):
+            break
+        if is_users(frame) and frame.function != leaf.function:
+            callers.append(frame)
+    others = (one for one in callers[1:] if one.file and one.file != leaf.file)
+    direct = callers[:1]
+    if direct and direct[0].file != leaf.file:
+        return (direct[0],)
+    return (*direct, *islice(others, 1))

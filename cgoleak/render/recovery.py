@@ -6,36 +6,48 @@ Go's hand-back, what the kernel may take, what both allocators keep, and what le
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cgoleak.model.report import Finding, GoReturn, Report
     from cgoleak.model.words import Words
 
 __all__ = [
     "LAZILY_FREED",
+    "change_bytes",
     "come_back_bytes",
     "comes_back",
+    "gc_due",
     "has_notice",
+    "held_bytes",
+    "lazily_freed_bytes",
+    "now_bytes",
     "of_verdict",
     "rss_known",
     "sentences",
+    "uncollected_bytes",
     "within",
 ]
 
 LAZILY_FREED: Final = "memory.lazily-freed"
 _RISES_AND_FALLS: Final = frozenset({Cause.GO_RETAINED, Cause.ALLOCATOR_RETAINED, Cause.OTHER})
-_WORTH_SAYING: Final = 64 << 10
+_WORTH_SAYING: Final = 4 << 20
+"""Less than that any busy process keeps, and gives back."""
+_HELD_WORTH: Final = 1 << 20
+_NO_COLLECTION_DUE: Final = "GOGC=off"
+_TENS: Final = 120
+"""Seconds up to which a time is rounded to tens; beyond, to minutes."""
 
 
 def comes_back(report: Report, words: Words) -> tuple[str, str]:
-    """Say what comes back, the surest first, then what stays free for reuse, and what is lost."""
-    nothing = words("Nothing of note.")
+    """Say what comes back, the surest first, then what is lost and held, then what is free."""
     said = [
         _already_back(report, words),
         _after_a_collection(report, words),
@@ -43,12 +55,28 @@ def comes_back(report: Report, words: Words) -> tuple[str, str]:
         _garbage(report, words),
         _kernel_takes(report, words),
     ]
-    sure, *more = [text for text in said if text] or [nothing]
-    if report.go_return is None and sure == nothing:
+    sure, *more = [text for text in said if text] or [""]
+    more.insert(0, _when_a_collection(report, words))
+    stays = [_lost(report, words), _held(report, words), _kept_free(report, words)]
+    if report.cause is Cause.ALLOCATOR_RETAINED:
+        stays.insert(1, stays.pop())
+    if not sure and report.go_return is None:
         sure = words("Not known: Go's numbers were not read.")
-    leaked = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.NATIVE_LEAK))
-    lost = words("{size} of C memory stays.", size=format_bytes(leaked)) if leaked else ""
-    return sure, sentences([*more, _kept_free(report, words), lost])
+    elif not sure and (unseen := now_bytes(report, "native in use")) >= _WORTH_SAYING:
+        size = format_bytes(unseen)
+        sure = words("Not known of {size} of C memory in use: only hooks see frees.", size=size)
+    elif not sure and report.cause is Cause.GO_HEAP:
+        sure = words("Nothing: what is alive in Go stays.")
+    elif not sure and report.cause is Cause.OTHER and _grew_most_by_files(report):
+        sure = words("Not known: the kernel may take pages of files, but not shared memory.")
+    elif not sure:
+        sure = words("Nothing by itself." if any(stays) else "Nothing of note.")
+    return sure, sentences([*more, *stays])
+
+
+def _grew_most_by_files(report: Report) -> bool:
+    changes = {line.part: line.change_bytes or 0 for line in report.balance if line.part != "RSS"}
+    return max(changes, key=lambda part: changes[part], default="") == "other files, shared"
 
 
 def sentences(texts: Iterable[str]) -> str:
@@ -66,6 +94,48 @@ def _after_a_collection(report: Report, words: Words) -> str:
     return words("{size} of C memory after a GC.", size=format_bytes(held)) if held else ""
 
 
+def _when_a_collection(report: Report, words: Words) -> str:
+    """Say how often collections came in this window, and when the next is due at the latest."""
+    if not of_verdict(report, Verdict.GO_HELD):
+        return ""
+    cycles, seconds, due = report.window.gc_cycles, report.window.seconds, gc_due(report, words)
+    if not cycles:
+        return words("GCs come when enough is allocated ({due}).", due=due)
+    time = format_seconds(float(f"{seconds / cycles:.2g}"))
+    return words("Here one came every {time} ({due}).", time=time, due=due)
+
+
+def gc_due(report: Report, words: Words) -> str:
+    """Say when the next collection is due at the latest (``forcegcperiod``, proc.go)."""
+    back = report.go_return
+    if back is not None and _NO_COLLECTION_DUE in back.why:
+        return words("GOGC=off: perhaps never")
+    return words("two minutes at most")
+
+
+def _lost(report: Report, words: Words) -> str:
+    leaked = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.NATIVE_LEAK))
+    return words("{size} of C memory leaks and stays.", size=format_bytes(leaked)) if leaked else ""
+
+
+def held_bytes(report: Report) -> int:
+    """Give the C memory that is held and does not grow, if it is worth a word; else 0."""
+    size = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.BOUNDED))
+    return size if size >= _HELD_WORTH else 0
+
+
+def _held(report: Report, words: Words) -> str:
+    held = held_bytes(report)
+    if not held:
+        return ""
+    return words(
+        "{size} more is held and does not grow."
+        if of_verdict(report, Verdict.NATIVE_LEAK)
+        else "{size} of C memory is held and stays.",
+        size=format_bytes(held),
+    )
+
+
 def _go_hands_back(report: Report, words: Words) -> str:
     back = report.go_return
     if back is None or back.returning_bytes < _WORTH_SAYING:
@@ -77,42 +147,72 @@ def _go_hands_back(report: Report, words: Words) -> str:
 
 
 def _garbage(report: Report, words: Words) -> str:
-    """Say that there is more to come where most of what Go retains has not been collected."""
-    size = _now(report, "Go heap in use")
-    if report.cause is not Cause.GO_RETAINED or size <= _now(report, "Go heap held back"):
+    size = uncollected_bytes(report)
+    if not size:
         return ""
-    if come_back_bytes(report) or _now(report, "Go heap released") > size:
-        return ""
-    return words("And what of the {size} in use is garbage, after a GC.", size=format_bytes(size))
+    due, shown = gc_due(report, words), format_bytes(size)
+    return words(
+        "And what of the {size} in use is garbage, after the next GC ({due}).", size=shown, due=due
+    )
+
+
+def uncollected_bytes(report: Report) -> int:
+    """Give Go's heap in use where most of what Go retains has not been collected; else 0."""
+    size = now_bytes(report, "Go heap in use")
+    if report.cause is not Cause.GO_RETAINED or size <= now_bytes(report, "Go heap held back"):
+        return 0
+    if come_back_bytes(report) or now_bytes(report, "Go heap released") > size:
+        return 0
+    return size
+
+
+def lazily_freed_bytes(report: Report) -> int:
+    """Give what Go gave up with MADV_FREE, which stays until the kernel needs memory."""
+    size = now_bytes(report, "Go heap released")
+    return size if size >= _WORTH_SAYING and has_notice(report, LAZILY_FREED) else 0
 
 
 def _kernel_takes(report: Report, words: Words) -> str:
-    """Say what Go gave up with MADV_FREE, which stays resident until the kernel needs memory."""
-    size = _now(report, "Go heap released")
-    if size < _WORTH_SAYING or not has_notice(report, LAZILY_FREED):
+    size = lazily_freed_bytes(report)
+    if not size:
         return ""
-    return words("{size} when the kernel runs short of memory.", size=format_bytes(size))
+    return words(
+        "{size} when the kernel is short of memory, or the container at its limit; until then it "
+        "counts.",
+        size=format_bytes(size),
+    )
 
 
 def _kept_free(report: Report, words: Words) -> str:
-    """Say what both allocators keep for reuse: it is resident, and not lost."""
+    """Say what both allocators keep for reuse: it is resident, and not lost.
+
+    Beside a leak only where that is most of it.
+    """
+    if report.cause not in _RISES_AND_FALLS and of_verdict(report, Verdict.NATIVE_LEAK):
+        return ""
     go, back = 0, report.go_return
     if back is not None:
         goes = back.returning_bytes >= _WORTH_SAYING
         go = back.buffer_bytes if goes else back.held_bytes
-    malloc = _now(report, "allocator slack")
+    malloc = now_bytes(report, "allocator slack")
     if go >= _WORTH_SAYING and malloc >= _WORTH_SAYING:
         sizes = {"size": format_bytes(go), "slack": format_bytes(malloc)}
-        return words("Go keeps {size} and malloc {slack} free for reuse.", **sizes)
+        return words("Go keeps {size} and malloc {slack}, to use first.", **sizes)
     if malloc >= _WORTH_SAYING:
-        return words("malloc keeps {size} free for reuse.", size=format_bytes(malloc))
+        return words("malloc keeps {size} free, and uses it first.", size=format_bytes(malloc))
     if go >= _WORTH_SAYING:
-        return words("Go keeps {size} free for reuse.", size=format_bytes(go))
+        return words("Go keeps {size} free, and uses it first.", size=format_bytes(go))
     return ""
 
 
-def _now(report: Report, part: str) -> int:
+def now_bytes(report: Report, part: str) -> int:
+    """Give a line of the balance sheet as it is now; 0 if there is none."""
     return next((line.now_bytes for line in report.balance if line.part == part), 0)
+
+
+def change_bytes(report: Report, part: str) -> int | None:
+    """Give by what a line of the balance sheet has changed; None where that is not known."""
+    return next((line.change_bytes for line in report.balance if line.part == part), None)
 
 
 def has_notice(report: Report, code: str) -> bool:
@@ -138,16 +238,44 @@ def rss_known(report: Report) -> list[int]:
     return [] if line is None else [size for size in line.rss_bytes if size is not None]
 
 
-def of_verdict(report: Report, verdict: Verdict) -> list[Finding]:
+def of_verdict(report: Report, verdict: Verdict) -> Sequence[Finding]:
     """Give the findings of one verdict."""
-    return [one for one in report.findings if one.verdict is verdict]
+    return _by_verdict(_Same(report.findings)).get(verdict, ())
+
+
+class _Same:
+    """A tuple as itself: ten thousand findings are parted once, and not for each question."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.findings is other.findings
+
+    def __hash__(self) -> int:
+        return id(self.findings)
+
+
+@lru_cache(maxsize=1)
+def _by_verdict(same: _Same) -> dict[Verdict, list[Finding]]:
+    found: dict[Verdict, list[Finding]] = {}
+    for one in same.findings:
+        found.setdefault(one.verdict, []).append(one)
+    return found
 
 
 def within(back: GoReturn, words: Words) -> str:
-    """Say when Go hands back what it will: ``within 2 to 5 min``; empty where nobody can tell."""
+    """Say when Go hands back what it will: ``within 2 min``; empty where nobody can tell."""
     if back.within_seconds is None:
         return ""
     low, high = back.within_seconds
-    if low < 1:
-        return words("within {time}", time=format_seconds(high))
-    return words("within {low} to {high}", low=format_seconds(low), high=format_seconds(high))
+    end, begin = _roughly(high, up=True), _roughly(low, up=False)
+    if begin < 1:
+        return words("within {time}", time=format_seconds(end))
+    return words("within {low} to {high}", low=format_seconds(begin), high=format_seconds(end))
+
+
+def _roughly(seconds: float, *, up: bool) -> float:
+    """Round a forecast to ten seconds, beyond two minutes to minutes; its end up."""
+    step = 10 if seconds < _TENS else 60
+    return step * (math.ceil if up else math.floor)(seconds / step)

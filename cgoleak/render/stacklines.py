@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from cgoleak.model.words import Words
 
-__all__ = ["GUTTER", "StackLine", "place_of", "site_names", "site_words", "stack_lines"]
+__all__ = [
+    "GUTTER",
+    "StackLine",
+    "named_frame",
+    "place_of",
+    "site_names",
+    "site_words",
+    "stack_lines",
+]
 
 GUTTER: Final = {
     Language.C: "C",
@@ -82,6 +90,11 @@ def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
     Who allocates comes first, and the program's own code last.
     """
     return tuple(_names(stack, brief_name))
+
+
+def named_frame(frame: Frame) -> str:
+    """Name one frame as ``site_names`` does: brief, with file and line."""
+    return _name(frame, brief_name, places=True)
 
 
 def _names(

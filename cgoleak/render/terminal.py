@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
+from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.model.words import words_in
 from cgoleak.render.estimates import sampling_facts
+from cgoleak.render.labels import cause_label, is_leaking
 from cgoleak.render.paper import Paper, left_in, printed, right_in
+from cgoleak.render.recovery import within
 from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
@@ -130,8 +132,8 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     facts += sampling_facts(window, words)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
-    label = words(CAUSES[report.cause].label)
-    style = CAUSE_STYLES.get(report.cause, "bold green")
+    label = cause_label(report, words)
+    style = "bold red" if is_leaking(report) else CAUSE_STYLES.get(report.cause, "bold green")
     paper.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
 
 
@@ -144,8 +146,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
     if back is not None and back.held_bytes:
         when = ""
         if back.within_seconds is not None:
-            low, high = map(format_seconds, back.within_seconds)
-            when = words(" within {low} to {high}", low=low, high=high)
+            when = f" {within(back, words)}"
         text = words(
             "{returning} of {held}{when}, {buffer} stay as buffer. {why}",
             returning=format_bytes(back.returning_bytes),
@@ -172,7 +173,7 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
 
 
 def write_sheet(paper: Paper, balance: Sequence[BalanceLine], words: Words) -> None:
-    """Write the balance; where there is room, each number's source stands beside it."""
+    """Write the balance; where there is room, what each line is stands beside it."""
     names = [visible(words(line.part)) for line in balance]
     widest = max(16, *map(cell_len, names))
     part_width = min(widest, paper.width - 37)
@@ -187,7 +188,7 @@ def write_sheet(paper: Paper, balance: Sequence[BalanceLine], words: Words) -> N
         signed = "-" if change is None else format_bytes_change(change)
         text.append(f"{signed:>12}", style="bold" if change and change > 0 else "")
         if line.source and source_width >= _SOURCE_WIDTH:
-            source = paper.end(visible(words(line.source)), source_width - 2)
+            source = paper.end(visible(_meaning(line, words)), source_width - 2)
             text.append(f"   {source}", style="dim")
         paper.line(text)
 
@@ -210,6 +211,13 @@ def _write_go_sites(paper: Paper, report: Report, words: Words) -> None:
             label_style="bold",
             hang=14,
         )
+
+
+def _meaning(line: BalanceLine, words: Words) -> str:
+    """Say in plain words what a line is; where its number is from is left to page and JSON."""
+    plain = PLAIN_WORDS.get(line.part)
+    more = line.source.partition("; ")[2] if line.source.endswith("not resident") else ""
+    return words(more or plain or line.source)
 
 
 def _known(count: int | None) -> str:

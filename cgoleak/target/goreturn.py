@@ -181,6 +181,6 @@ def _why(
         said.append("GODEBUG=madvdontneed=0: RSS falls only when the kernel runs short of memory.")
     else:
         size = format_bytes(memory.heap_free)
-        said.append(f"debug.FreeOSMemory() would hand back {size} at once, garbage besides.")
+        said.append(f"debug.FreeOSMemory() would hand back {size} at once, and garbage with it.")
     said.append("Whatever stays is reused by the Go heap: not a native leak.")
     return said

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
 from cgoleak.model.names import brief_name
-from cgoleak.model.ownership import allocating_frame, innermost_go, is_cpp_library
+from cgoleak.model.ownership import allocating_frame, c_callers, innermost_go, is_cpp_library
 from cgoleak.model.report import Verdict
+from cgoleak.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,34 +27,43 @@ _GO_CALLS: Final = {
 }
 """End of cgo's stub (``main._Cfunc_CString``, ``_cgo_…_Cfunc__Cmalloc``) → what Go code wrote."""
 
-_LIBC_GIVES: Final = (
-    "strdup",
-    "strndup",
-    "asprintf",
-    "vasprintf",
-    "getline",
-    "getdelim",
-    "realpath",
-    "open_memstream",
-)
+_LIBC_GIVES: Final = {
+    "strdup": "",
+    "strndup": "",
+    "vasprintf": "*strp",
+    "asprintf": "*strp",
+    "getline": "*lineptr",
+    "getdelim": "*lineptr",
+    "realpath": "",
+    "open_memstream": "*ptr",
+}
+"""Function of libc → the argument through which it gives memory; empty where it returns it."""
 
 
-def advice_for(verdict: Verdict, frames: Sequence[Frame], *, infrastructure: str | None) -> str:
-    """Give one or two sentences; ``frames`` leaf first."""
+def advice_for(
+    verdict: Verdict,
+    frames: Sequence[Frame],
+    *,
+    infrastructure: str | None,
+    freed: float | None = None,
+) -> str:
+    """Give one or two sentences; ``frames`` leaf first, ``freed`` the share of blocks, if known."""
     match verdict:
         case Verdict.NATIVE_LEAK:
-            return _fix(frames)
+            return _fix(frames, freed)
         case Verdict.SUSPECT if infrastructure:
             return (
                 f"This memory comes with {infrastructure}: look at whether threads or library "
                 "handles are made and never given up."
             )
         case Verdict.SUSPECT:
-            return f"Measure longer, under load (--duration 2m). If it goes on: {_fix(frames)}"
+            fix = _fix(frames, freed)
+            return f"Measure longer, under load (--duration 2m). If it goes on: {fix}"
         case Verdict.GO_HELD:
             return (
-                f"Free it explicitly (Close, Free) when {_go(frames)} is done with it, and keep "
-                "the finalizer as a backstop: the GC does not see the C memory behind an object."
+                f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with"
+                f"{_whoever_asked(frames)}; finalizer or cleanup stay as a backstop, since the GC "
+                "does not see C memory."
             )
         case Verdict.BOUNDED:
             return "Nothing to do."
@@ -61,7 +71,18 @@ def advice_for(verdict: Verdict, frames: Sequence[Frame], *, infrastructure: str
             return "Muted by a suppression; remove that line to see it judged."
 
 
-def _fix(frames: Sequence[Frame]) -> str:
+def _whoever_asked(frames: Sequence[Frame]) -> str:
+    """Name who called the Go function that allocates: it often makes the object for others."""
+    maker = innermost_go(frames)
+    asked = None
+    if maker is not None:
+        package = maker.function
+        outer = [one for one in frames[frames.index(maker) + 1 :] if one.function != package]
+        asked = own_go_frame(outer)
+    return "" if asked is None else f", in {_place(asked)} for one"
+
+
+def _fix(frames: Sequence[Frame], freed: float | None) -> str:
     call = _go_allocation(frames)
     if call is not None:
         return (
@@ -76,10 +97,12 @@ def _fix(frames: Sequence[Frame]) -> str:
     where = _place(leaf) if leaf else "the allocating function"
     if _is_callback(frames):
         return (
-            f"Free what {where} allocates; it runs in a callback from C to Go and back "
-            f"({_go(frames)}), so decide which side owns the memory."
+            f"Free what {where} allocates; it runs in a callback from C to Go and back, by way of "
+            f"{_go(frames)}: decide which side owns the memory."
         )
-    return _fix_c(inner, where, f" from {_go(frames)}" if innermost_go(frames) else "")
+    caller = _go(frames) if innermost_go(frames) else ""
+    fix = _fix_c(inner, where, f" from {caller}" if caller else "")
+    return fix or _find_owner(frames, where, caller, freed)
 
 
 def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
@@ -94,14 +117,14 @@ def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
     )
 
 
-def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:
+def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
     """Choose by the functions between the user's code and the allocator, leaf first."""
     if any(name.startswith("operator new[]") for name in inner):
         return f"Give the array made in {where} to delete[], or hold it in a std::vector."
     if any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
         return (
-            f"The C++ object in {where} that holds this memory is never destroyed: "
-            f"have it deleted{caller}."
+            f"A C++ object that {where} makes holds this memory: have the C function that deletes "
+            f"it called{caller}; if it is deleted, its destructor forgets this."
         )
     if any(name.startswith("operator new") for name in inner):
         return (
@@ -110,14 +133,26 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str:
         )
     given = next((one for one in _LIBC_GIVES if any(one in name for name in inner)), None)
     if given is not None:
-        return (
-            f"The caller owns what {given} returns: free it in {where}, "
-            f"or after its last use{caller}."
-        )
+        through = _LIBC_GIVES[given]
+        gives = f"{given} leaves in {through}" if through else f"{given} returns"
+        return f"The caller owns what {gives}: free it in {where}, or after its last use{caller}."
     if "realloc" in where:
         return f"Keep what realloc returns in {where}, and free the last of it{caller}."
-    reached = f" when called{caller}" if caller else ""
-    return f"Find who should free what {where} allocates{reached}, and have it freed there."
+    return None
+
+
+def _find_owner(frames: Sequence[Frame], where: str, caller: str, freed: float | None) -> str:
+    """Say whether these blocks are ever freed, and for whom a helper allocates them."""
+    users = " ← ".join(map(_place, c_callers(frames))) or caller
+    what = f"what {where} allocates{f' for {users}' if users else ''}"
+    if freed is None:
+        return f"Find who should free {what}, and have it freed there."
+    if not freed:
+        return f"None of these blocks was freed: find who should free {what}, and free it there."
+    return (
+        f"{format_percent(freed)} of these blocks were freed, so some path leaves it out (early "
+        f"return, error): free there {what}."
+    )
 
 
 def _go_allocation(frames: Sequence[Frame]) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cgoleak.model.golibrary import own_go_frame
 from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.sheetwords import OUTSIDE_HEAPS, PLAIN_WORDS
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
 from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
 
@@ -35,6 +36,8 @@ _CAME_AND_WENT: Final = {
     Cause.OTHER: "stacks, mappings or files",
 }
 _NEARLY_ALL: Final = 0.9
+_HELD_WORTH: Final = 1 << 20
+"""C memory that is held without growing is worth a word from here on."""
 _GO_SWINGS: Final = 8 << 20
 """Go's smallest heap is 4 MiB (``heapMinimum``, mgcpacer.go): twice that is how it breathes."""
 
@@ -54,8 +57,8 @@ def conclude(
     """Name the cause.
 
     A leak comes first even if it is small today: it is the part that never stops. Only what
-    explains most of the growth, and is several times larger, is named before it; the sentence then
-    says both.
+    explains most of the growth, and is several times larger, is the cause; the sentence then says
+    both, the leak first.
     """
     leaks = [one for one in findings if one.verdict is Verdict.NATIVE_LEAK]
     suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
@@ -65,15 +68,14 @@ def conclude(
     besides = (
         _by_lines(ledger, findings, balance)
         if growth is None
-        else _by_growth(ledger, findings, growth)
+        else _by_growth(ledger, findings, growth, balance)
     )
     if not leaks:
         return besides
     lost = sum(one.outstanding_bytes for one in leaks)
     said = _leak_sentence(leaks, suspects)
     if besides.weight_bytes > _OUTWEIGHS * lost:
-        also = said[0].lower() + said[1:].rstrip(".")
-        return besides._replace(summary=f"{besides.summary.rstrip('.')}; besides, {also}.")
+        return besides._replace(summary=f"{said} The larger part: {besides.summary}")
     return Conclusion(Cause.NATIVE_LEAK, said, lost)
 
 
@@ -85,7 +87,12 @@ def grows(balance: Sequence[BalanceLine]) -> bool:
     return rss.change_bytes > max(LEAST_BYTES, LEAST_SHARE * (rss.start_bytes or 0))
 
 
-def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> Conclusion:
+def _by_growth(
+    ledger: Ledger,
+    findings: Sequence[Finding],
+    growth: Growth,
+    balance: Sequence[BalanceLine],
+) -> Conclusion:
     """Judge by the parts of RSS: what grew, or what came and went within the window."""
     window = format_seconds(ledger.seconds)
     suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
@@ -94,13 +101,9 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
     if grown > growth.least:
         found = _most_of(grown, growth.parts, growth, held, window)
         if found is not None:
-            return found
+            return _told_apart(found, ledger, growth, balance)
         if growth.has_settled and not suspects:
-            return _gone(growth, window, more_than=grown) or Conclusion(
-                Cause.STABLE,
-                f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed "
-                "since: warming up, or a cache that filled.",
-            )
+            return _gone(growth, window, more_than=grown) or _settled(grown, findings, window)
         return _unexplained(grown, growth, suspects, window)
     gone = _gone(growth, window)
     if gone is not None:
@@ -114,6 +117,39 @@ def _by_growth(ledger: Ledger, findings: Sequence[Finding], growth: Growth) -> C
     if held and 2 * _size(held) > growth.now * LEAST_SHARE and _size(held) > growth.least:
         return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
     return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
+
+
+def _settled(grown: int, findings: Sequence[Finding], window: str) -> Conclusion:
+    """Say what has stayed of a rise that is over, as far as it is C memory that was followed."""
+    bounded = _size([one for one in findings if one.verdict is Verdict.BOUNDED])
+    rose = f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed since"
+    if bounded < _HELD_WORTH:
+        return Conclusion(Cause.STABLE, f"{rose}: warming up, or a cache that filled.")
+    size = format_bytes(bounded)
+    text = f"{rose}; {size} of C memory is held and does not grow."
+    return Conclusion(Cause.STABLE, text)
+
+
+def _told_apart(
+    found: Conclusion, ledger: Ledger, growth: Growth, balance: Sequence[BalanceLine]
+) -> Conclusion:
+    """Say more than the parts know: which line grew, and what Go gave up with MADV_FREE."""
+    rose = found.summary.partition(";")[0].partition(",")[0]
+    if found.cause is Cause.OTHER:
+        grown = [line for line in balance if line.part in OUTSIDE_HEAPS]
+        most = max(grown, key=lambda line: line.change_bytes or 0, default=None)
+        if most is None or 2 * (most.change_bytes or 0) < growth.parts.other:
+            return found
+        size, part = format_bytes(most.change_bytes or 0), PLAIN_WORDS[most.part]
+        return found._replace(summary=f"{rose}, in neither heap: {size} of it is {part}.")
+    native = next((one for one in reversed(ledger.native) if one is not None), None)
+    lazily = 0 if native is None else native.go_lazy_free
+    if found.cause is Cause.GO_RETAINED and 2 * lazily > found.weight_bytes:
+        text = f"{rose}; Go has handed {format_bytes(lazily)} back, but with MADV_FREE"
+        return found._replace(
+            summary=f"{text}: it counts until the kernel runs short of memory and takes it."
+        )
+    return found
 
 
 def _gone(growth: Growth, window: str, more_than: int = 0) -> Conclusion | None:
@@ -130,8 +166,8 @@ def _gone(growth: Growth, window: str, more_than: int = 0) -> Conclusion | None:
     if found is None or found.cause is Cause.GO_HEAP:
         return None
     return found._replace(
-        summary=f"RSS rose by {format_bytes(risen)} within {window} for "
-        f"{_CAME_AND_WENT[found.cause]}; {format_bytes(back)} of it has come back."
+        summary=f"RSS peaked at {format_bytes(growth.peak)} and is at {format_bytes(growth.now)} "
+        f"now: {_CAME_AND_WENT[found.cause]}; {format_bytes(back)} of it has come back."
     )
 
 
@@ -179,8 +215,9 @@ def _go_part(grown: int, parts: Parts, growth: Growth, rose: str) -> Conclusion:
     if growth.go_is_idle and in_go > max(_GO_SWINGS, 2 * parts.go_held):
         return Conclusion(
             Cause.GO_RETAINED,
-            f"{rose}; Go's heap grew by {format_bytes(in_go)} and was not collected since the "
-            "work ended: what is garbage is found by the next GC and handed back after it.",
+            f"{rose}; Go's heap grew by {format_bytes(in_go)}, {format_bytes(parts.go_held)} of it "
+            "is free; how much of the rest is garbage the next GC tells: none ran since Go stopped "
+            "allocating.",
             in_go,
         )
     return Conclusion(
@@ -265,9 +302,8 @@ def _leak_sentence(leaks: Sequence[Finding], suspects: Sequence[Finding]) -> str
     rate = format_rate(sum(one.growth_bytes_per_second for one in leaks))
     verb = "is" if len(leaks) == 1 else "are"
     more = f"; {len(suspects)} more {_are(suspects)} suspect" if suspects else ""
-    return (
-        f"{plural(len(leaks), 'site')} {verb} losing C memory at {rate}{_called_from(leaks)}{more}."
-    )
+    sites = f"{plural(len(leaks), 'site')} in the code"
+    return f"{sites} {verb} losing C memory at {rate}{_called_from(leaks)}{more}."
 
 
 def _called_from(leaks: Sequence[Finding]) -> str:
@@ -299,7 +335,8 @@ def _held_sentence(held: Sequence[Finding]) -> str:
     size = format_bytes(_size(held))
     verb = "waits" if len(held) == 1 else "wait"
     return (
-        f"{size} of C memory at {plural(len(held), 'site')} {verb} for Go's finalizers or cleanups."
+        f"{size} of C memory from {plural(len(held), 'site')} {verb} for Go's "
+        "finalizers or cleanups."
     )
 
 

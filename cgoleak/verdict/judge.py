@@ -150,7 +150,12 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
     frames = _heaviest(facts.site, facts.around.ledger)
     return {
         "evidence": evidence,
-        "advice": advice_for(verdict, frames, infrastructure=facts.site.infrastructure),
+        "advice": advice_for(
+            verdict,
+            frames,
+            infrastructure=facts.site.infrastructure,
+            freed=last.freed_blocks / max(1, last.born_blocks),
+        ),
         "suppression": suppression_for(frames),
         "interval_bytes": (
             interval(last.outstanding_bytes, last.bytes_error) if last.samples else None

@@ -143,7 +143,8 @@ def _report_of_watch(capture: Capture, policy: Policy) -> Report:
     if restarted is None:
         return replace(report, restarts=restarts)
     leaks = [one for one in report.findings if one.verdict is Verdict.NATIVE_LEAK]
-    also = f" {plural(len(leaks), 'site')} lost C memory while hooks were in." if leaks else ""
+    sites = plural(len(leaks), "site")
+    also = f" {sites} in the code lost C memory while hooks were in." if leaks else ""
     return replace(
         report,
         restarts=restarts,

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Restart
-from cgoleak.units import format_bytes, plural
+from cgoleak.units import format_bytes, format_seconds
 from cgoleak.verdict.cause import Conclusion
 
 if TYPE_CHECKING:
@@ -73,15 +73,19 @@ def conclude_restarts(capture: Capture, restarts: Sequence[Restart]) -> Conclusi
             telling.append((restart, is_growing))
     if not telling:
         return None
-    restart, was_growing = max(telling, key=lambda one: one[0].rss_before_bytes)
-    often = "" if len(restarts) == 1 else f" ({plural(len(restarts), 'restart')} in this window)"
-    growing = ", growing," if was_growing else ""
-    return Conclusion(
-        Cause.RESTART,
-        f"The process ended at {format_bytes(restart.rss_before_bytes)}{growing} and was started "
-        f"anew at {format_bytes(restart.rss_after_bytes)}: {restart.reason}; "
-        f"memory did not recover{often}.",
-    )
+    last, largest = restarts[-1], max(telling, key=lambda one: one[0].rss_before_bytes)[0]
+    times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
+    growing = ", growing" if all(one for _, one in telling) else ""
+    window, size = format_seconds(capture.window.seconds), format_bytes(last.rss_before_bytes)
+    most = ""
+    if largest.rss_before_bytes > last.rss_before_bytes:
+        most = f", at most at {format_bytes(largest.rss_before_bytes)}"
+    ended = f"The process ended {times} in {window}{growing}"
+    said = [f"{ended}; the last time at {size}{most}: {last.reason}."]
+    if largest.reason != last.reason:
+        said.append(f"The largest one ended otherwise: {largest.reason}.")
+    said.append("RSS fell since a new process began, not since memory was freed.")
+    return Conclusion(Cause.RESTART, " ".join(said))
 
 
 def _restart(

@@ -24,11 +24,11 @@ _PLACE: Final = re.compile(r"([\w/]+\.(?:c|cc|go)):(\d+)")
 _NO_SPEED: Final = "It does not keep growing."
 _STARTS: Final = {
     "go-held": "No. C memory waits for Go's finalizers",
-    "go-heap": "Not of C memory: the live Go heap grows",
-    "go-retained": "No. Go's memory is free or garbage",
+    "go-heap": "Perhaps, in Go and not in C",
+    "go-retained": "No",
     "allocator-retained": "No. C has freed it; malloc keeps it",
     "restart": "Perhaps: it grew until it ended.",
-    "other": "Not of C's heap or Go's",
+    "other": "Cannot tell: ",
     "stable": "No.",
 }
 """What is said of a leak where none is planted, or none can be seen."""
@@ -51,22 +51,44 @@ def answers_on(lines: Sequence[str]) -> dict[str, str]:
 
 def missing(scenario: Scenario, answers: Mapping[str, str]) -> list[str]:
     """Say what a reader would not know, or would know wrongly."""
-    wrong = [one for one in QUESTIONS if not answers.get(one)]
-    if wrong:
-        return [f"no answer: {one}" for one in wrong]
-    leak, speed, line, back, advice = (answers[one] for one in QUESTIONS)
-    hooked = not line.startswith("Not looked for")
-    leaks = scenario.leaking if hooked else ()
+    unanswered = [f"no answer: {one}" for one in QUESTIONS if not answers.get(one)]
+    if unanswered:
+        return unanswered
+    hooked = not answers["which line?"].startswith("Not looked for")
+    leaks = hooked and bool(scenario.leaking)
+    wrong = _of_the_leak(scenario, answers, leaks=leaks)
+    if hooked:
+        wrong += _of_the_rest(scenario, answers)
+    return wrong + _of_the_place(scenario, answers, leaks=leaks, hooked=hooked)
+
+
+def _of_the_leak(scenario: Scenario, answers: Mapping[str, str], *, leaks: bool) -> list[str]:
+    """Say what is wrong with the first, the second and the fourth answer."""
+    leak, speed, _, back, _ = (answers[one] for one in QUESTIONS)
+    wrong = []
     if not leak.startswith("Yes" if leaks else _STARTS[scenario.cause]):
         wrong.append(f"leak: {leak}")
     if not _AMOUNT.search(speed) or (scenario.cause == "stable") != speed.startswith(_NO_SPEED):
         wrong.append(f"speed: {speed}")
-    if leaks and ("/s" not in speed or "of C memory stays" not in back):
+    if not re.search("RSS|of C memory", speed):
+        wrong.append(f"speed of what: {speed}")
+    if leaks and ("/s of C memory" not in speed or "of C memory leaks and stays" not in back):
         wrong.append(f"speed and rest: {speed} {back}")
-    if scenario.cause == "go-held" and "of C memory after a GC" not in back:
+    if scenario.cause == "go-held" and not re.search(
+        r"of C memory after a GC\.\s.*two minutes", back
+    ):
         wrong.append(f"comes back: {back}")
     if scenario.cause == "go-retained" and not re.match(r"[\d.]+ [MG]iB", back):
         wrong.append(f"comes back: {back}")
+    return wrong
+
+
+def _of_the_place(
+    scenario: Scenario, answers: Mapping[str, str], *, leaks: bool, hooked: bool
+) -> list[str]:
+    """Say what is wrong with the line, and with what to do there."""
+    line, advice = answers["which line?"], answers["what to do?"]
+    wrong = []
     planted = _planted(scenario, hooked=hooked)
     if not planted:
         named = None if line.startswith(("None", "Not looked for")) else line
@@ -74,9 +96,46 @@ def missing(scenario: Scenario, answers: Mapping[str, str]) -> list[str]:
         named = None if any(_is_named(one, line) for one in planted) else line
     if named is not None:
         wrong.append(f"line: {named}")
-    if leaks and not (_PLACE.findall(advice) and set(_PLACE.findall(advice)) <= _places(line)):
+    first, second = _pieces(advice)
+    if leaks and not (_places(first) and _places(first) <= _places(line)):
         wrong.append(f"what to do: {advice}")
+    if (leaks and scenario.cause != "native-leak") != bool(second):
+        wrong.append(f"what to do, of two causes: {advice}")
     return wrong
+
+
+def _of_the_rest(scenario: Scenario, answers: Mapping[str, str]) -> list[str]:
+    """Say what is missing of what is no leak, of several sites, and of what no line explains."""
+    leak, _, line, back, advice = (answers[one] for one in QUESTIONS)
+    held = [one.c_function for one in scenario.sites if one.verdict == "bounded"]
+    wrong = []
+    if held and "held and" not in back:
+        wrong.append(f"held C memory: {back}")
+    if (
+        held
+        and scenario.cause == "stable"
+        and not (
+            _is_named(held[0], line)
+            and "of C memory is held" in leak
+            and "added nothing for" in leak
+        )
+    ):
+        wrong.append(f"who holds C memory: {leak} {line}")
+    if len(scenario.leaking) > 1 and "/s, the rest at" not in line:
+        wrong.append(f"share of the named line: {line}")
+    if scenario.leaking and scenario.cause != "native-leak" and "The larger part" not in leak:
+        wrong.append(f"both causes: {leak}")
+    if scenario.cause == "restart" and "cgoleak watch --exe /" not in advice:
+        wrong.append(f"how to begin with the process: {advice}")
+    if scenario.cause == "other" and not (_AMOUNT.search(leak) and "pmap -x" in advice):
+        wrong.append(f"what grew, and where to look: {leak} {advice}")
+    return wrong
+
+
+def _pieces(advice: str) -> tuple[str, str]:
+    """Part advice for a leak and for what else made RSS grow."""
+    first, second, rest = advice.partition(" 2. ")
+    return (first, rest) if second and advice.startswith("1. ") else (advice, "")
 
 
 def _planted(scenario: Scenario, *, hooked: bool) -> list[str]:

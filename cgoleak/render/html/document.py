@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from cgoleak.model.catalog import CAUSES, VERDICTS
+from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import words_in
 from cgoleak.render.answers import answers_to
@@ -16,6 +16,7 @@ from cgoleak.render.html.payload import payload_of, safe_json
 from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import handle_view_of, view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
+from cgoleak.render.labels import cause_label, is_leaking
 from cgoleak.render.recovery import within
 from cgoleak.render.termgate import gate_notes
 from cgoleak.render.visible import visible
@@ -75,10 +76,10 @@ class HtmlRenderer:
             title=_title(report, words),
             payload=safe_json(payload_of(report, words, page.script_words)),
             report=report,
-            cause=CAUSES[report.cause],
+            label=cause_label(report, words),
             estimated=is_estimated(report),
             known=known_from(report, words),
-            leaks=any(one.verdict is Verdict.NATIVE_LEAK for one in report.findings),
+            leaks=is_leaking(report),
             gate=_gate(report, words),
             answers=answers_to(report, words),
             facts=_facts(report, words),
@@ -129,7 +130,7 @@ def _name(report: Report) -> str:
 
 
 def _title(report: Report, words: Words) -> str:
-    return f"{words(CAUSES[report.cause].label)} · {_name(report)} {report.target.pid} · cgoleak"
+    return f"{cause_label(report, words)} · {_name(report)} {report.target.pid} · cgoleak"
 
 
 def _facts(report: Report, words: Words) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change
 
@@ -67,6 +68,7 @@ class Row:
     now: str
     change: str
     trend: str
+    meaning: str
     source: str
     is_total: bool
 
@@ -135,6 +137,7 @@ def _row(line: BalanceLine, words: Words) -> Row:
         now=format_bytes(line.now_bytes),
         change="-" if change is None else format_bytes_change(change),
         trend="" if not change else "up" if change > 0 else "down",
+        meaning=words(PLAIN_WORDS.get(line.part, "")),
         source=words(visible(line.source)),
         is_total=line.part == _TOTAL,
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from cgoleak.model.catalog import CAUSES
 from cgoleak.model.words import words_in
+from cgoleak.render.labels import cause_label, is_leaking
 from cgoleak.render.live.panes import help_lines, sheet_lines, stack_lines
 from cgoleak.render.live.parts import curves, largest_parts
 from cgoleak.render.live.sites import has_room_beside, site_rows
@@ -197,8 +197,8 @@ def _write_verdict(paper: Paper, report: Report, words: Words, *, lines: int) ->
         paper.line(Text(words("The first numbers come in a moment."), style="dim"))
         return
     whole = Paper(width=paper.width, cut=True)
-    label = words(CAUSES[report.cause].label)
-    style = CAUSE_STYLES.get(report.cause, "bold green")
+    label = cause_label(report, words)
+    style = "bold red" if is_leaking(report) else CAUSE_STYLES.get(report.cause, "bold green")
     whole.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
     shown = whole.lines[:lines]
     if len(whole.lines) > lines:

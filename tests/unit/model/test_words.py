@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Verdict
+from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.model.words import ENGLISH, LANGUAGES, words_in
-from cgoleak.render import answers
+from cgoleak.render import answers, blame, isleak
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.compare import compare
 from support.builders import frames
@@ -42,7 +43,13 @@ def test_every_text_of_the_catalog_has_a_translation(text):
     assert has_translation(text)
 
 
-@pytest.mark.parametrize("text", [*answers._NO_LEAK.values(), *answers._MOSTLY.values()])
+SAID = [
+    *(*isleak._NO_LEAK.values(), *isleak._MOSTLY.values(), *PLAIN_WORDS.values()),
+    *(answers._GIVEN_UP, answers._PROFILE_IT, *answers._LOOK_AT.values(), blame._UNPROFILED),
+]
+
+
+@pytest.mark.parametrize("text", SAID)
 def test_every_answer_has_a_translation(text):
     assert has_translation(text)
 

@@ -30,19 +30,27 @@ def test_a_leak_is_told_with_its_rate_its_line_and_what_to_do():
     answers = told(scenario_report("c-leak"))
 
     assert answers["leak"] == "Yes. C memory accumulates and is not freed."
-    assert answers["speed"].startswith("200 KiB/s 16.5 GiB a day · 5.9 MiB so far · RSS +")
-    assert answers["line"].startswith("histogram_new (histogram.c:15) called from algo.Process")
-    assert "5.9 MiB of C memory stays" in answers["return"]
+    assert answers["speed"].startswith(
+        "200 KiB/s of C memory 16.5 GiB a day · 5.9 MiB so far · RSS +"
+    )
+    assert answers["line"].startswith("histogram_new (histogram.c:15) called from scan_bands")
+    assert answers["line"].endswith("stage_analyse (thumb.c:43) ← algo.Process.func1 (algo.go:45)")
+    assert "5.9 MiB of C memory leaks and stays" in answers["return"]
     assert "have it freed there" in answers["do"]
 
 
 def test_a_leak_beside_something_larger_comes_first():
     answers = told(scenario_report("held-and-leak"))
 
-    assert answers["leak"].startswith("Yes, in part: C memory accumulates at 1 site. ")
+    assert answers["leak"].startswith("Yes, in part: 6.2 MiB leaks. ")
     assert "waits for Go's finalizers" in answers["leak"]
     assert "histogram_new" in answers["line"]
-    assert "of C memory after a GC" in answers["return"]
+    assert "of C memory after a GC. Here one came every 16 s (two minutes at" in answers["return"]
+    assert "waiting for the GC: texture_new (session.c:33)" in answers["line"]
+    first, _, second = answers["do"].partition(" 2. ")
+    assert first.startswith("1. ")
+    assert "histogram_new" in first
+    assert second.startswith("Free explicitly (Close, Free) what algo.NewTexture (texture.go:25)")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +61,7 @@ def test_what_only_looks_like_a_leak_is_told_as_none(name):
 
 
 def test_what_go_will_hand_back_is_told_with_its_time():
-    assert "244 MiB of Go's heap, within 75.7 s." in told(scenario_report("go-burst"))["return"]
+    assert "244 MiB of Go's heap, within 80 s." in told(scenario_report("go-burst"))["return"]
 
 
 def test_a_go_heap_that_grows_is_told_with_its_go_function():
@@ -63,7 +71,11 @@ def test_a_go_heap_that_grows_is_told_with_its_go_function():
     assert "pprof" in told(report)["do"]
     assert told(report)["line"] == "In Go code: its heap profile names it."
     with_profile = told(replace(report, go_sites=(grown,)))
-    assert with_profile["line"] == "main.(*worker).remember worker/handlers.go:88"
+    assert with_profile["line"] == (
+        "main.(*worker).remember worker/handlers.go:88 · 8 B of 32.0 MiB by Go's heap profile, "
+        "a sample"
+    )
+    assert with_profile["leak"].startswith("Perhaps, in Go and not in C: the live Go heap grew by")
 
 
 def test_a_go_heap_without_a_profile_asks_for_one_and_for_nothing_that_is_not_there():
@@ -79,9 +91,13 @@ def test_a_go_heap_without_a_profile_asks_for_one_and_for_nothing_that_is_not_th
 def test_a_restart_tells_how_fast_it_grew_before():
     answers = told(scenario_report("restart"))
 
-    assert answers["leak"].startswith("Perhaps: it grew until it ended. Nothing recovered")
+    assert answers["leak"].startswith(
+        "Perhaps: it grew until it ended. RSS fell since a new process"
+    )
     assert "MiB/s before each restart" in answers["speed"]
-    assert answers["line"] == "Not looked for: watched from outside, without hooks."
+    assert answers["line"].startswith("Not looked for: a watch stays outside")
+    assert "cgoleak watch --exe /" in answers["do"]
+    assert " --attach-on-growth " in answers["do"]
 
 
 @pytest.mark.parametrize("cause", list(Cause))
@@ -132,12 +148,12 @@ def test_what_rose_and_stays_is_not_told_as_come_back():
 
 def test_what_malloc_keeps_is_told_beside_what_go_keeps():
     sheet = a_sheet(RSS=160 * MIB, allocator_slack=152 * MIB)
-    back = GoReturn(2 * MIB, 0, 2 * MIB, None, "")
+    back = GoReturn(12 * MIB, 0, 12 * MIB, None, "")
 
     answers = told(a_bare_report(balance=sheet, go_return=back))
 
     assert answers["return"] == (
-        "Nothing of note. Go keeps 2.0 MiB and malloc 152 MiB free for reuse."
+        "Nothing by itself. Go keeps 12.0 MiB and malloc 152 MiB, to use first."
     )
 
 
@@ -150,8 +166,8 @@ def test_memory_that_the_kernel_may_take_is_told_apart_from_huge_pages_that_fill
         go_return=None,
     )
 
-    assert told(report)["return"].startswith("256 MiB when the kernel runs short of memory.")
-    assert "GODEBUG=madvdontneed=1" in told(report)["do"]
+    assert told(report)["return"].startswith("256 MiB when the kernel is short of memory, or the")
+    assert "start it without GODEBUG=madvdontneed=0" in told(report)["do"]
     again = replace(report, notices=(Notice("memory.huge-pages", ""),))
     assert "kernel" not in told(again)["return"]
 
@@ -170,8 +186,13 @@ def test_growth_in_neither_heap_is_told_with_the_part_that_grew_most():
 
     answers = told(a_bare_report(cause=Cause.OTHER, balance=sheet))
 
-    assert answers["line"] == "None: it is in neither heap. Grown most: files and code +375 MiB"
-    assert answers["speed"].startswith("6.4 MiB/s on average RSS +382 MiB in ")
+    assert (
+        answers["line"]
+        == "None: it is in neither heap. Grown most: files and code +375 MiB of +382 MiB"
+    )
+    assert answers["speed"].startswith("RSS +6.4 MiB/s on average RSS +382 MiB in ")
+    assert answers["leak"].startswith("Cannot tell: programs and libraries grew by 375 MiB")
+    assert answers["do"] == "See which libraries or plugins it loads: pmap -x 4242"
 
 
 def test_what_does_not_keep_growing_has_no_rate():
@@ -183,7 +204,7 @@ def test_what_does_not_keep_growing_has_no_rate():
 
 
 def test_several_sites_are_told_as_such():
-    assert told(many_sites(100))["line"].endswith("and 1 site more")
+    assert told(many_sites(100))["line"].endswith("/s, the rest at 1 site more")
 
 
 def test_blocks_that_were_lost_without_growing_are_told_by_their_size():

@@ -91,7 +91,7 @@ def test_what_was_allocated_since_the_last_collection_may_come_on_top() -> None:
 
 
 def test_what_freeosmemory_would_release_is_said_unless_the_kernel_takes_its_time() -> None:
-    said = "debug.FreeOSMemory() would hand back 60.0 MiB at once, garbage besides."
+    said = "debug.FreeOSMemory() would hand back 60.0 MiB at once, and garbage with it."
 
     assert said in forecast(memory(), 26, now_unix_ns=NOW).why
     assert said not in forecast(memory(), 26, now_unix_ns=NOW, godebug="madvdontneed=0").why

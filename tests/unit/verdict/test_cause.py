@@ -238,7 +238,8 @@ def test_a_cause_that_outweighs_a_leak_is_named_and_the_leak_with_it():
     )
 
     assert report.cause is Cause.ALLOCATOR_RETAINED
-    assert "1 site is losing C memory" in report.summary
+    assert report.summary.startswith("1 site in the code is losing C memory")
+    assert "The larger part: RSS grew by" in report.summary
 
 
 def test_a_leak_is_named_before_a_cause_of_its_own_size():

@@ -88,7 +88,10 @@ def test_an_answer_that_is_wrong_or_below_the_screen_is_told(tmp_path: Path) -> 
     assert missing(SCENARIOS["c-leak"], answers_on(screen[:9])) == [
         f"no answer: {one}" for one in QUESTIONS[2:]
     ]
-    assert missing(SCENARIOS["cpp-leak"], whole) == [f"line: {whole['which line?']}"]
+    assert missing(SCENARIOS["cpp-leak"], whole) == [
+        f"share of the named line: {whole['which line?']}",
+        f"line: {whole['which line?']}",
+    ]
     assert missing(SCENARIOS["clean"], whole) != []
     assert "line: histogram_new (strbuf.c:10)" in missing(SCENARIOS["c-leak"], elsewhere)
 

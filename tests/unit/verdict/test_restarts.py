@@ -64,7 +64,11 @@ def test_growth_that_ends_with_the_process_is_a_restart_and_no_recovery():
     report = analyse(a_watch(GROWING, range(15, 60, 5)))
 
     assert report.cause is Cause.RESTART
-    assert "killed by SIGKILL; memory did not recover" in report.summary
+    assert (
+        "ended once in 29 s, growing; the last time at 115 MiB: killed by SIGKILL."
+        in report.summary
+    )
+    assert "not since memory was freed" in report.summary
     (restart,) = report.restarts
     assert (restart.at, restart.old_pid, restart.new_pid) == (20.0, 100, 101)
     assert (restart.reason, restart.rss_before_bytes, restart.rss_after_bytes) == (
@@ -98,8 +102,8 @@ def test_several_restarts_are_all_listed_and_the_largest_is_told_of():
     report = analyse(a_watch(range(20, 60, 5), GROWING, range(15, 80, 5), [15, 20]))
 
     assert [one.new_pid for one in report.restarts] == [101, 102, 103]
-    assert "ended at 115 MiB" in report.summary
-    assert "3 restarts in this window" in report.summary
+    assert "ended 3 times in 43 s" in report.summary
+    assert "the last time at 75.0 MiB, at most at 115 MiB: killed by SIGKILL." in report.summary
 
 
 def test_without_a_restart_a_watch_is_judged_by_its_sheet():
@@ -155,7 +159,7 @@ def test_a_restart_is_named_before_the_leak_that_led_to_it():
     report = analyse(capture)
 
     assert report.cause is Cause.RESTART
-    assert "1 site lost C memory while hooks were in" in report.summary
+    assert "1 site in the code lost C memory while hooks were in" in report.summary
     assert [one.verdict for one in report.findings] == [Verdict.NATIVE_LEAK]
 
 

@@ -42,7 +42,7 @@ def test_a_leak_that_many_samples_show_is_one():
     (finding,) = report.findings
     assert finding.verdict is Verdict.NATIVE_LEAK
     assert report.cause is Cause.NATIVE_LEAK
-    assert report.summary.startswith("1 site is losing C memory at ")
+    assert report.summary.startswith("1 site in the code is losing C memory at ")
     assert finding.samples == 90
     low, high = finding.interval_bytes
     assert low < finding.outstanding_bytes < high

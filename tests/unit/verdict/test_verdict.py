@@ -68,7 +68,7 @@ def test_a_leak_is_the_cause_and_the_sentence_says_how_fast() -> None:
     report = a_report(leaked=300, rss=(64 * MIB, 73 * MIB))
 
     assert report.cause is Cause.NATIVE_LEAK
-    assert report.summary == "1 site is losing C memory at 300 KiB/s."
+    assert report.summary == "1 site in the code is losing C memory at 300 KiB/s."
     assert [one.verdict for one in report.findings] == [Verdict.NATIVE_LEAK, Verdict.BOUNDED]
     assert report.findings[0].stack == LEAK
     assert report.findings[0].outstanding_blocks == 9000
@@ -76,8 +76,8 @@ def test_a_leak_is_the_cause_and_the_sentence_says_how_fast() -> None:
     assert report.findings[0].suppression == "leak:row_dup"
     assert (
         report.findings[0].advice
-        == "Find who should free what row_dup (row.c:41) allocates when called from "
-        "main.encode (encode.go:88), and have it freed there."
+        == "None of these blocks was freed: find who should free what row_dup (row.c:41) allocates "
+        "for main.encode (encode.go:88), and free it there."
     )
 
 
@@ -132,7 +132,7 @@ def test_memory_that_waits_for_finalizers_is_held_by_go() -> None:
 
     assert report.cause is Cause.GO_HELD
     assert report.findings[0].verdict is Verdict.GO_HELD
-    assert "29.3 MiB of C memory at 1 site waits for Go's finalizers" in report.summary
+    assert "29.3 MiB of C memory from 1 site waits for Go's finalizers" in report.summary
     assert "Close" in report.findings[0].advice
 
 
@@ -279,20 +279,60 @@ def test_a_policy_out_of_range_is_refused(field: str, value: float) -> None:
             ["C strdup @libc.so.6", "C tag_new t.c:3"],
             "owns what strdup returns: free it in tag_new",
         ),
+        (
+            ["C getline @libc.so.6", "C first_line m.c:3"],
+            "owns what getline leaves in *lineptr: free it in first_line",
+        ),
         (["C grow_realloc a.c:2"], "Keep what realloc returns in grow_realloc (a.c:2)"),
         (
             ["C work a.c:1", "bridge _cgoexp_1_goDone", "Go main.goDone d.go:2"],
-            "callback from C to Go and back (main.goDone (d.go:2))",
+            "callback from C to Go and back, by way of main.goDone (d.go:2): decide",
         ),
         (
             ["C++ std::string::_M_create", "C++ Tag::Tag tag.cc:3"],
-            "C++ object in Tag::Tag (tag.cc:3)",
+            "A C++ object that Tag::Tag (tag.cc:3) makes holds this memory",
         ),
         (["bridge x"], "Find who should free what the allocating function allocates"),
     ],
 )
 def test_advice_names_what_to_free_and_where(stack: list[str], says: str) -> None:
     assert says in advice_for(Verdict.NATIVE_LEAK, frames(*stack), infrastructure=None)
+
+
+HELPED = frames(
+    "C strbuf_grow strbuf.c:10",
+    "C strbuf_append strbuf.c:24",
+    "C flatten meta.c:72",
+    "bridge main._Cfunc_flatten",
+    "Go main.g b.go:3",
+)
+
+
+@pytest.mark.parametrize(
+    ("freed", "says"),
+    [
+        (0.0, "None of these blocks was freed: find who should free what strbuf_grow"),
+        (0.75, "75 % of these blocks were freed, so some path leaves it out"),
+        (None, "Find who should free what strbuf_grow (strbuf.c:10) allocates for"),
+    ],
+)
+def test_advice_says_whether_any_block_was_freed_and_for_whom(
+    freed: float | None, says: str
+) -> None:
+    """A helper that many call is not who has to free: its callers are named, out of its file."""
+    said = advice_for(Verdict.NATIVE_LEAK, HELPED, infrastructure=None, freed=freed)
+
+    assert said.startswith(says)
+    assert "allocates for strbuf_append (strbuf.c:24) ← flatten (meta.c:72)" in said
+
+
+def test_memory_that_waits_for_the_gc_is_freed_where_the_object_is_done_with() -> None:
+    """The Go function that allocates is often a constructor, whose caller is the one to free."""
+    stack = frames("C new t.c:3", "bridge x", "Go main.NewTexture t.go:5", "Go main.draw d.go:7")
+
+    said = advice_for(Verdict.GO_HELD, stack, infrastructure=None)
+
+    assert "what main.NewTexture (t.go:5) makes when it is done with, in main.draw" in said
 
 
 @pytest.mark.parametrize(("new", "says"), [("new", "Delete the object"), ("new[]", "to delete[]")])

@@ -1,0 +1,135 @@
+"""Which line: the third answer.
+
+Report → the place in the code to look at first, who called it, and what share of it that is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cgoleak.model.frames import Frame, Language
+from cgoleak.model.names import brief_name
+from cgoleak.model.ownership import c_callers, innermost_go
+from cgoleak.model.report import Cause, Verdict
+from cgoleak.render.isleak import grown_most
+from cgoleak.render.recovery import change_bytes, has_notice, held_bytes, of_verdict
+from cgoleak.render.stacklines import named_frame, place_of, site_names
+from cgoleak.render.visible import visible
+from cgoleak.units import format_bytes, format_bytes_change, format_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cgoleak.model.report import Finding, Report
+    from cgoleak.model.words import Words
+
+__all__ = ["NO_PROFILE", "finding_to_blame", "which_line"]
+
+NO_PROFILE: Final = "go.no-heap-profile"
+_UNPROFILED: Final = "In Go code; the program keeps no heap profile that would name it."
+_THREAD_STARTS: Final = frozenset({"start_thread", "clone", "clone3", "__clone", "start"})
+"""Outermost functions of a thread: glibc's, and musl's ``start``."""
+
+
+def finding_to_blame(report: Report) -> Finding | None:
+    """Give the site to look at first; None if no site explains what happened.
+
+    A leak comes before whatever else made RSS grow: it is the part that never stops.
+    """
+    order = [Verdict.NATIVE_LEAK, Verdict.SUSPECT]
+    if report.cause is Cause.GO_HELD:
+        order.insert(1, Verdict.GO_HELD)
+    found = (next(iter(of_verdict(report, verdict)), None) for verdict in order)
+    return next((one for one in found if one is not None), None)
+
+
+def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[str, str]:
+    """Name the line, or say why none is named."""
+    leaking = blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK
+    if report.cause is Cause.GO_HEAP and report.go_sites and not leaking:
+        return _in_go(report, words)
+    if report.cause is Cause.GO_HEAP and blamed is None:
+        told = (
+            _UNPROFILED
+            if has_notice(report, NO_PROFILE)
+            else "In Go code: its heap profile names it."
+        )
+        return words(told), ""
+    if blamed is None:
+        return _no_line(report, words)
+    leaf, details = _named(blamed, words)
+    accused = of_verdict(report, blamed.verdict)
+    details += _share_of(blamed, accused, words)
+    if report.cause is Cause.GO_HELD and blamed.verdict is not Verdict.GO_HELD:
+        waiting = of_verdict(report, Verdict.GO_HELD)
+        if waiting:
+            names = site_names(waiting[0].stack)
+            details.append(words("waiting for the GC: {function}", function=names[0]))
+    if report.cause is Cause.GO_HEAP and report.go_sites:
+        details.append(words("in Go: {function}", function=_in_go(report, words)[0]))
+    return leaf, " · ".join(details)
+
+
+def _named(blamed: Finding, words: Words) -> tuple[str, list[str]]:
+    """Name a site, and who called it: the C code that it works for, and the Go code."""
+    leaf, *callers = site_names(blamed.stack)
+    between = [named_frame(frame) for frame in c_callers(blamed.stack)]
+    callers = list(dict.fromkeys([*between, *callers]))
+    details = [words("called from {function}", function=" ← ".join(callers))] if callers else []
+    if innermost_go(blamed.stack) is None and _is_thread(blamed.stack):
+        details.append(words("no Go caller: a thread that C made"))
+    return leaf, details
+
+
+def _is_thread(stack: Sequence[Frame]) -> bool:
+    return any(frame.function in _THREAD_STARTS for frame in stack[-2:])
+
+
+def _share_of(blamed: Finding, accused: Sequence[Finding], words: Words) -> list[str]:
+    """Say how much of the rate the named line answers for, and how many others there are."""
+    if len(accused) < 2:
+        return []
+    more = words.count(len(accused) - 1, "site")
+    whole = sum(one.growth_bytes_per_second for one in accused)
+    if whole <= 0:
+        return [words("and {sites} more", sites=more)]
+    rates = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
+    return [words("{rate} of {all}, the rest at {sites} more", sites=more, **rates)]
+
+
+def _in_go(report: Report, words: Words) -> tuple[str, str]:
+    site = report.go_sites[0]
+    frame = Frame(Language.GO, site.function, site.file, site.line)
+    place = place_of(frame, parts=2)
+    size = format_bytes(site.change_bytes)
+    grown = change_bytes(report, "Go heap in use") or 0
+    share = words("{size} by Go's heap profile, a sample", size=size)
+    if site.change_bytes < grown:
+        whole = format_bytes(grown)
+        share = words("{size} of {all} by Go's heap profile, a sample", size=size, all=whole)
+    return visible(brief_name(frame)), f"{place} · {share}" if place else share
+
+
+def _no_line(report: Report, words: Words) -> tuple[str, str]:
+    """Say why no line is named, and which part of RSS grew instead, if that is what it is about."""
+    if report.window.mode == "watch" and not report.findings:
+        return words("Not looked for: a watch stays outside, and only hooks see lines."), ""
+    if report.cause is Cause.STABLE and held_bytes(report):
+        largest = of_verdict(report, Verdict.BOUNDED)[0]
+        leaf, details = _named(largest, words)
+        size = format_bytes(largest.outstanding_bytes)
+        said = words("Held by {function}: {size}", function=leaf, size=size)
+        return words("None to blame: no site kept growing."), " · ".join([said, *details])
+    most = grown_most(report)
+    if report.cause is not Cause.OTHER or most is None:
+        return words("None to blame in C: no site kept growing."), ""
+    part, change = words(visible(most.part)), format_bytes_change(most.change_bytes or 0)
+    return (
+        words("None: it is in neither heap."),
+        words(
+            "Grown most: {part} {change} of {all}",
+            part=part,
+            change=change,
+            all=format_bytes_change(change_bytes(report, "RSS") or 0),
+        ),
+    )
