@@ -37,7 +37,7 @@ _NO_LEAK: Final = {
     Cause.GO_HEAP: "Perhaps, in Go and not in C: the live Go heap grows.",
     Cause.GO_RETAINED: "No. Go has freed it, and hands it back later.",
     Cause.ALLOCATOR_RETAINED: "No. C has freed it; malloc keeps it for reuse.",
-    Cause.RESTART: "Not shown. RSS fell since a new process began; no memory was freed.",
+    Cause.RESTART: "Not shown. RSS fell because a new process began; no memory was freed.",
     Cause.OTHER: "Cannot tell: it is in neither heap, and is not followed.",
     Cause.STABLE: "No. Nothing kept growing in this window.",
     Cause.UNKNOWN: "Not known: what was measured does not tell.",
@@ -75,7 +75,7 @@ def is_leak(report: Report, words: Words) -> str:
         return words("Not shown, but it may be: {sites} to look at.", sites=sites)
     if speed_between_restarts(report) is not None:
         return words(
-            "Perhaps: it grew until it ended. RSS fell since a new process began; no memory was "
+            "Perhaps: it grew until it ended. RSS fell because a new process began; no memory was "
             "freed."
         )
     if come_back_bytes(report):

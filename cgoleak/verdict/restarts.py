@@ -84,7 +84,7 @@ def conclude_restarts(capture: Capture, restarts: Sequence[Restart]) -> Conclusi
     said = [f"{ended}; the last time at {size}{most}: {last.reason}."]
     if largest.reason != last.reason:
         said.append(f"The largest one ended otherwise: {largest.reason}.")
-    said.append("RSS fell since a new process began, not since memory was freed.")
+    said.append("RSS fell because a new process began, not because memory was freed.")
     return Conclusion(Cause.RESTART, " ".join(said))
 
 

@@ -92,7 +92,7 @@ def test_a_restart_tells_how_fast_it_grew_before():
     answers = told(scenario_report("restart"))
 
     assert answers["leak"].startswith(
-        "Perhaps: it grew until it ended. RSS fell since a new process"
+        "Perhaps: it grew until it ended. RSS fell because a new process"
     )
     assert "MiB/s before each restart" in answers["speed"]
     assert answers["line"].startswith("Not looked for: a watch stays outside")

@@ -68,7 +68,7 @@ def test_growth_that_ends_with_the_process_is_a_restart_and_no_recovery():
         "ended once in 29 s, growing; the last time at 115 MiB: killed by SIGKILL."
         in report.summary
     )
-    assert "not since memory was freed" in report.summary
+    assert "not because memory was freed" in report.summary
     (restart,) = report.restarts
     assert (restart.at, restart.old_pid, restart.new_pid) == (20.0, 100, 101)
     assert (restart.reason, restart.rss_before_bytes, restart.rss_after_bytes) == (
