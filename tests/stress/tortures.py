@@ -78,7 +78,8 @@ def run_mode(mode: str, rounds: int, seconds: float, *, static: bool = False) ->
         assert events > 0, "nothing was seen"
         _check_mode(mode, before, running)
         some = f", refused: {refused}" if refused else ""
-        return f"{rounds} rounds, {events} events{some}, speed after/before {after / speed:.2f}"
+        ratio = f"{after / speed:.2f}" if speed else "- (it had no turn before)"
+        return f"{rounds} rounds, {events} events{some}, speed after/before {ratio}"
 
 
 def _check_mode(mode: str, before: Residue, running: Running) -> None:
