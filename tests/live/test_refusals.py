@@ -263,7 +263,13 @@ def test_what_the_process_became_after_it_was_looked_at_is_left_alone():
                 pid=process.pid,
                 image=str(load_artifact().path),
                 start=0,
-                **{"held": False, "arch": platform.machine(), **nothing, **surveyed},
+                **{
+                    "held": False,
+                    "namespaced": False,
+                    "arch": platform.machine(),
+                    **nothing,
+                    **surveyed,
+                },
             )
             process.stdin.write(b"go\n")
             process.stdin.flush()
