@@ -14,6 +14,7 @@ order of what they can tell:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -146,12 +147,18 @@ class Ending:
     def _kept_status(self) -> int | None:
         """Ask the kernel, which knows once the parent has reaped the process."""
         deadline = time.monotonic() + _REAPED_WITHIN_S
+        was_reaped = False
         while self._pidfd >= 0:
             info = bytearray(struct.pack("<Q", _INFO_EXIT).ljust(_INFO_BYTES, b"\0"))
             try:
                 fcntl.ioctl(self._pidfd, _GET_INFO, info)
-            except OSError:
-                return None  # before Linux 6.15, or gone without a trace
+            except OSError as error:
+                # Reaped between the kernel's look for a status and its look for the process
+                # (pidfd_info, fs/pidfs.c): it is there the next time. Never before Linux 6.15.
+                if error.errno != errno.ESRCH or was_reaped:
+                    return None
+                was_reaped = True
+                continue
             (mask,) = struct.unpack_from("<Q", info)
             if mask & _INFO_EXIT:
                 return int(struct.unpack_from("<i", info, _INFO_BYTES - 4)[0])

@@ -30,7 +30,7 @@ _TRIES: Final = 5
 
 
 class Look:
-    """Looks at one process from outside; once it is made nothing raises, parts are None then."""
+    """Looks at one process from outside; readings of one that is gone have None for their parts."""
 
     def __init__(self, pid: int, root: Path = PROC) -> None:
         """Learn what stays as it is.
@@ -72,7 +72,11 @@ class Look:
 
     @property
     def target(self) -> Target:
-        """Describe the process; libraries are those that are mapped by now."""
+        """Describe the process; libraries are those that are mapped by now.
+
+        Raises:
+            NoSuchProcess: the process is gone.
+        """
         regions = self._regions()
         libc = find_libc(self._pid, regions, self._root)
         return Target(

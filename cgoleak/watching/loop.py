@@ -187,7 +187,7 @@ class _Watch:
             if is_last:
                 return None
             if snapshot is not None and snapshot.go is None and look.is_replaced:
-                return _EXECUTED
+                return ending.reason() if ending.wait(0) else _EXECUTED
             if snapshot is not None and self._grows(snapshot):
                 self._attach(subject, journal)
             next_at = max(next_at + self._plan.interval_s, self.elapsed)
@@ -195,7 +195,12 @@ class _Watch:
                 return ending.reason()
 
     def _write_target(self, journal: Journal, look: Look) -> None:
-        self._target = look.target
+        try:
+            self._target = look.target
+        except TargetError:
+            if self._target is None:
+                raise
+            return  # it has just ended, as whoever waits for its end will see
         journal.sink.write_target(self._target, mode="watch", started_unix_ns=self._started_unix_ns)
 
     def _read(self, journal: Journal, look: Look, pace: Pace, *, is_last: bool) -> Snapshot | None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ import pytest
 
 from cgoleak.capture.reader import open_capture
 from cgoleak.errors import CaptureError
+from cgoleak.pipeline import analyse
 from cgoleak.render.jsondoc import schema_text
+from cgoleak.watching.loop import watch
+from cgoleak.watching.plan import WatchPlan
 from support.findings import findings_at, leaks, reported
 from support.go_programs import go_commands, missing_tools
 from support.live import (
@@ -272,6 +276,28 @@ def test_a_restart_by_supervisord_is_followed(sample, tmp_path):
     (restart,) = valid(running)["restarts"]
     assert restart["old_pid"] == worker
     assert told_status(restart["reason"], "killed by SIGKILL"), restart
+
+
+def test_the_reason_of_an_end_right_after_the_first_reading_is_told(sample):
+    """A look at the libraries follows on it, of which there are none by then."""
+    readings = []
+    stop = threading.Event()
+    with Supervised(sample, "-scenario", "clean") as supervised:
+
+        def progress(state):
+            readings.append(state.pid)
+            if len(readings) == 1:
+                os.kill(supervised.worker_pid, signal.SIGKILL)
+                wait_until(lambda: not Path(f"/proc/{supervised.worker_pid}").exists(), "the end")
+            if state.pid not in {None, supervised.worker_pid}:
+                stop.set()
+
+        plan = WatchPlan(pid=supervised.worker_pid, duration_s=30)
+        capture = watch(plan, progress=progress, stop=stop).capture
+
+    (restart,) = analyse(capture).restarts
+    assert restart.old_pid == supervised.worker_pid
+    assert told_status(restart.reason, "killed by SIGKILL"), restart
 
 
 def test_a_program_replaced_on_disk_is_followed_through_its_restart(sample, tmp_path):

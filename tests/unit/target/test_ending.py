@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -118,6 +120,27 @@ def test_a_real_process_that_its_parent_has_reaped_may_still_be_told(how, words)
         reason = ending.reason()
 
     assert reason.startswith(words) or (reason == "ended, reason unknown" and release() < (6, 15))
+
+
+def test_a_process_that_is_reaped_while_the_kernel_is_asked_is_asked_for_once_more(monkeypatch):
+    """``pidfd_info`` finds neither a status nor a process if the parent reaps in between."""
+    ask, refused = fcntl.ioctl, []
+
+    def reaped_meanwhile(*arguments):
+        if not refused:
+            refused.append(True)
+            raise ProcessLookupError(errno.ESRCH, "")
+        return ask(*arguments)
+
+    monkeypatch.setattr(fcntl, "ioctl", reaped_meanwhile)
+    with subprocess.Popen(["sleep", "60"]) as child, Ending(child.pid) as ending:
+        child.kill()
+        child.wait()
+        assert ending.wait(10)
+        reason = ending.reason()
+
+    assert refused
+    assert reason.startswith("killed by SIGKILL") or release() < (6, 15)
 
 
 def release():
