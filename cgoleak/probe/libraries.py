@@ -16,7 +16,7 @@ from cgoleak.probe.wire import Function, SlotState
 from cgoleak.target import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from cgoleak.model.notice import Notice
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.tables import Tables
     from cgoleak.target.memory import Memory
+    from cgoleak.target.procfs import Region
 
 __all__ = ["Libraries", "Orders"]
 
@@ -34,7 +35,6 @@ _HOLDS: Final = 5
 _WRITE: Final = 2
 
 _Identity = tuple[str, int, int]
-_Rights = tuple[tuple[int, int, str], ...]
 
 
 class Orders(Protocol):
@@ -71,9 +71,8 @@ class Libraries:
         self._pairs = pairs
         self._providers = first.slots.providers
         self._known = {_identity(m) for m in first.modules}
-        self._odd: dict[_Identity, tuple[_Rights, int]] = {}
+        self._odd: dict[_Identity, tuple[tuple[Region, ...], int]] = {}
         """Modules that do not look settled: how they look, and in how many looks on end."""
-        self._at_first = {_identity(m): _rights(m) for m in first.modules}
         self._kept = _kept_loaded(first.modules)
         self.modules: tuple[LoadedModule, ...] = first.modules
         self.foreign = set(first.slots.foreign)
@@ -94,31 +93,25 @@ class Libraries:
         if held:
             session.install(*session.tables.add_slots(slots))
             return
-        ready = self._ready()
-        kept = {one: m for one, m in ready.items() if one in self._kept}
+        settled = [m for m in self.modules if m.is_settled or _identity(m) in self._kept]
+        kept = [m for m in self._unchanged(settled) if _identity(m) in self._kept]
         closers = {s for s in _within(slots, kept) if s.function == Function.DLCLOSE}
         session.install(*session.tables.add_slots(closers), counting=False)
         slots = tuple(s for s in slots if s not in closers)
         for _ in range(_HOLDS):
             session.order(b"H")
-            ready = self._ready()
+            ready = self._unchanged(settled)
             if session.install(*session.tables.add_slots(_within(slots, ready)), held=True):
                 break
         else:  # a busy machine, or a library that takes its time to go
             ready = kept
             session.install(*session.tables.add_slots(_within(slots, ready)))
-        self._known &= ready.keys()
+        self._known = {_identity(m) for m in ready}
 
-    def _ready(self) -> dict[_Identity, LoadedModule]:
-        """Give the modules that the loader has done with, as far as the survey knows them."""
-        there = {_identity(m): m for m in self._find()[0]}
-        return {
-            one: module
-            for one, module in there.items()
-            if one in self._at_first
-            and (module.is_settled or one in self._kept)
-            and _rights(module) == self._at_first[one]
-        }
+    def _unchanged(self, modules: Iterable[LoadedModule]) -> list[LoadedModule]:
+        """Give those that are mapped as they were, page by page, with the same rights."""
+        regions = set(procfs.maps(self._pid, self._root))
+        return [m for m in modules if regions.issuperset(m.regions)]
 
     def look(self, session: Orders) -> None:
         """Find what has come or gone since the last look; take the slots of what has come."""
@@ -166,11 +159,9 @@ class Libraries:
         pairs = self._pairs.slots(session.tables, fresh, modules)
         # What never settles may be stored to as it is, but its pages are not opened and closed.
         odd = [m for m in there if not m.is_settled]
-        slots = [
-            s
-            for s in _within((*found.slots, *pairs), {_identity(m): m for m in there})
-            if s.prot & _WRITE or not any(m.start <= s.address < m.end for m in odd)
-        ]
+        slots = _within((*found.slots, *pairs), there)
+        shut = {s for s in _within(slots, odd) if not s.prot & _WRITE}
+        slots = [s for s in slots if s not in shut]
         taken = session.install(*session.tables.add_slots(slots), held=True)
         # What was not there, or all if it took too long, is looked at again the next time.
         self._known -= {_identity(m) for m in fresh if not taken or _identity(m) not in still}
@@ -191,17 +182,17 @@ class Libraries:
 
     def _note_odd(self, modules: Iterable[LoadedModule]) -> None:
         """Note what does not look settled. In a library that is loaded in a loop that changes."""
-        odd = {_identity(m): _rights(m) for m in modules if not m.is_settled}
-        before = self._odd
-        self._odd = {
-            one: (rights, before[one][1] + 1 if before.get(one, ((),))[0] == rights else 1)
-            for one, rights in odd.items()
-        }
+        before, self._odd = self._odd, {}
+        for module in modules:
+            if not module.is_settled:
+                regions, looks = before.get(_identity(module), ((), 0))
+                again = looks if regions == module.regions else 0
+                self._odd[_identity(module)] = module.regions, again + 1
 
     def _is_settled(self, module: LoadedModule) -> bool:
         """Tell whether the loader has done: before that, rights of pages change."""
-        rights, looks = self._odd.get(_identity(module), ((), 0))
-        return module.is_settled or (looks >= _SETTLING_LOOKS and rights == _rights(module))
+        regions, looks = self._odd.get(_identity(module), ((), 0))
+        return module.is_settled or (looks >= _SETTLING_LOOKS and regions == module.regions)
 
     def _lost_slots(self, session: Orders) -> list[int]:
         """Find slots that hold something else than our hook.
@@ -215,10 +206,9 @@ class Libraries:
         return [address for address in taken if self._memory.word(address) not in hooks]
 
 
-def _within(
-    slots: Iterable[FoundSlot], modules: Mapping[_Identity, LoadedModule]
-) -> list[FoundSlot]:
-    return [s for s in slots if any(m.start <= s.address < m.end for m in modules.values())]
+def _within(slots: Iterable[FoundSlot], modules: Iterable[LoadedModule]) -> list[FoundSlot]:
+    modules = tuple(modules)
+    return [s for s in slots if any(m.start <= s.address < m.end for m in modules)]
 
 
 def _kept_loaded(modules: Iterable[LoadedModule]) -> set[_Identity]:
@@ -233,10 +223,6 @@ def _kept_loaded(modules: Iterable[LoadedModule]) -> set[_Identity]:
             kept.add(_identity(module))
             wanted += [named[name] for name in module.obj.needed if name in named]
     return kept
-
-
-def _rights(module: LoadedModule) -> _Rights:
-    return tuple((r.start, r.end, r.perms) for r in module.regions)
 
 
 def _identity(module: LoadedModule) -> _Identity:

@@ -68,7 +68,8 @@ def _see_out(pid: int, injector: int) -> int:
             if not _until(lambda: _is_stopped(injector), _STOP_S):
                 return 1
             at = resident.header_at + Header.loader_watched.offset
-            memory.write(at, struct.pack("<I", 1))
+            if not memory.write(at, struct.pack("<I", 1)):
+                return 1
             if not _until(lambda: thread not in procfs.tasks(pid), _END_S):
                 end = signal.SIGKILL  # better a loader that stays than one that is torn away
                 return 1

@@ -217,7 +217,8 @@ class ProbeSession:
             )
         self._take_pair_calls(held=held)
         self.libraries.take_first(self, (*self._survey.slots.slots, *pairs), held=held)
-        slots = self.tables.slots()
+        # dlclose is taken by itself, and before the others: it says nothing of them.
+        slots = [slot for slot in self.tables.slots() if slot.function != Function.DLCLOSE]
         if self._survey.dead is None and all(slot.state != SlotState.TAKEN for slot in slots):
             raise AttachFailed(
                 f"no slot of pid {self._pid} could be taken over",

@@ -98,6 +98,7 @@ class Tables:
         self._base = ctypes.addressof(self.shared)
         self._stacks_read = 0
         self._tick_before = 0
+        self._entered = (0, 0)
         self._rows: dict[int, int] = {}
         self._handle_stacks: set[int] = set()
         self._flags_read = 1
@@ -136,8 +137,12 @@ class Tables:
         """Enter slots to be taken; return the range of indexes that holds them all.
 
         An address keeps its row: a library that comes and goes ten thousand times needs no more
-        room than one that stays.
+        room than one that stays. What was entered before and has not been taken is not wanted any
+        more, though its row may lie within the range.
         """
+        for index in range(*self._entered):
+            if self._slot(index).state == SlotState.WANTED:
+                self._slot(index).state = SlotState.GONE
         count = self.shared.slots_count
         first, last = MAX_SLOTS, 0
         for slot in slots:
@@ -154,7 +159,8 @@ class Tables:
             first, last = min(first, index), max(last, index + 1)
             count = max(count, last)
         self.shared.slots_count = count
-        return min(first, last), last
+        self._entered = min(first, last), last
+        return self._entered
 
     def write_pair(self, index: int, pair: Pair) -> None:
         """Say what a function of the user's pairs does; before its slots are taken."""

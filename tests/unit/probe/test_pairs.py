@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ctypes
 
-import pytest
-
 from cgoleak.model.handles import Family, PairFunction, Role, Success
 from cgoleak.probe import wire
 from cgoleak.probe.pairs import Pairs
 from support.elf_slots import CODE, GLOB_DAT, SlotAsked, an_image, loaded, slot_at
 from support.fake_target import memory_of
-from support.probe_tables import MadeTables
 
 LIBRARY_AT = 0x7F00_0000_0000
 PROGRAM_AT = 0x400000
@@ -24,15 +21,6 @@ THINGS = Family(
         PairFunction("thing_close", Role.DESTROY, 1),
     ),
 )
-
-
-@pytest.fixture
-def tables():
-    made = MadeTables()
-    opened = made.open()
-    yield opened
-    opened.close()
-    made.close()
 
 
 def a_header(*taken):

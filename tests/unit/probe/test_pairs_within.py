@@ -16,7 +16,6 @@ from support.elf_build import build
 from support.elf_slots import GLOB_DAT, SlotAsked, an_image, loaded, slot_at
 from support.fake_target import memory_of
 from support.mapped_file import mapped
-from support.probe_tables import MadeTables
 
 LIBRARY_AT = 0x7F00_0000_0000
 PROGRAM_AT = 0x400000
@@ -40,15 +39,6 @@ ENDS = r"""
 __attribute__((noinline)) void instance_end(void *one) { free(one); }
 void object_unref(int *one) { if (--*one == 0) instance_end(one); }
 """
-
-
-@pytest.fixture
-def tables():
-    made = MadeTables()
-    opened = made.open()
-    yield opened
-    opened.close()
-    made.close()
 
 
 @pytest.fixture(scope="module")

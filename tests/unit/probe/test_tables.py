@@ -15,24 +15,10 @@ from cgoleak.probe.artifact import load_artifact
 from cgoleak.probe.slots import FoundSlot
 from cgoleak.probe.tables import Tables
 from cgoleak.probe.wire import Function, MappedModule, SlotState
-from support.probe_tables import TICK_MS, MadeTables
+from support.probe_tables import TICK_MS
 
 TICK_NS = TICK_MS * 1_000_000
 UNKNOWN = RawStack(StackId(0), (), complete=False)
-
-
-@pytest.fixture
-def made():
-    made = MadeTables()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tables(made):
-    tables = made.open()
-    yield tables
-    tables.close()
 
 
 # --- stacks -----------------------------------------------------------------------------------
@@ -240,6 +226,16 @@ def test_a_slot_that_comes_back_takes_its_old_row(made, tables):
 
     assert (made.slot(1).state, made.slot(1).original) == (SlotState.WANTED, 0x1234)
     assert len(list(tables.slots())) == 3
+
+
+def test_what_was_asked_for_and_not_taken_is_not_taken_with_what_is_asked_for_next(made, tables):
+    tables.add_slots([a_slot(0x1000), a_slot(0x2000), a_slot(0x3000)])
+    made.set_slot_state(0, SlotState.TAKEN)
+
+    assert tables.add_slots([a_slot(0x1000), a_slot(0x3000)]) == (0, 3)
+
+    states = [made.slot(index).state for index in range(3)]
+    assert states == [SlotState.WANTED, SlotState.GONE, SlotState.WANTED]
 
 
 def test_no_slots_are_an_empty_range(tables):
