@@ -108,6 +108,7 @@ struct cg_memo {
 struct cg_memos {
     uint64_t tag[1u << CG_MEMO_BITS][CG_MEMO_WAYS]; /* 0: empty */
     uint8_t next[1u << CG_MEMO_BITS];               /* which is given up next */
+    uint8_t last[1u << CG_MEMO_LAST_BITS];          /* which matched last, of all of them, at a place and depth */
     struct cg_memo memo[1u << CG_MEMO_BITS][CG_MEMO_WAYS];
 };
 

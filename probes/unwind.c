@@ -730,14 +730,20 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
     if (CG_UNLIKELY(t == &R->overflow || t->inside != 1 || t->index >= CG_MAX_THREADS))
         return cg_stack_walk(t, sp, pc, fp, is_go, &here, 0, 0);
     struct cg_memos *memos = &T.memos[t->index];
+    struct cg_memo *all = &memos->memo[0][0];
+    uint8_t *last = &memos->last[((sp ^ pc << 20) * 0x9e3779b97f4a7c15ull) >> (64 - CG_MEMO_LAST_BITS)];
+    if (CG_LIKELY(cg_memo_holds(t, &all[*last], sp, pc, fp, is_go, &here)))
+        return all[*last].stack;
     uint64_t tag = cg_memo_tag(sp, pc, is_go, &here);
     uint32_t set = (uint32_t)(tag >> (64 - CG_MEMO_BITS)), way = CG_MEMO_WAYS;
     struct cg_memo *memo = memos->memo[set];
     for (uint32_t i = 0; i < CG_MEMO_WAYS; i++) {
         if (memos->tag[set][i] != tag)
             continue;
-        if (CG_LIKELY(cg_memo_holds(t, &memo[i], sp, pc, fp, is_go, &here)))
+        if (CG_LIKELY(cg_memo_holds(t, &memo[i], sp, pc, fp, is_go, &here))) {
+            *last = (uint8_t)(&memo[i] - all);
             return memo[i].stack;
+        }
         if (memo[i].stack == 0)
             way = i; /* nor could the last such walk be remembered: the others keep their places */
     }
@@ -745,6 +751,7 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
         way = memos->next[set]++ & (CG_MEMO_WAYS - 1);
     memo[way].stack = 0;
     memos->tag[set][way] = tag;
+    *last = (uint8_t)(&memo[way] - all);
     return cg_stack_walk(t, sp, pc, fp, is_go, &here, &memo[way], 0);
 }
 
