@@ -54,18 +54,19 @@ def main() -> int:
 
 
 def _rows(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
+    few = max(1, options.kills // 4)
     yield "rounds hammer", partial(_rounds, options.rounds)
-    yield "rounds main-in-c", partial(_rounds, options.rounds // 10, "-threads", "3", "-main-in-c")
+    yield "rounds main-in-c", partial(_rounds, options.rounds, "-threads", "3", "-main-in-c")
     yield "rounds own-malloc", partial(_own_rounds, max(1, options.rounds // 10))
     if can_make_namespaces():
         yield "rounds namespaced", partial(_rounds, options.rounds // 4, namespaced=True)
-        yield "kills namespaced", partial(_kills, options.kills // 4, options.seed, namespaced=True)
+        yield "kills namespaced", partial(_kills, few, options.seed, namespaced=True)
     else:
         _say("namespaced: skipped, unshare is refused here")
     yield "kills hammer", partial(_kills, options.kills, options.seed)
-    yield "kills own-malloc", partial(_kills, options.kills, options.seed, own_malloc=True)
+    yield "kills own-malloc", partial(_kills, few, options.seed, own_malloc=True)
     yield "static rounds", partial(_rounds, options.rounds, "-threads", "4", static=True)
-    yield "static kills", partial(_kills, options.kills, options.seed, static=True)
+    yield "static kills", partial(_kills, few, options.seed, static=True)
     yield "static way", partial(_way_kills, options.kills, options.seed)
     yield "static exact", partial(run_asked, 100_000, static=True)
     yield "exact", partial(run_asked, 100_000)
