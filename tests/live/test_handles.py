@@ -9,8 +9,7 @@ import pytest
 from cgoleak.capture.reader import open_capture
 from support.go_programs import go_commands, missing_tools
 from support.handle_programs import OBJECTS_TOML, THINGS_TOML, build_objects, build_things
-from support.hooks import hooked_slots
-from support.live import Program, attach, handles_at
+from support.live import Program, attach, handles_at, obeyed
 
 pytestmark = [
     pytest.mark.live,
@@ -43,20 +42,9 @@ def things(request, tmp_path_factory):
 def measured(things, tmp_path_factory):
     """Everything that the program can do, in rounds, while handles are counted."""
     folder = tmp_path_factory.mktemp("measured")
-    config = ("--pair-config", str(things.parent / "things.toml"))
-    with Program([things], stderr=subprocess.DEVNULL) as target:
-        assert target.line() == "ready"
-        with attach(folder, target.pid, follow=("--exact", *config)) as watching:
-            watching.until_hooked(target.pid)
-            for _ in range(ROUNDS):
-                for name, times in DONE.items():
-                    target.say(f"{name} {times}")
-                    assert target.line() == f"done {name} {times}"
-            watching.interrupt()
-            assert watching.finish() == 0, watching.stderr
-        assert hooked_slots(target.pid) == []
-        target.say("keepNew 1")
-        assert target.line() == "done keepNew 1"
+    config = ("--pair-config", things.parent / "things.toml")
+    lines = [f"{name} {times}" for name, times in DONE.items()] * ROUNDS
+    watching = obeyed([things], lines, folder, *config, after=["keepNew 1"])
     return watching.report(), open_capture(watching.capture_file)
 
 
@@ -116,20 +104,9 @@ def test_objects_counted_by_reference_are_given_up_with_the_last_of_them(tmp_pat
     program = build_objects(tmp_path / "objects", go_commands()[0])
     (tmp_path / "objects.toml").write_text(OBJECTS_TOML)
     done = {"keep": 10, "giveUp": 20, "keepReference": 5, "giveUpBoth": 8}
-    options = ("--exact", "--pair-config", str(tmp_path / "objects.toml"))
-    with Program([program], stderr=subprocess.DEVNULL) as target:
-        assert target.line() == "ready"
-        with attach(tmp_path, target.pid, follow=options) as watching:
-            watching.until_hooked(target.pid)
-            for name, times in done.items():
-                target.say(f"{name} {times}")
-                assert target.line() == f"done {name} {times}"
-            watching.interrupt()
-            assert watching.finish() == 0, watching.stderr
-        assert hooked_slots(target.pid) == []
-        target.say("giveUp 1")
-        assert target.line() == "done giveUp 1"
-    report = watching.report()
+    config = ("--pair-config", tmp_path / "objects.toml")
+    lines = [f"{name} {times}" for name, times in done.items()]
+    report = obeyed([program], lines, tmp_path, *config, after=["giveUp 1"]).report()
 
     (family,) = report["families"]
     assert handles_at(report, done) == {

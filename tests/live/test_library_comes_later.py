@@ -36,15 +36,13 @@ def test_loading_and_unloading_over_and_over_harms_nobody_and_hides_nothing(plug
         assert target.line() == "ready"
         with attach(tmp_path, target.pid) as watching:
             watching.until_hooked(target.pid)
-            target.say(str(ROUNDS))
-            assert target.line(60) == f"done {ROUNDS}"
+            target.do(str(ROUNDS), 60)
             watching.interrupt()
             status = watching.finish()
 
         assert status == 0, watching.stderr
         assert hooked_slots(target.pid) == []
-        target.say("3")
-        assert target.line() == "done 3"
+        target.do("3")
     report = watching.report()
     late = {n["code"] for n in report["notices"]} & {"probe.late-library", "probe.slots-changed"}
     found = [

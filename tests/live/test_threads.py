@@ -7,8 +7,7 @@ import shutil
 import pytest
 
 from support.go_programs import go_commands, missing_tools
-from support.hooks import hooked_slots
-from support.live import Program, attach, handles_at
+from support.live import handles_at, obeyed
 from support.thread_programs import THREADS, build_threads
 
 pytestmark = [
@@ -27,20 +26,9 @@ def report(request, tmp_path_factory):
     if request.param == "musl" and compiler is None:
         pytest.skip("not installed: musl-tools")
     program = build_threads(folder / "prog", go_commands()[0], compiler=compiler)
-    with Program([program]) as target:
-        assert target.line() == "ready"
-        follow = ("--exact", "--pair-set", "threads")
-        with attach(folder / "out", target.pid, follow=follow) as watching:
-            watching.until_hooked(target.pid)
-            for name, times in THREADS.items():
-                target.say(f"{name} {times}")
-                assert target.line(60) == f"done {name} {times}"
-            watching.interrupt()
-            assert watching.finish() == 0, watching.stderr
-        assert hooked_slots(target.pid) == []
-        target.say("join 5")
-        assert target.line() == "done join 5"
-        yield watching.report()
+    lines = [f"{name} {times}" for name, times in THREADS.items()]
+    options = ("--pair-set", "threads")
+    return obeyed([program], lines, folder / "out", *options, after=["join 5"], seconds=60).report()
 
 
 def test_every_thread_that_is_not_joined_is_counted_at_its_go_function_and_no_other(report):

@@ -30,8 +30,7 @@ def report(tmp_path_factory):
         with attach(folder / "out", target.pid) as watching:
             watching.until_hooked(target.pid)
             for line in (*ASKED, *LATER):
-                target.say(line)
-                assert target.line(60) == f"done {line}"
+                target.do(line, 60)
                 if line.startswith("laterOpen"):
                     wait_until(lambda: is_taken(target.pid, "liblater.so"), "its slots", 20)
             watching.interrupt()

@@ -2,7 +2,10 @@ module example.org/realworld
 
 go 1.24
 
+replace example.org/obey => ../support/obey
+
 require (
+	example.org/obey v0.0.0
 	github.com/DataDog/zstd v1.5.6
 	github.com/confluentinc/confluent-kafka-go/v2 v2.8.0
 	github.com/marcboeker/go-duckdb v1.8.5

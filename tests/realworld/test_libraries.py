@@ -5,27 +5,19 @@ Run by ``make realworld``; ``make libraries`` installs them from Debian.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.go_programs import go_commands, missing_tools
-from support.hooks import hooked_slots
-from support.live import Program, attach, handles_at
+from support.live import handles_at, obeyed
+from support.realworld import MARKS, build_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
-    pytest.mark.skipif("CGOLEAK_REALWORLD" not in os.environ, reason="run by: make realworld"),
-]
-
-HERE = Path(__file__).resolve().parent
+pytestmark = MARKS
 
 
 def installed(package: str) -> str:
@@ -39,38 +31,18 @@ def installed(package: str) -> str:
 
 
 def built(name: str, folder: Path) -> Path:
-    environment = os.environ | {
-        "CGO_ENABLED": "1",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-        "CGO_CXXFLAGS": "-O1 -g -w --std=c++11",
-    }
-    command = [str(go_commands()[0]), "build", "-buildvcs=false", "-o", f"{folder}/", f"./{name}"]
-    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=1800)
+    build_packages(folder, f"./{name}", {"CGO_CXXFLAGS": "-O1 -g -w --std=c++11"})
     return folder / Path(name).name
 
 
 def counted(
-    program: Path, pairs: str, done: Mapping[str, int], folder: Path, before: str = ""
+    program: Path, pairs: str, done: Mapping[str, int], folder: Path, before: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Have a program do this while handles are counted; give the report."""
-    with Program([program], stderr=subprocess.DEVNULL) as target:
-        assert target.line() == "ready"
-        if before:
-            target.say(before)
-            assert target.line() == f"done {before}"
-        with attach(folder, target.pid, follow=("--exact", "--pair-set", pairs)) as watching:
-            watching.until_hooked(target.pid)
-            for name, times in done.items():
-                target.say(f"{name} {times}")
-                assert target.line() == f"done {name} {times}"
-            watching.interrupt()
-            assert watching.finish() == 0, watching.stderr
-        assert hooked_slots(target.pid) == []
-        for name in done:
-            target.say(f"{name} 1")
-            assert target.line() == f"done {name} 1"
-    report = watching.report()
+    lines = [f"{name} {times}" for name, times in done.items()]
+    again = [f"{name} 1" for name in done]
+    options = ("--pair-set", pairs)
+    report = obeyed([program], lines, folder, *options, before=before, after=again).report()
     assert "probe.code-changed" not in {one["code"] for one in report["notices"]}
     return report
 
@@ -118,7 +90,7 @@ def test_what_a_program_keeps_of_libvips_is_counted_at_its_lines(vips, tmp_path)
         "giveUpBlack": 9,
         "thumbnails": 12,
     }
-    report = counted(vips, "libvips", done, tmp_path, before="noCache 1")
+    report = counted(vips, "libvips", done, tmp_path, before=["noCache 1"])
 
     gone = {"giveUpMemory": 0, "giveUpBlack": 0, "thumbnails": 0}
     assert handles_at(report, done) == done | gone | {"keepBlack": 2 * 7}

@@ -5,27 +5,21 @@ Run by ``make realworld``: the modules come from the Go proxy and take minutes t
 
 from __future__ import annotations
 
-import os
 import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.go_programs import go_commands, missing_tools
 from support.live import attach
+from support.realworld import MARKS, build_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools())),
-    pytest.mark.skipif("CGOLEAK_REALWORLD" not in os.environ, reason="run by: make realworld"),
-]
+pytestmark = MARKS
 
-HERE = Path(__file__).resolve().parent
 MISUSES = [
     ("sqlite", "rows", "main.firstUser"),
     ("sqlite", "statements", "main.userByID"),
@@ -38,9 +32,7 @@ MISUSES = [
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("realworld")
-    environment = os.environ | {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    command = [str(go_commands()[0]), "build", "-buildvcs=false", "-o", f"{folder}/", "./cmd/..."]
-    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=1800)
+    build_packages(folder, "./cmd/...")
     return folder
 
 

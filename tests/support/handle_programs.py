@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import LINES_GO, build_program
+from support.live_programs import OBEY, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,8 @@ import "C"
 import (
 	"fmt"
 	"syscall"
+
+	"example.org/prog/obey"
 )
 
 var name = C.CString("x")
@@ -149,7 +151,7 @@ var does = map[string]func(int){
 	"closeOpened": closeOpened, "refused": refused, "ended": ended, "keepWide": keepWide,
 }
 
-func main() { obey(does) }
+func main() { obey.Lines(does) }
 """
 
 THINGS_TOML: Final = """\
@@ -202,6 +204,8 @@ package main
 // #include "objects.h"
 import "C"
 
+import "example.org/prog/obey"
+
 func keep() { C.object_new() }
 
 func giveUp() { C.object_unref(C.object_new()) }
@@ -216,9 +220,9 @@ func giveUpBoth() {
 }
 
 func main() {
-	obey(map[string]func(int){
-		"keep": each(keep), "giveUp": each(giveUp),
-		"keepReference": each(keepReference), "giveUpBoth": each(giveUpBoth),
+	obey.Lines(map[string]func(int){
+		"keep": obey.Each(keep), "giveUp": obey.Each(giveUp),
+		"keepReference": obey.Each(keepReference), "giveUpBoth": obey.Each(giveUpBoth),
 	})
 }
 """
@@ -235,7 +239,7 @@ def build_objects(folder: Path, go: str, *, cc: str = "cc") -> Path:
     """Build a library whose objects are counted by reference, and a program; both in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     _build_library(folder, "objects", _OBJECTS_H, _OBJECTS_C, cc=cc)
-    program = {"main.go": _OBJECTS_GO, "lines.go": LINES_GO, "objects.h": _OBJECTS_H}
+    program = {"main.go": _OBJECTS_GO, "objects.h": _OBJECTS_H} | OBEY
     return build_program(folder, go, program)
 
 
@@ -259,7 +263,7 @@ def build_things(folder: Path, go: str, *, linked_in: bool = False, cc: str = "c
     folder.mkdir(parents=True, exist_ok=True)
     link = "" if linked_in else "// #cgo LDFLAGS: -L${SRCDIR} -lthings -Wl,-rpath,${SRCDIR}"
     main_go = _MAIN_GO.replace("//LINK", link)
-    program = {"main.go": main_go, "lines.go": LINES_GO, "things.h": _THINGS_H}
+    program = {"main.go": main_go, "things.h": _THINGS_H} | OBEY
     if linked_in:
         return build_program(folder, go, program | {"things.c": _THINGS_C})
     _build_library(folder, "things", _THINGS_H, _THINGS_C, cc=cc)

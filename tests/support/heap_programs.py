@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import LINES_GO, OWN_MALLOC, build_program
+from support.live_programs import OBEY, OWN_MALLOC, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,11 @@ void later_lose(void);
 */
 import "C"
 
-import "os"
+import (
+	"os"
+
+	"example.org/prog/obey"
+)
 
 func libcLose()  { C.libc_lose() }
 func oneLose()   { C.one_lose() }
@@ -73,12 +77,12 @@ func laterOpen() { C.later_open(path) }
 var path = C.CString(os.Args[1])
 
 var does = map[string]func(int){
-	"libcLose": each(libcLose), "oneLose": each(oneLose), "oneUse": each(oneUse),
-	"twoLose": each(twoLose), "twoUse": each(twoUse),
-	"laterOpen": each(laterOpen), "laterLose": each(laterLose),
+	"libcLose": obey.Each(libcLose), "oneLose": obey.Each(oneLose), "oneUse": obey.Each(oneUse),
+	"twoLose": obey.Each(twoLose), "twoUse": obey.Each(twoUse),
+	"laterOpen": obey.Each(laterOpen), "laterLose": obey.Each(laterLose),
 }
 
-func main() { obey(does) }
+func main() { obey.Lines(does) }
 """
 
 
@@ -114,5 +118,5 @@ def build_heaps(folder: Path, go: str) -> Path:
     for name in ("one", "two"):
         build_heap_library(libraries, name, hidden=True)
     linked = f"-L{libraries} -lone -ltwo -Wl,-rpath,{libraries}"
-    sources = {"heaps.c": _HEAPS_C, "main.go": _MAIN_GO, "lines.go": LINES_GO}
+    sources = {"heaps.c": _HEAPS_C, "main.go": _MAIN_GO} | OBEY
     return build_program(folder / "prog", go, sources, "-gcflags=-l", ldflags=linked)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from support.hooks import counts
+from support.hooks import counts, hooked_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +36,7 @@ __all__ = [
     "cgoleak_command",
     "child_running",
     "handles_at",
+    "obeyed",
     "wait_until",
 ]
 
@@ -87,6 +88,11 @@ class Program:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
+
+    def do(self, line: str, seconds: float = 20.0) -> None:
+        """Have a program that obeys lines do what this one says, and wait until it has."""
+        self.say(line)
+        assert self.line(seconds) == f"done {line}"
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -319,6 +325,36 @@ def attach(
     """
     often = () if interval is None else ("--interval", f"{interval}s")
     return Cgoleak(folder, "attach", pid, "--duration", f"{seconds}s", *often, *follow)
+
+
+def obeyed(
+    command: Sequence[str | Path],
+    lines: Iterable[str],
+    folder: Path,
+    *options: object,
+    before: Iterable[str] = (),
+    after: Iterable[str] = (),
+    seconds: float = 20.0,
+) -> Cgoleak:
+    """Have a program do what lines say while it is measured; give the measurement, finished.
+
+    What is to be done ``before`` is not measured, what ``after`` is done without hooks. Each line
+    may take ``seconds``.
+    """
+    with Program(command, stderr=subprocess.DEVNULL) as target:
+        assert target.line() == "ready"
+        for line in before:
+            target.do(line, seconds)
+        with attach(folder, target.pid, follow=("--exact", *map(str, options))) as watching:
+            watching.until_hooked(target.pid)
+            for line in lines:
+                target.do(line, seconds)
+            watching.interrupt()
+            assert watching.finish() == 0, watching.stderr
+        assert hooked_slots(target.pid) == []
+        for line in after:
+            target.do(line, seconds)
+    return watching
 
 
 def handles_at(report: dict[str, Any], functions: Iterable[str]) -> dict[str, int]:

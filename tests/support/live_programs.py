@@ -15,8 +15,8 @@ __all__ = [
     "EARLY",
     "EXEC",
     "HALF_LOADED",
-    "LINES_GO",
     "LOSING",
+    "OBEY",
     "OWN_MALLOC",
     "PLUGGING",
     "build_library",
@@ -45,39 +45,9 @@ void die_of_segv(void) {
 }
 """
 
-LINES_GO: Final = r"""
-package main
-
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
-)
-
-// obey reads lines "NAME TIMES", calls does[NAME](TIMES) and says when it is done.
-func obey(does map[string]func(int)) {
-	lines := bufio.NewScanner(os.Stdin)
-	fmt.Println("ready")
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		times, _ := strconv.Atoi(words[1])
-		does[words[0]](times)
-		fmt.Println("done", lines.Text())
-	}
-}
-
-// each gives what calls do so many times.
-func each(do func()) func(int) {
-	return func(times int) {
-		for i := 0; i < times; i++ {
-			do()
-		}
-	}
-}
-"""
-"""A file beside a ``main.go`` that is asked, by lines, which of its functions to call."""
+_OBEY: Final = Path(__file__).with_name("obey") / "obey.go"
+OBEY: Final = {"obey/obey.go": _OBEY.read_text(encoding="utf-8")}
+"""A package of a program that is asked, by lines, which of its functions to call."""
 
 EARLY: Final[Mapping[str, str]] = {
     "blocks.c": _BLOCKS_C,
@@ -425,6 +395,7 @@ def build_program(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "go.mod").write_text("module example.org/prog\n\ngo 1.19\n", encoding="utf-8")
     kept = {k: v for k, v in os.environ.items() if k not in {"GOROOT", "GOFLAGS"}}

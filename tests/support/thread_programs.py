@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from support.live_programs import LINES_GO, build_program
+from support.live_programs import OBEY, build_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,8 @@ void join_in_time(void);
 */
 import "C"
 
+import "example.org/prog/obey"
+
 func loseThread()     { C.lose_thread() }
 func losePlain()      { C.lose_plain() }
 func join()           { C.join() }
@@ -83,12 +85,12 @@ func detachedItself() { C.detached_itself() }
 func joinInTime()     { C.join_in_time() }
 
 var does = map[string]func(int){
-	"loseThread": each(loseThread), "losePlain": each(losePlain), "join": each(join),
-	"detach": each(detach), "detached": each(detached), "detachedItself": each(detachedItself),
-	"joinInTime": each(joinInTime),
+	"loseThread": obey.Each(loseThread), "losePlain": obey.Each(losePlain), "join": obey.Each(join),
+	"detach": obey.Each(detach), "detached": obey.Each(detached),
+	"detachedItself": obey.Each(detachedItself), "joinInTime": obey.Each(joinInTime),
 }
 
-func main() { obey(does) }
+func main() { obey.Lines(does) }
 """
 
 THREADS: Final = {
@@ -104,5 +106,5 @@ THREADS: Final = {
 
 
 def build_threads(folder: Path, go: str, *, compiler: str | None = None) -> Path:
-    sources = {"threads.c": _THREADS_C, "main.go": _MAIN_GO, "lines.go": LINES_GO}
+    sources = {"threads.c": _THREADS_C, "main.go": _MAIN_GO} | OBEY
     return build_program(folder, go, sources, "-gcflags=-l", compiler=compiler)

@@ -7,7 +7,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"example.org/realworld/obey"
+	"example.org/obey"
 )
 
 var mats []gocv.Mat
@@ -63,9 +63,9 @@ func detectors() {
 func keepDetector() { _ = gocv.NewBFMatcher() }
 
 func main() {
-	obey.Lines(map[string]func(){
-		"keepMats": keepMats, "closeMats": closeMats, "keepRegion": keepRegion,
-		"keepClones": keepClones, "split": split, "contours": contours,
-		"detectors": detectors, "keepDetector": keepDetector,
+	obey.Lines(map[string]func(int){
+		"keepMats": obey.Each(keepMats), "closeMats": obey.Each(closeMats), "keepRegion": obey.Each(keepRegion),
+		"keepClones": obey.Each(keepClones), "split": obey.Each(split), "contours": obey.Each(contours),
+		"detectors": obey.Each(detectors), "keepDetector": obey.Each(keepDetector),
 	})
 }

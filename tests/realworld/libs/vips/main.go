@@ -16,7 +16,7 @@ import "C"
 import (
 	"unsafe"
 
-	"example.org/realworld/obey"
+	"example.org/obey"
 )
 
 var kept []*C.VipsImage
@@ -49,11 +49,11 @@ func main() {
 	jpeg = C.jpeg_of(in, &length)
 	C.unref(unsafe.Pointer(in))
 	thumbnails()
-	obey.Lines(map[string]func(){
-		"keepMemory": keepMemory, "giveUpMemory": giveUpMemory,
-		"keepBlack": keepBlack, "giveUpBlack": giveUpBlack,
-		"keepReferences": keepReferences,
-		"thumbnails":     thumbnails, "keepThumbnails": keepThumbnails,
-		"noCache": func() { C.vips_cache_set_max(0) },
+	obey.Lines(map[string]func(int){
+		"keepMemory": obey.Each(keepMemory), "giveUpMemory": obey.Each(giveUpMemory),
+		"keepBlack": obey.Each(keepBlack), "giveUpBlack": obey.Each(giveUpBlack),
+		"keepReferences": obey.Each(keepReferences),
+		"thumbnails":     obey.Each(thumbnails), "keepThumbnails": obey.Each(keepThumbnails),
+		"noCache": func(int) { C.vips_cache_set_max(0) },
 	})
 }

@@ -1,0 +1,3 @@
+module example.org/obey
+
+go 1.19
