@@ -102,6 +102,15 @@ static void cg_point(char *base, const struct cg_shared *plan)
         T.handles[level] = (struct cg_handle *)(base + plan->handles_at[level]);
 }
 
+/* Gives a descriptor or an error. Such a file can be mapped as code whatever its mode is, which is
+ * for execve, and on whatever mount: it lies on one of the kernel's own. Linux 6.3 to 6.5 refuse one
+ * without the seal where vm.memfd_noexec is 2; before 6.3 the flag is unknown. */
+static long cg_memory_file(const char *name)
+{
+    long fd = cg_sys2(CG_NR_MEMFD_CREATE, name, CG_MFD_CLOEXEC | CG_MFD_NOEXEC_SEAL);
+    return cg_is_error(fd) ? cg_sys2(CG_NR_MEMFD_CREATE, name, CG_MFD_CLOEXEC) : fd;
+}
+
 /* --- slots ----------------------------------------------------------------------------------- */
 
 static int cg_peek(uint64_t address, uint64_t *value)
@@ -493,9 +502,7 @@ static void cg_know_providers(void)
  * outside, before anything leads there. They stay, as this copy does. Returns 0 or an errno. */
 static long cg_map_near(uint64_t at, uint64_t size)
 {
-    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC | CG_MFD_EXEC);
-    if (cg_is_error(fd)) /* MFD_EXEC is unknown before Linux 6.3 */
-        fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-near", CG_MFD_CLOEXEC);
+    long fd = cg_memory_file("cgoleak-near");
     if (cg_is_error(fd))
         return -fd;
     long got = cg_sys2(CG_NR_FTRUNCATE, fd, size);
@@ -673,7 +680,7 @@ static int cg_make_tables(void)
     for (uint32_t i = 0; i < sizeof plan; i++)
         ((char *)&plan)[i] = 0;
     uint64_t size = cg_plan(&plan);
-    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-tables", CG_MFD_CLOEXEC);
+    long fd = cg_memory_file("cgoleak-tables");
     if (cg_is_error(fd))
         return cg_fail(3, fd);
     h->shared_fd = (int32_t)fd;
@@ -815,9 +822,7 @@ static char *cg_settle(void)
 {
     const char *image = __ehdr_start;
     uint64_t size = ((uint64_t)(_end - image) + 4095) & ~4095ull;
-    long fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-probe", CG_MFD_CLOEXEC | CG_MFD_EXEC);
-    if (cg_is_error(fd)) /* MFD_EXEC is unknown before Linux 6.3 */
-        fd = cg_sys2(CG_NR_MEMFD_CREATE, "cgoleak-probe", CG_MFD_CLOEXEC);
+    long fd = cg_memory_file("cgoleak-probe");
     if (cg_is_error(fd))
         return 0;
     const struct cg_phdr *ph = (const struct cg_phdr *)(image + *(const uint64_t *)(image + 32));

@@ -118,7 +118,7 @@ static inline uint64_t cg_thread_pointer(void)
 #define CG_MAP_NORESERVE 0x4000
 #define CG_MAP_FIXED_NOREPLACE 0x100000
 #define CG_MFD_CLOEXEC 1u
-#define CG_MFD_EXEC 0x10u
+#define CG_MFD_NOEXEC_SEAL 8u
 #define CG_O_CLOEXEC 02000000
 #define CG_O_NONBLOCK 04000
 #define CG_MADV_DONTFORK 10

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from cgoleak.errors import ProbeError, ProtocolMismatch
+from cgoleak.probe.mounts import is_noexec
 from cgoleak.probe.wire import MAGIC, VERSION, Ages, Header, Row
 from cgoleak.symbols.elf import ObjectFile
 
@@ -37,13 +38,19 @@ def load_artifact(path: Path | None = None) -> Artifact:
     """Load the probe that was built with this package.
 
     Raises:
-        ProbeError: it is missing: the package was not built.
+        ProbeError: it is missing: the package was not built; or it lies where nothing may be run.
         ProtocolMismatch: it was built from another version of the wire layout.
     """
     found = path or Path(__file__).resolve().parent.parent / "_probes" / f"{platform.machine()}.so"
     try:
         library = ctypes.CDLL(str(found))
     except OSError as exc:
+        if is_noexec(found):
+            raise ProbeError(
+                "the probe cannot be loaded",
+                cause=f"{found} lies on a file system that is mounted noexec ({exc})",
+                fix="install cgoleak on another, or: mount -o remount,exec its mount point",
+            ) from exc
         raise ProbeError(
             "the probe is not built",
             cause=str(exc),

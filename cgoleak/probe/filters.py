@@ -63,7 +63,7 @@ _NEEDED: Final = (
     Call("openat", 257),
     Call("ppoll", 271),
     Call("pipe2", 293),
-    Call("memfd_create", 319),
+    Call("memfd_create", 319, (0, 9)),
     Call("read", 0),
     Call("write", 1),
 )
@@ -75,6 +75,7 @@ _TRIED: Final = (
     Call("clock_gettime", 228),
     Call("set_robust_list", 273),
     Call("process_vm_readv", 310),
+    Call("memfd_create", 319, (0, 1)),
     Call("membarrier", 324),
     Call("rseq", 334),
     Call("clone3", 435),

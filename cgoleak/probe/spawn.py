@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import signal
 import struct
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import AttachFailed, NoSuchProcess
 from cgoleak.probe import ptrace
+from cgoleak.probe.mounts import is_noexec
 from cgoleak.probe.ptrace import Request
 
 if TYPE_CHECKING:
@@ -201,9 +203,23 @@ def _spawn(command: Sequence[str], tracer: int) -> int:
                 fix="let ptrace through the container's seccomp profile: "
                 "docker run --cap-add=SYS_PTRACE, or --security-opt seccomp=PROFILE",
             )
-        fix = "give a path, or check PATH" if code == errno.ENOENT else None
-        raise NoSuchProcess(f"cannot start {name}", cause=os.strerror(code), fix=fix)
+        cause, fix = _why_not(name, code)
+        raise NoSuchProcess(f"cannot start {name}", cause=cause, fix=fix)
     return pid
+
+
+def _why_not(name: str, code: int) -> tuple[str, str | None]:
+    """Say why exec refused a program, and what to do."""
+    cause = os.strerror(code)
+    if code == errno.ENOENT:
+        return cause, "give a path, or check PATH"
+    found = shutil.which(name, mode=os.F_OK)
+    if code != errno.EACCES or found is None:
+        return cause, None
+    if is_noexec(found):
+        cause = f"{cause}: {found} lies on a file system that is mounted noexec"
+        return cause, "copy it to another, or: mount -o remount,exec its mount point"
+    return cause, f"make it executable: chmod +x {found}"
 
 
 def _become(command: Sequence[str], tracer: int, write_end: int) -> None:

@@ -214,8 +214,8 @@ def statements(folder: Path) -> Ready:
 
 
 def in_container(folder: Path, how: Sequence[str]) -> Ready:
-    if not containers.can_make_namespaces():
-        raise Missing("root, to make namespaces")
+    if lacking := containers.lacks(how):
+        raise Missing(lacking)
     program = build(folder, "blocks.c")
     root = containers.build_small_root(folder / "root", program)
     words = containers.contained(how, program, root)

@@ -275,6 +275,7 @@ def test_a_file_that_is_not_executable_is_told(hold, tmp_path):
         hold(str(tmp_path / "notes"))
 
     assert error.value.cause == "Permission denied"
+    assert error.value.fix == f"make it executable: chmod +x {tmp_path / 'notes'}"
 
 
 def test_a_file_that_is_no_program_is_told(hold, tmp_path):
