@@ -6,7 +6,15 @@ import pytest
 
 from kinds.kinds import KINDS
 from kinds.measuring import Row
-from kinds.table import README, names_in, refreshed, row_line
+from kinds.table import (
+    README,
+    README_ZH,
+    in_chinese,
+    names_in,
+    refreshed,
+    row_line,
+    table_in,
+)
 
 TEXT = "before\n<!-- kinds: make kinds KINDS=--markdown -->\n<!-- /kinds -->\nafter\n"
 FIRST, SECOND = KINDS[0].name, KINDS[1].name
@@ -18,6 +26,25 @@ def a_row(name: str, attach: str = "hooked") -> Row:
 
 def test_the_readme_has_a_row_for_every_kind_in_their_order():
     assert names_in(README.read_text("utf-8")) == [kind.name for kind in KINDS]
+
+
+def test_the_chinese_readme_has_the_same_table():
+    chinese = table_in(README_ZH.read_text("utf-8"))
+
+    assert chinese == in_chinese(table_in(README.read_text("utf-8")))
+
+
+def test_a_cell_with_numbers_keeps_them_in_chinese():
+    row = in_chinese("| refused (3) | 10 rounds, 1 kill |")
+
+    assert "拒绝" in row
+    assert "10 轮" in row
+    assert row.index("3") < row.index("10") < row.index("1 次 SIGKILL")
+
+
+def test_a_cell_without_chinese_words_is_told():
+    with pytest.raises(KeyError, match="nothing like it"):
+        in_chinese("| nothing like it |")
 
 
 def test_rows_are_put_in_the_order_of_the_kinds_and_the_rest_stays():
