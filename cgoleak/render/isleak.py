@@ -17,6 +17,7 @@ from cgoleak.render.recovery import (
     lazily_freed_bytes,
     now_bytes,
     of_verdict,
+    outstanding_bytes,
     sentences,
     uncollected_bytes,
 )
@@ -67,7 +68,7 @@ def is_leak(report: Report, words: Words) -> str:
     if leaks:
         part = words(
             "Yes, in part: {size} leaks.",
-            size=format_bytes(sum(one.outstanding_bytes for one in leaks)),
+            size=format_bytes(outstanding_bytes(leaks)),
         )
         return sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:
@@ -85,7 +86,7 @@ def is_leak(report: Report, words: Words) -> str:
 
 def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
     """Say of a leak that is next to nothing that RSS grew by something else."""
-    lost = sum(one.outstanding_bytes for one in leaks)
+    lost = outstanding_bytes(leaks)
     grown = change_bytes(report, "RSS") or 0
     if grown < _GROWTH_WORTH or _LITTLE * lost >= grown:
         return ""

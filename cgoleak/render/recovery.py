@@ -30,7 +30,9 @@ __all__ = [
     "lazily_freed_bytes",
     "now_bytes",
     "of_verdict",
+    "outstanding_bytes",
     "rss_known",
+    "rss_over_time",
     "sentences",
     "uncollected_bytes",
     "within",
@@ -90,7 +92,7 @@ def _already_back(report: Report, words: Words) -> str:
 
 
 def _after_a_collection(report: Report, words: Words) -> str:
-    held = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.GO_HELD))
+    held = outstanding_bytes(of_verdict(report, Verdict.GO_HELD))
     return words("{size} of C memory after a GC.", size=format_bytes(held)) if held else ""
 
 
@@ -114,13 +116,13 @@ def gc_due(report: Report, words: Words) -> str:
 
 
 def _lost(report: Report, words: Words) -> str:
-    leaked = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.NATIVE_LEAK))
+    leaked = outstanding_bytes(of_verdict(report, Verdict.NATIVE_LEAK))
     return words("{size} of C memory leaks and stays.", size=format_bytes(leaked)) if leaked else ""
 
 
 def held_bytes(report: Report) -> int:
     """Give the C memory that is held and does not grow, if it is worth a word; else 0."""
-    size = sum(one.outstanding_bytes for one in of_verdict(report, Verdict.BOUNDED))
+    size = outstanding_bytes(of_verdict(report, Verdict.BOUNDED))
     return size if size >= _HELD_WORTH else 0
 
 
@@ -234,13 +236,26 @@ def come_back_bytes(report: Report) -> int:
 
 def rss_known(report: Report) -> list[int]:
     """Give RSS over the window, as far as it was read."""
+    return [size for _, size in rss_over_time(report)]
+
+
+def rss_over_time(report: Report) -> list[tuple[float, int]]:
+    """Give seconds and RSS over the window, as far as it was read."""
     line = report.timeline
-    return [] if line is None else [size for size in line.rss_bytes if size is not None]
+    if line is None:
+        return []
+    known = zip(line.seconds, line.rss_bytes, strict=True)
+    return [(at, size) for at, size in known if size is not None]
 
 
 def of_verdict(report: Report, verdict: Verdict) -> Sequence[Finding]:
     """Give the findings of one verdict."""
     return _by_verdict(_Same(report.findings)).get(verdict, ())
+
+
+def outstanding_bytes(findings: Iterable[Finding]) -> int:
+    """Add up what is outstanding at these."""
+    return sum(one.outstanding_bytes for one in findings)
 
 
 class _Same:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.render.estimates import is_estimated
-from cgoleak.render.recovery import change_bytes, come_back_bytes, of_verdict, rss_known
+from cgoleak.render.recovery import (
+    change_bytes,
+    come_back_bytes,
+    of_verdict,
+    outstanding_bytes,
+    rss_known,
+    rss_over_time,
+)
 from cgoleak.units import format_bytes, format_bytes_change, format_rate, format_seconds
 
 if TYPE_CHECKING:
@@ -67,7 +74,7 @@ def _of_sites(
     report: Report, leaks: Sequence[Finding], moved: str, words: Words
 ) -> tuple[str, str]:
     rate = sum(one.growth_bytes_per_second for one in leaks)
-    lost = sum(one.outstanding_bytes for one in leaks)
+    lost = outstanding_bytes(leaks)
     size = format_bytes(lost)
     if rate <= 0:
         return words("{size} so far", size=size), moved
@@ -77,7 +84,7 @@ def _of_sites(
         if is_estimated(report)
         else words("{size} so far", size=size),
     ]
-    outstanding = sum(one.outstanding_bytes for one in report.findings)
+    outstanding = outstanding_bytes(report.findings)
     if report.cause is Cause.NATIVE_LEAK and outstanding - lost >= _MORE_OUTSTANDING:
         whole = format_bytes(outstanding)
         details[-1] += words(" of {size} outstanding", size=whole)
@@ -105,14 +112,11 @@ def _of_now(report: Report, words: Words) -> str:
 
 def _lately(report: Report, words: Words) -> str:
     """Say what RSS did in the last third of the window."""
-    line = report.timeline
-    if line is None:
-        return ""
-    known = [one for one in zip(line.seconds, line.rss_bytes, strict=True) if one[1] is not None]
+    known = rss_over_time(report)
     if len(known) < 3:
         return ""
     at = bisect_left(known, known[-1][0] - (known[-1][0] - known[0][0]) / 3, key=lambda one: one[0])
-    then, now = known[at][1] or 0, known[-1][1] or 0
+    then, now = known[at][1], known[-1][1]
     time = format_seconds(round(known[-1][0] - known[at][0]))
     return words("{change} in the last {time}", change=format_bytes_change(now - then), time=time)
 
@@ -123,10 +127,9 @@ def _peak(report: Report) -> str:
 
 def speed_between_restarts(report: Report) -> float | None:
     """Give how fast RSS grew from the beginning of each process to its end; None if it did not."""
-    line = report.timeline
-    if report.cause is not Cause.RESTART or line is None:
+    if report.cause is not Cause.RESTART or report.timeline is None:
         return None
-    known = [one for one in zip(line.seconds, line.rss_bytes, strict=True) if one[1] is not None]
+    known = rss_over_time(report)
     began, size = known[0] if known else (0.0, None)
     grown = lived = 0.0
     for restart in report.restarts:
