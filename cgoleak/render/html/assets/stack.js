@@ -7,17 +7,6 @@ const LONGEST = 24;
 const HEAD = 14;
 const TAIL = 8;
 
-const frameAt = (place) => ({
-  at: place,
-  lang: DATA.languages[DATA.frames[0][place]],
-  name: string(DATA.frames[1][place]),
-  place: string(DATA.frames[2][place]),
-  inlined: DATA.frames[3][place] === 1,
-  brief: string(DATA.frames[4][place]),
-  library: string(DATA.frames[5][place]),
-  call: string(DATA.frames[6][place]),
-});
-
 const isPlumbing = (frame) => PLUMBING.has(frame.lang[2]);
 const joint = (name) => ({ lang: DATA.languages.find((one) => one[2] === "bridge"), name, place: "" });
 
