@@ -14,12 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgoleak.capture.earlier import EARLIER_OPTIONAL, EARLIER_TABLES, EARLIER_VERSION
 from cgoleak.capture.format import (
     APPLICATION_ID,
     HEADER_BYTES,
-    LATER_TABLES,
     SCHEMA_VERSION,
     TABLES,
+    VIEWS,
 )
 from cgoleak.capture.rows import Rows
 from cgoleak.errors import CaptureError, DamagedCapture, NewerCapture, NotACapture
@@ -109,7 +110,7 @@ def _identify(path: Path) -> int:
             cause=f"its layout is version {version}, this program reads up to {SCHEMA_VERSION}",
             fix="pip install --upgrade cgoleak",
         )
-    if version != SCHEMA_VERSION:
+    if version < EARLIER_VERSION:
         raise _damaged(str(path), f"it says layout version {version}")
     return status.st_size
 
@@ -132,10 +133,16 @@ def _read_file(path: Path, size: int, *, mode: str) -> Capture:
 
 
 def _check_tables(db: sqlite3.Connection, path: Path) -> None:
-    every = TABLES | LATER_TABLES
-    found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(len(every) + 1)
-    wanted = TABLES if len(found) == len(TABLES) else every
-    if sorted(found, key=repr) != sorted((("table", *item) for item in wanted.items()), key=repr):
+    ((version,),) = db.execute("PRAGMA user_version")
+    every = EARLIER_TABLES | EARLIER_OPTIONAL if version == EARLIER_VERSION else TABLES
+    views = {} if version == EARLIER_VERSION else VIEWS
+    stored = db.execute("SELECT type, name, sql FROM sqlite_master")
+    found = sorted(stored.fetchmany(len(every | views) + 1), key=repr)
+    if version == EARLIER_VERSION and len(found) == len(EARLIER_TABLES):
+        every = EARLIER_TABLES
+    wanted = [("table", *item) for item in every.items()]
+    wanted += [("view", *item) for item in views.items()]
+    if found != sorted(wanted, key=repr):
         raise _damaged(str(path), "its tables are not those of a capture")
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cgoleak.capture.format import SNAPSHOT_COLUMNS
+from cgoleak.capture.earlier import EARLIER_VERSION
+from cgoleak.capture.format import INTEGER_MAX, SNAPSHOT_COLUMNS
 from cgoleak.capture.history import Changes, CountRow, CountsAt, History
 from cgoleak.errors import DamagedCapture
 from cgoleak.model.capture import (
@@ -36,7 +37,7 @@ from cgoleak.model.snapshot import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cgoleak.model.goprofile import GoProfile, GoUse
     from cgoleak.model.handles import HandleFamily
@@ -51,22 +52,26 @@ _OLDEST_BORN = CountRow._fields.index("oldest_born_ns")
 _OLD_BLOCKS = CountRow._fields.index("old_blocks")
 _LANGUAGES = {language.value: language for language in Language}
 
-# The large tables are made text by SQLite, which is read as a whole: the cost of a value is a third
-# of what it is in a row of its own. Numbers without these signs are whole and not negative.
-_NOT_NATURAL = ('"', ".", "e", "-")
+# Arrays are read as a whole, all of a column together. What is none of these is a whole number that
+# is not negative, or null.
+_NOT_NATURAL = ('"', ".", "e", "E", "N", "{", "[", "-")
 _NOT_WHOLE = _NOT_NATURAL[:-1]
-# Its rows lie in order of stack and depth, its primary key, and are grouped as they lie.
-_ADDRESSES = "SELECT stack, json_group_array(address) FROM stack_address GROUP BY stack"
+_CHANGES = f"SELECT snapshot, stacks, {', '.join(CountRow._fields)} FROM change ORDER BY snapshot"  # noqa: S608 - of constants
+_STACKS = "SELECT id, complete, addresses FROM stack ORDER BY id"
+
+# Of version 1 SQLite makes the same. Rows lie in order of their primary keys, and so do the arrays.
 _COUNTED = CountRow._fields[:9]
 _SAMPLED = CountRow._fields[9:]
-_COUNTS = f"""SELECT snapshot, json_group_array(stack),
-  {", ".join(f"json_group_array({name})" for name in _COUNTED)}
-  FROM stack_count GROUP BY snapshot ORDER BY snapshot"""  # noqa: S608 - of constants
-_SAMPLED_COUNTS = f"""SELECT snapshot, json_group_array(stack),
+_EARLIER_CHANGES = f"""SELECT snapshot, json_group_array(stack),
   {", ".join(f"json_group_array({name})" for name in _COUNTED)},
   {", ".join(f"json_group_array(coalesce({name}, 0))" for name in _SAMPLED)}
-  FROM stack_count LEFT JOIN sample_count USING (snapshot, stack)
+  FROM stack_count {{samples}}
   GROUP BY snapshot ORDER BY snapshot"""  # noqa: S608 - of constants
+_SAMPLES = "LEFT JOIN sample_count USING (snapshot, stack)"
+_NO_SAMPLES = "JOIN (SELECT 0 AS samples, 0 AS blocks_error, 0 AS bytes_error)"
+_EARLIER_STACKS = """SELECT id, complete,
+  (SELECT json_group_array(address) FROM stack_address WHERE stack = stack.id)
+  FROM stack ORDER BY id"""
 
 
 class Rows:
@@ -75,6 +80,8 @@ class Rows:
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
         self._db = db
         self._name = name
+        ((version,),) = db.execute("PRAGMA user_version")
+        self._is_earlier = version == EARLIER_VERSION
 
     def capture(self) -> Capture:
         """Read everything."""
@@ -190,22 +197,27 @@ class Rows:
 
     def _stacks(self) -> dict[StackId, RawStack]:
         families = self._family_of_stack()
-        rows = self._db.execute(_ADDRESSES).fetchall()
-        text = f"[{','.join([array for _, array in rows])}]"
-        found = json.loads(text)
-        if any(sign in text for sign in (*_NOT_NATURAL, "n")):
+        rows = self._db.execute(_EARLIER_STACKS if self._is_earlier else _STACKS).fetchall()
+        arrays = [self._text(array) for _, _, array in rows]
+        text = ",".join(arrays)
+        if text.count("[") != len(rows):
+            self._bad("the addresses of a stack are no array")
+        found = self._loaded(f"[{text}]")
+        if len(found) != len(rows) or any(type(one) is not list for one in found):
+            self._bad("the addresses of a stack are no array")
+        if any(sign in text for sign in (*_NOT_NATURAL, "n") if sign != "["):
             for address in chain.from_iterable(found):
                 self._count(address)
-        addresses = dict(zip([stack for stack, _ in rows], map(tuple, found), strict=True))
-        stacks: dict[StackId, RawStack] = {}
-        for stack, complete in self._db.execute("SELECT id, complete FROM stack ORDER BY id"):
-            stacks[stack] = RawStack(
+        self._check_size(chain.from_iterable(found))
+        return {
+            stack: RawStack(
                 StackId(self._integer(stack)),
-                addresses.get(stack, ()),
+                tuple(addresses),
                 bool(self._count(complete)),
                 families.get(stack, 0),
             )
-        return stacks
+            for (stack, complete, _), addresses in zip(rows, found, strict=True)
+        }
 
     def _frames(self) -> dict[Address, tuple[Frame, ...]]:
         rows = self._db.execute(
@@ -294,25 +306,61 @@ class Rows:
         )
 
     def _history(self) -> History:
-        sampled = self._has("sample_count")
-        if sampled:
-            sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
-        rows = self._db.execute(_SAMPLED_COUNTS if sampled else _COUNTS).fetchall()
+        rows = self._db.execute(self._changes()).fetchall()
         if not rows:
             return History()
         snapshots, *arrays = zip(*rows, strict=True)
+        commas = [[self._text(array).count(",") for array in column] for column in arrays]
         numbers: list[int] = []
-        for number, array in zip(snapshots, arrays[0], strict=True):
-            numbers += [self._count(number)] * (array.count(",") + 1)
-        texts = [f"[{','.join([array[1:-1] for array in column])}]" for column in arrays]
-        stacks, *columns = map(_numbers, texts)
-        if not sampled:
-            columns += [[0] * len(stacks) for _ in _SAMPLED]
-        if _is_odd(texts):
+        for number, between in zip(snapshots, commas[0], strict=True):
+            numbers += [self._count(number)] * (between + 1)
+        bodies = [",".join([array[1:-1] for array in column]) for column in arrays]
+        stacks, *columns = map(self._numbers, bodies)
+        if any(one != commas[0] for one in commas) or any(
+            len(column) != len(numbers) for column in (stacks, *columns)
+        ):
+            self._bad("the columns of a change are not equally long")
+        if _is_odd(bodies):
             for stack, *values in zip(stacks, *columns, strict=True):
                 self._integer(stack)
                 self._check_counts(values)
         return History(Changes(numbers, stacks, columns))
+
+    def _changes(self) -> str:
+        """Give the statement that reads the changes, as columns per snapshot."""
+        if not self._is_earlier:
+            return _CHANGES
+        sampled = self._has("sample_count")
+        if sampled:
+            sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
+        return _EARLIER_CHANGES.format(samples=_SAMPLES if sampled else _NO_SAMPLES)
+
+    def _numbers(self, body: str) -> list[Any]:
+        """Give the values of a column; often all of them are zero."""
+        count = body.count(",") + 1
+        if len(body) == 2 * count - 1 and not body.strip(",0"):
+            return [0] * count
+        found = self._loaded(f"[{body}]")
+        self._check_size(found)
+        return found
+
+    def _check_size(self, numbers: Iterable[Any]) -> None:
+        """See that no number is larger than SQLite's are; what is no number is found elsewhere."""
+        try:
+            largest = max(numbers, default=0)
+        except TypeError:
+            largest = None
+        if type(largest) is not int:
+            largest = max((one for one in numbers if type(one) is int), default=0)
+        if largest > INTEGER_MAX:
+            self._bad(f"a number has {len(str(largest))} digits")
+
+    def _loaded(self, text: str) -> list[Any]:
+        try:
+            found: list[Any] = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            self._bad(f"an array is none: {exc}")
+        return found
 
     def _has(self, table: str) -> bool:
         """Say whether the file has a table that earlier captures of this version have not."""
@@ -428,7 +476,7 @@ class Rows:
         )
 
     def _integer(self, value: object) -> int:
-        if not isinstance(value, int):
+        if type(value) is not int:  # JSON's true would be an instance
             self._bad(f"a number is {value!r}")
         return value
 
@@ -462,16 +510,8 @@ class Rows:
         )
 
 
-def _numbers(text: str) -> list[Any]:
-    """Give the values of a column; often all of them are zero."""
-    if not text.strip("[,0]"):
-        return [0] * ((len(text) - 1) // 2)
-    found: list[Any] = json.loads(text)
-    return found
-
-
 def _is_odd(texts: Sequence[str]) -> bool:
-    """Tell if values of ``stack_count`` have to be looked at one by one, a stack's name first."""
+    """Tell if values of ``change`` have to be looked at one by one, a stack's name first."""
     for place, text in enumerate(texts, start=-1):
         signs = _NOT_WHOLE if place in (-1, _OLDEST_BORN) else _NOT_NATURAL
         if any(sign in text for sign in signs):

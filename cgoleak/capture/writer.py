@@ -12,6 +12,7 @@ those few milliseconds leaves a journal, which the reader then plays back.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
@@ -24,17 +25,17 @@ from cgoleak.capture.format import (
     APPLICATION_ID,
     COUNT_COLUMNS,
     INTEGER_MAX,
-    LATER_TABLES,
     SCHEMA_VERSION,
     SNAPSHOT_COLUMNS,
     TABLES,
+    VIEWS,
 )
 from cgoleak.capture.reader import read_connection
 from cgoleak.errors import CaptureError, OutputError
 from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from cgoleak.model.capture import (
@@ -62,7 +63,7 @@ _ABOUT = "A measurement by cgoleak; render it with: cgoleak report FILE"
 _PATIENCE_S = 60.0
 """How long a commit waits for somebody who reads the file meanwhile."""
 _INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?" + ",?" * (SNAPSHOT_COLUMNS - 1) + ")"
-_INSERT_COUNT = "INSERT INTO stack_count VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_CHANGE = "INSERT INTO change VALUES (?,?" + ",?" * COUNT_COLUMNS + ")"  # noqa: S608 - a constant
 _Row = tuple[int | None, ...]
 _GONE: _Row = (None,) * COUNT_COLUMNS
 _Names = tuple[str, ...]
@@ -168,16 +169,12 @@ class CaptureWriter:
             CaptureError: an address that no user process can have, or the disk refuses.
         """
         what = f"stack {stack.id}"
-        rows = [
-            (stack.id, depth, _address(address, what))
-            for depth, address in enumerate(stack.addresses)
-        ]
+        addresses = _array([_address(address, what) for address in stack.addresses])
         with self._writing():
-            self._db.execute("DELETE FROM stack_address WHERE stack = ?", (stack.id,))
             self._db.execute(
-                "INSERT OR REPLACE INTO stack VALUES (?,?)", (stack.id, int(stack.complete))
+                "INSERT OR REPLACE INTO stack VALUES (?,?,?)",
+                (stack.id, int(stack.complete), addresses),
             )
-            self._db.executemany("INSERT INTO stack_address VALUES (?,?,?)", rows)
             if stack.family:
                 self._db.execute(
                     "INSERT OR REPLACE INTO family_stack VALUES (?,?)", (stack.id, stack.family)
@@ -215,19 +212,17 @@ class CaptureWriter:
         now = {
             stack: _count_row(counts, snapshot.at_ns) for stack, counts in snapshot.stacks.items()
         }
-        differ = [(stack, row) for stack, row in now.items() if self._counts.get(stack) != row]
-        changed = [(number, stack, *row[:COUNT_COLUMNS]) for stack, row in differ]
-        changed += [(number, stack, *_GONE) for stack in self._counts.keys() - now.keys()]
-        sampled = [
-            (number, stack, *row[COUNT_COLUMNS:]) for stack, row in differ if row[COUNT_COLUMNS]
-        ]
+        changed = {stack: row for stack, row in now.items() if self._counts.get(stack) != row}
+        changed |= dict.fromkeys(self._counts.keys() - now.keys(), _GONE)
+        in_order = sorted(changed)
+        columns = zip(*map(changed.__getitem__, in_order), strict=True)
         with self._writing(commit=commit):
             self._db.execute(
                 _INSERT_SNAPSHOT,
                 (number, *_snapshot_row(snapshot)),
             )
-            self._db.executemany(_INSERT_COUNT, changed)
-            self._db.executemany("INSERT INTO sample_count VALUES (?,?,?,?,?)", sampled)
+            if changed:
+                self._db.execute(_INSERT_CHANGE, (number, _array(in_order), *map(_array, columns)))
         self._counts = now
         self._snapshots = number
         return number
@@ -240,7 +235,7 @@ class CaptureWriter:
         with self._writing():
             self._db.executemany(
                 "DELETE FROM snapshot WHERE id = ?1"
-                " AND NOT EXISTS (SELECT 1 FROM stack_count WHERE snapshot = ?1)",
+                " AND NOT EXISTS (SELECT 1 FROM change WHERE snapshot = ?1)",
                 [(number,) for number in numbers],
             )
 
@@ -411,7 +406,7 @@ class CaptureWriter:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        for statement in (TABLES | LATER_TABLES).values():
+        for statement in (TABLES | VIEWS).values():
             self._db.execute(statement)
         self._db.executemany(
             "INSERT INTO meta VALUES (?,?)",
@@ -470,6 +465,10 @@ def _address(address: int, what: str) -> int:
     raise CaptureError(
         f"{what} holds the address {address:#x}", cause="no user process has such an address"
     )
+
+
+def _array(values: Sequence[int | None]) -> str:
+    return json.dumps(values, separators=(",", ":"))
 
 
 def _integer(value: int) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "GUTTER",
     "StackLine",
+    "brief_place",
+    "called_by_stub",
     "named_frame",
     "place_of",
     "site_names",
@@ -188,10 +190,16 @@ def _called_directly(stack: Sequence[Frame]) -> str | None:
     (``cmd/cgo/out.go``; ``C.malloc`` is ``_Cfunc__CMalloc``).
     """
     run = list(takewhile(_is_plumbing, stack))
-    names = [found[1] for frame in run if (found := _STUB.search(frame.function))]
-    if not names or len(run) == len(stack):
-        return None
-    return "C.malloc" if names[-1] in _MALLOC_STUBS else f"C.{visible(names[-1])}"
+    names = list(filter(None, map(called_by_stub, run)))
+    return names[-1] if names and len(run) < len(stack) else None
+
+
+def called_by_stub(frame: Frame) -> str:
+    """Name what a stub of cgo calls, ``C.malloc``; empty for any other function."""
+    found = _STUB.search(frame.function) if frame.lang in _PLUMBING else None
+    if found is None:
+        return ""
+    return "C.malloc" if found[1] in _MALLOC_STUBS else f"C.{visible(found[1])}"
 
 
 def _crossing(inner: Language, outer: Language) -> str:
@@ -222,8 +230,14 @@ def _line(frame: Frame, times: int, lang: str, *, full: bool = False) -> StackLi
     notes = [words("{count} times", count=times)] if times > 1 else []
     if frame.inlined:
         notes.append(words("inlined"))
-    place = place_of(frame, parts=None if full else 2)
+    place = brief_place(frame, words, parts=None if full else 2)
+    return StackLine(frame.lang, f"{name} ({', '.join(notes)})" if notes else name, place)
+
+
+def brief_place(frame: Frame, words: Words, *, parts: int | None = 2) -> str:
+    """Return where a frame is as a line shows it: file and line, or the module, or nothing."""
+    place = place_of(frame, parts=parts)
     # A name such as libz.so.1+0x1234 already says where it is.
     if not place and frame.module and not frame.function.startswith(frame.module):
         place = words("in {module}", module=visible(frame.module))
-    return StackLine(frame.lang, f"{name} ({', '.join(notes)})" if notes else name, place)
+    return place

@@ -135,7 +135,6 @@ def _numbers(facts: Facts) -> dict[str, object]:
     return {
         "growth_bytes_per_second": facts.growth.per_second,
         "oldest_seconds": facts.oldest_ns / 1e9,
-        "stack": _heaviest(facts.site, facts.around.ledger),
     }
 
 
@@ -149,6 +148,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
     last, curve = facts.series.last, facts.series.bytes
     frames = _heaviest(facts.site, facts.around.ledger)
     return {
+        "stack": frames,
         "evidence": evidence,
         "advice": advice_for(
             verdict,

@@ -271,11 +271,19 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
     they grow throughout, somebody loses threads or handles: that is suspect, and not a leak here.
     """
     ruling = next(filter(None, (rule(facts, policy) for rule in RULES)))
+    if ruling.verdict is Verdict.GO_HELD:
+        return ruling
+    if ruling.verdict is Verdict.BOUNDED:  # it stays so, and nobody may ask why
+        return Ruling(Verdict.BOUNDED, lambda: _with_kind(facts.site.infrastructure, ruling))
     kind = facts.site.infrastructure
-    if kind is None or ruling.verdict is Verdict.GO_HELD:
+    if kind is None:
         return ruling
     weaker = Verdict.SUSPECT if ruling.verdict is Verdict.NATIVE_LEAK else Verdict.BOUNDED
-    return Ruling(weaker, lambda: (f"allocated by {kind}", *ruling.reasons))
+    return Ruling(weaker, lambda: _with_kind(kind, ruling))
+
+
+def _with_kind(kind: str | None, ruling: Ruling) -> tuple[str, ...]:
+    return ruling.reasons if kind is None else (f"allocated by {kind}", *ruling.reasons)
 
 
 def _short(facts: Facts, policy: Policy) -> str | None:

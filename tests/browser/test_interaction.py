@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from importlib.resources import files
 from io import BytesIO
@@ -12,6 +13,7 @@ import pytest
 from cgoleak import units
 from cgoleak.render.base import DIFFERENCES, format_by_name
 from cgoleak.verdict.compare import compare
+from support.builders import frames
 from support.scenario_reports import many_sites, rendered, scenario_report
 
 pytestmark = pytest.mark.browser
@@ -101,6 +103,62 @@ def test_a_site_made_by_the_script_looks_like_one_that_the_page_came_with(open_p
             )
 
     assert texts(8) == texts(1)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_script_folds_stacks_as_python_does(open_page, lang):
+    """Which the page came with without scripts, and which are made by one: the same lines."""
+    report = many_sites(40)
+    dice = random.Random(3)
+    stacks = [*FOLDED, *(dice.choices(ALL_FRAMES, k=dice.randrange(1, 40)) for _ in range(31))]
+    findings = [
+        replace(one, stack=tuple(stack)) for one, stack in zip(report.findings, stacks, strict=True)
+    ]
+    report = replace(report, findings=tuple(findings))
+
+    def lines(top):
+        with open_page(rendered(report, top=top, lang=lang)) as opened:
+            open_all(opened.page)
+            expect(opened.page.locator(".site[data-equipped]")).to_have_count(40)
+            return opened.page.locator("#site-list .frames").evaluate_all(
+                "all => all.map(one => one.innerText)"
+            )
+
+    by_python, by_script = lines(40), lines(0)
+    assert len(by_python) == 40
+    assert by_script == by_python
+
+
+BRIDGE = frames(
+    "bridge _cgo_3f1b_Cfunc_call", "runtime runtime.cgocall cgocall.go:185",
+    "bridge main._Cfunc_call _cgo_gotypes.go:77",
+)  # fmt: skip
+STRDUP = frames("runtime runtime.cgocall cgocall.go:185", "bridge main._Cfunc_CString _g.go:5")
+MALLOC = frames("bridge main._Cfunc__CMalloc _g.go:6", "bridge main._Cfunc_call _g.go:7")
+BACK = frames("bridge _cgoexp_1_cb", "runtime runtime.cgocallbackg c.go:3", "bridge crosscall2")
+END = frames("runtime runtime.goexit asm_amd64.s:1700")
+IN_C = frames(
+    "C row_dup src/png/png_row.c:41 @libpng.so", "C++ Tag::Tag(int) tag.cc:3 @libtag.so",
+    "inl C grow png_row.c:9 @libpng.so", "C nowhere @libz.so", "unknown libz.so+0x12 @libz.so",
+)  # fmt: skip
+IN_GO = frames("Go main.work /src/main.go:5", "inl Go example.org/a/b.(*T).Do /src/a/b/t.go:7")
+IN_LIBRARY = tuple(
+    frame
+    for package in ("net/http", "io", "bufio", "os", "fmt")
+    for frame in frames(f"Go {package}.Do /go/src/{package}/do.go:{len(package)}")
+)
+ALL_FRAMES = (*BRIDGE, *STRDUP, *MALLOC, *BACK, *END, *IN_C, *IN_GO, *IN_LIBRARY)
+FOLDED = (
+    (),
+    BRIDGE,
+    (*STRDUP, *IN_GO, *END),
+    (*STRDUP, *MALLOC, *IN_GO, *IN_LIBRARY, *END),
+    (*IN_C, *BRIDGE, *IN_GO, *IN_LIBRARY[:3], *IN_GO, *END),
+    (*IN_C, *BRIDGE, *IN_LIBRARY[:2], *IN_GO, *BACK, *IN_C[:2], *BRIDGE, *IN_GO, *END),
+    (*IN_C[:1] * 20, *IN_C[2:3] * 3, *BRIDGE, *IN_GO, *END),
+    IN_C * 8,
+    (*IN_GO, *END, *IN_GO),
+)
 
 
 def test_an_address_with_a_site_opens_it(open_page):

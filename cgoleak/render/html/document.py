@@ -40,6 +40,7 @@ _SCRIPTS: Final = (
     "page.js",
     "units.js",
     "report.js",
+    "stack.js",
     "button.js",
     "chart.js",
     "sites.js",

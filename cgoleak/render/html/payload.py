@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.frames import Language
+from cgoleak.model.golibrary import go_package, is_go_library
 from cgoleak.model.report import Verdict
 from cgoleak.render.html.sites import LANGUAGE_CLASSES, name_of
 from cgoleak.render.html.timechart import chart_of
-from cgoleak.render.stacklines import GUTTER, place_of, stack_lines
+from cgoleak.render.stacklines import GUTTER, brief_place, called_by_stub, place_of
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
-    from cgoleak.render.stacklines import StackLine
 
 __all__ = ["payload_of", "payload_of_difference", "safe_json"]
 
@@ -35,9 +35,9 @@ _LANGUAGES: Final = tuple(Language)
 
 def payload_of(report: Report, words: Words, script_words: Sequence[str]) -> dict[str, Any]:
     """Return the document; ``script_words`` are the texts that scripts show."""
-    tables = _Tables()
-    sites = [_site(one, tables, words) for one in report.findings]
-    names = ("key", "verdict", "bytes", "blocks", "growth", "oldest", "name", "stack", "lines")
+    tables = _Tables(words)
+    sites = [_site(one, tables) for one in report.findings]
+    names = ("key", "verdict", "bytes", "blocks", "growth", "oldest", "name", "stack")
     more = ("evidence", "advice", "mute", "history", "range")
     columns = list(zip(*sites, strict=True)) or [()] * len(names + more)
     chart = chart_of(report, words)
@@ -68,7 +68,7 @@ def payload_of_difference(
 
     What became of a site stands where a report has its verdict.
     """
-    tables = _Tables()
+    tables = _Tables(words)
     sites = [_changed(one, tables) for one in changes]
     names = ("key", "verdict", "bytes", "blocks", "growth", "stack")
     columns = list(zip(*sites, strict=True)) or [()] * len(names)
@@ -102,8 +102,7 @@ def _shared(tables: _Tables, words: Words, script_words: Sequence[str]) -> dict[
         "words": {text: words(text) for text in script_words if words(text) != text},
         "languages": [[LANGUAGE_CLASSES[one], GUTTER[one], one.value] for one in _LANGUAGES],
         "strings": tables.strings.rows,
-        "frames": _columns(tables.frames.rows, 4),
-        "lines": _columns(tables.lines.rows, 3),
+        "frames": _columns(tables.frames.rows, 7),
     }
 
 
@@ -144,21 +143,19 @@ class _Places(dict[_Key, int]):
 
 
 class _Tables:
-    def __init__(self) -> None:
+    def __init__(self, words: Words) -> None:
+        self.words = words
         self.strings = _Table()
         self.frames = _Table()
-        self.lines = _Table()
         self.of_text = _Places(self._text)
         self.of_frame = _Places(self._frame)
-        self.of_line = _Places(self._line)
+        self.of_said = _Places(self._said)
 
     def _text(self, foreign: str) -> int:
         return self.strings.place(visible(foreign))
 
-    def _line(self, line: StackLine) -> int:
-        return self.lines.place(
-            (_LANGUAGES.index(line.lang), self.of_text[line.text], self.of_text[line.place])
-        )
+    def _said(self, sentence: str) -> int:
+        return self.of_text[self.words(sentence)]
 
     def _frame(self, frame: Frame) -> int:
         place = place_of(frame, parts=3) or (visible(frame.module) if frame.module else "")
@@ -168,13 +165,15 @@ class _Tables:
                 self.of_text[frame.function],
                 self.of_text[place],
                 int(frame.inlined),
+                self.of_text[brief_place(frame, self.words)],
+                self.of_text[go_package(frame) if is_go_library(frame) else ""],
+                self.of_text[called_by_stub(frame)],
             )
         )
 
 
-def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
-    text = tables.of_text
-    lines = [tables.of_line[line] for line in stack_lines(one.stack, words=words)]
+def _site(one: Finding, tables: _Tables) -> tuple[Any, ...]:
+    text, said = tables.of_text, tables.of_said
     return (
         text[one.site],
         one.verdict.value,
@@ -183,10 +182,9 @@ def _site(one: Finding, tables: _Tables, words: Words) -> tuple[Any, ...]:
         _number(one.growth_bytes_per_second),
         _number(one.oldest_seconds),
         text[name_of(one)],
-        [tables.of_frame[frame] for frame in one.stack],
-        lines,
-        [text[words(said)] for said in one.evidence],
-        text[words(one.advice)],
+        list(map(tables.of_frame.__getitem__, one.stack)),
+        list(map(said.__getitem__, one.evidence)),
+        said[one.advice],
         text[one.suppression],
         one.history_bytes,
         one.interval_bytes,

@@ -5,12 +5,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from cgoleak.capture import CaptureWriter, open_capture
+from cgoleak.capture.earlier import EARLIER_OPTIONAL, EARLIER_TABLES
 from cgoleak.capture.format import ADDRESS_LIMIT, APPLICATION_ID
 from cgoleak.errors import (
     CaptureError,
@@ -19,6 +20,7 @@ from cgoleak.errors import (
     NotACapture,
     OutputError,
 )
+from cgoleak.model.capture import Sampling
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import GoMemory, NativeMemory, ProbeCounters, ProcessMemory
@@ -32,6 +34,7 @@ from support.builders import (
     counts,
     frames,
 )
+from support.earlier import write_earlier
 
 
 @pytest.fixture
@@ -146,7 +149,7 @@ def test_a_journal_left_by_a_death_in_a_commit_is_played_back(path: Path, tmp_pa
     db.execute("PRAGMA cache_size=1")  # forces half of the transaction into the file
     db.execute("BEGIN")
     for row in range(5000):
-        db.execute("INSERT INTO stack VALUES (?,1)", (row + 100,))
+        db.execute("INSERT INTO stack VALUES (?,1,'[]')", (row + 100,))
     torn = tmp_path / "torn.cgoleak"
     torn.write_bytes(path.read_bytes())
     journal = path.with_name(path.name + "-journal").read_bytes()
@@ -280,8 +283,8 @@ def altered(path: Path, *statements: str) -> Path:
 
 def test_a_capture_of_a_newer_version_says_so(path: Path) -> None:
     with pytest.raises(NewerCapture) as caught:
-        open_capture(altered(path, "PRAGMA user_version=2"))
-    assert "version 2" in str(caught.value.cause)
+        open_capture(altered(path, "PRAGMA user_version=3"))
+    assert "version 3" in str(caught.value.cause)
 
 
 @pytest.mark.parametrize(
@@ -296,18 +299,33 @@ def test_a_capture_of_a_newer_version_says_so(path: Path) -> None:
         ("UPDATE target SET pid = -1", "a count is -1"),
         ("UPDATE measurement SET seconds = 9e999", "a duration is inf"),
         ("UPDATE measurement SET mode = 5.5, ended = 7", None),
-        ("UPDATE stack_count SET freed_bytes = NULL", "a number is None"),
-        ("UPDATE stack_count SET lifetime_ns_max = -3", "a count is -3"),
-        ("UPDATE stack_count SET oldest_born_ns = 'x'", "a number is 'x'"),
-        ("UPDATE stack_count SET old_blocks = -2", "a count is -2"),
-        ("UPDATE stack_count SET snapshot = -snapshot", "a count is -"),
-        ("UPDATE stack_count SET born_bytes = 1.5", "a number is 1.5"),
-        ("UPDATE stack_count SET freed_blocks = 1e300", "a number is 1e+300"),
-        ("UPDATE stack_count SET freed_blocks = 'null'", "a number is 'null'"),
-        ("UPDATE stack_count SET old_blocks = x'31'", "BLOB"),
-        ("UPDATE stack_address SET address = 'x'", "a number is 'x'"),
-        ("UPDATE stack_address SET address = -1", "a count is -1"),
-        ("INSERT INTO sample_count VALUES (1,1,4,-5,6)", "a count is -5"),
+        ("UPDATE change SET freed_bytes = '[null]'", "a number is None"),
+        ("UPDATE change SET lifetime_ns_max = '[-3]'", "a count is -3"),
+        ("UPDATE change SET oldest_born_ns = '[\"x\"]'", "a number is 'x'"),
+        ("UPDATE change SET old_blocks = '[-2]'", "a count is -2"),
+        ("UPDATE change SET snapshot = -snapshot", "a count is -"),
+        ("UPDATE change SET born_bytes = '[1.5]'", "a number is 1.5"),
+        ("UPDATE change SET freed_blocks = '[1E3]'", "a number is 1000.0"),
+        ("UPDATE change SET freed_blocks = '[NaN]'", "a number is nan"),
+        ("UPDATE change SET freed_blocks = '[true]'", "a number is True"),
+        ("UPDATE change SET freed_blocks = '[{}]'", "a number is {}"),
+        ("UPDATE change SET freed_blocks = '[[1]]'", "a number is [1]"),
+        ("UPDATE change SET freed_blocks = '[1,2]'", "not equally long"),
+        ("UPDATE change SET freed_blocks = '[]'", "an array is none"),
+        ("UPDATE change SET freed_blocks = '[1'", "an array is none"),
+        ("UPDATE change SET freed_blocks = '1'", "an array is none"),
+        ("UPDATE change SET freed_blocks = x'31ff'", "decode"),
+        ("UPDATE change SET freed_blocks = '[' || hex(zeroblob(3000)) || '1]'", "an array is none"),
+        ("UPDATE change SET born_bytes = '[9223372036854775808]'", "19 digits"),
+        ("UPDATE change SET samples = '[4]', bytes_error = '[-5]'", "a count is -5"),
+        ("UPDATE stack SET addresses = '[\"x\"]'", "a number is 'x'"),
+        ("UPDATE stack SET addresses = '[-1]'", "a count is -1"),
+        ("UPDATE stack SET addresses = '[9223372036854775808]'", "19 digits"),
+        ("UPDATE stack SET addresses = '[[1]]'", "are no array"),
+        ("UPDATE stack SET addresses = '{\"a\": [1]}'", "are no array"),
+        ("UPDATE stack SET addresses = '[1],[2'", "are no array"),
+        ("UPDATE stack SET addresses = '1'", "are no array"),
+        ("UPDATE stack SET addresses = '[1'", "an array is none"),
         ("INSERT INTO frame VALUES (1,0,'COBOL','f',NULL,NULL,NULL,0)", "COBOL"),
         ("INSERT INTO notice (code, text) VALUES (x'ff', 'text')", "decode"),
     ],
@@ -321,6 +339,67 @@ def test_what_no_writer_stores_is_damage(path: Path, statement: str, cause: str 
     with pytest.raises(DamagedCapture) as caught:
         open_capture(path)
     assert cause in str(caught.value.cause)
+
+
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("UPDATE stack_count SET freed_bytes = NULL", "a number is None"),
+        ("UPDATE stack_count SET lifetime_ns_max = -3", "a count is -3"),
+        ("UPDATE stack_count SET oldest_born_ns = 'x'", "a number is 'x'"),
+        ("UPDATE stack_count SET old_blocks = -2", "a count is -2"),
+        ("UPDATE stack_count SET snapshot = -snapshot", "a count is -"),
+        ("UPDATE stack_count SET born_bytes = 1.5", "a number is 1.5"),
+        ("UPDATE stack_count SET freed_blocks = 1e300", "a number is 1e+300"),
+        ("UPDATE stack_count SET freed_blocks = 'null'", "a number is 'null'"),
+        ("UPDATE stack_count SET old_blocks = x'31'", "BLOB"),
+        ("UPDATE stack_address SET address = 'x'", "a number is 'x'"),
+        ("UPDATE stack_address SET address = -1", "a count is -1"),
+        ("INSERT INTO sample_count VALUES (1,1,4,-5,6)", "a count is -5"),
+    ],
+)
+def test_what_no_writer_of_version_1_stored_is_damage(
+    path: Path, tmp_path: Path, statement: str, cause: str
+) -> None:
+    earlier = write_earlier(a_file(path), tmp_path / "earlier.cgoleak")
+    with sqlite3.connect(earlier) as db:
+        db.execute(statement)
+    db.close()
+
+    with pytest.raises(DamagedCapture) as caught:
+        open_capture(earlier)
+    assert cause in str(caught.value.cause)
+
+
+@pytest.mark.parametrize("tables", [EARLIER_TABLES, EARLIER_TABLES | EARLIER_OPTIONAL])
+def test_a_capture_of_version_1_tells_the_same(
+    path: Path, tmp_path: Path, tables: dict[str, str]
+) -> None:
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_stack(a_stack(1, [0x401000, 0x402000]))
+        writer.add_stack(a_stack(2, []))
+        writer.add_snapshot(a_snapshot(1, {1: counts(born=5, oldest_s=1), 2: counts(born=1)}))
+        writer.add_snapshot(a_snapshot(2, {2: counts(born=7, freed=2)}))
+        writer.finish(a_window(seconds=2.0), a_cost())
+
+    earlier = write_earlier(path, tmp_path / "earlier.cgoleak", tables)
+
+    assert open_capture(earlier) == open_capture(path)
+
+
+def test_a_sampled_capture_of_version_1_tells_the_same(path: Path, tmp_path: Path) -> None:
+    few = replace(counts(born=40), samples=4, blocks_error=5, bytes_error=60)
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.put_sampling([Sampling(0, 4096, None)])
+        writer.add_snapshot(a_snapshot(1, {1: few, 2: counts(born=1)}))
+        writer.finish(a_window(seconds=1.0), a_cost())
+
+    earlier = open_capture(write_earlier(path, tmp_path / "earlier.cgoleak"))
+
+    assert earlier == open_capture(path)
+    assert earlier.snapshots[0].stacks[StackId(1)].bytes_error == 60
 
 
 def test_a_view_of_a_stranger_under_our_name_is_never_run(path: Path) -> None:

@@ -6,16 +6,14 @@ const COUNT = SITES.key.length;
 const string = (place) => DATA.strings[place];
 
 const frameAt = (place) => ({
+  at: place,
   lang: DATA.languages[DATA.frames[0][place]],
   name: string(DATA.frames[1][place]),
   place: string(DATA.frames[2][place]),
   inlined: DATA.frames[3][place] === 1,
-});
-
-const lineAt = (place) => ({
-  lang: DATA.languages[DATA.lines[0][place]],
-  name: string(DATA.lines[1][place]),
-  place: string(DATA.lines[2][place]),
+  brief: string(DATA.frames[4][place]),
+  library: string(DATA.frames[5][place]),
+  call: string(DATA.frames[6][place]),
 });
 
 const siteKeys = SITES.key.map(string);

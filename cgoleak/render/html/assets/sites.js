@@ -132,7 +132,7 @@ function makeBody(site) {
   const advice = string(SITES.advice[site]);
   const mute = string(SITES.mute[site]);
   return element("div", { class: "body" },
-    makeStack(SITES.lines[site].map(lineAt)),
+    makeStack(stackLines(SITES.stack[site])),
     element("div", { class: "why" }, element("h3", {}, T("Why")), element("ul", {}, ...why)),
     advice ? element("div", { class: "do" }, element("h3", {}, T("What to do")), element("p", {}, foreign(advice))) : null,
     element("p", { class: "site-foot" },
@@ -157,8 +157,8 @@ function addButtons(node, site) {
       const full = made.getAttribute("aria-pressed") !== "true";
       made.setAttribute("aria-pressed", String(full));
       const lines = full
-        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: one.inlined ? `${one.name} (${T("inlined")})` : one.name }))
-        : SITES.lines[site].map(lineAt);
+        ? SITES.stack[site].map(frameAt).map((one) => ({ ...one, name: noted(one) }))
+        : stackLines(SITES.stack[site]);
       node.querySelector(".frames").replaceWith(makeStack(lines));
     }),
     button(T("Show in flame view"), () => flame.showSite(site)),
@@ -166,7 +166,7 @@ function addButtons(node, site) {
 }
 
 function siteText(site) {
-  const lines = SITES.lines[site].map(lineAt).map(({ lang, name, place }) => `  ${lang[1]}  ${name}${place ? `  ${place}` : ""}`);
+  const lines = stackLines(SITES.stack[site]).map(({ lang, name, place }) => `  ${lang[1]}  ${name}${place ? `  ${place}` : ""}`);
   const why = SITES.evidence[site].map((place) => `  - ${string(place)}`);
   const head = `${DATA.verdicts[SITES.verdict[site]]}  ${formatBytes(SITES.bytes[site])} / ${formatCount(SITES.blocks[site])}  ${formatRate(SITES.growth[site])}  ${siteKeys[site]}`;
   return [head, ...lines, ...why, string(SITES.advice[site])].filter(Boolean).join("\n");
