@@ -19,7 +19,7 @@ from cgoleak.symbols.resolver import Resolver
 from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cgoleak.model.capture import Module, RawStack, Target, WatchedProcess
@@ -54,6 +54,7 @@ class Interim:
         self._started_unix_ns = 0
         self._modules: list[Module] = []
         self._stacks: dict[StackId, RawStack] = {}
+        self._mappings: set[StackId] = set()
         self._snapshots: list[Snapshot] = []
         self._processes: dict[int, WatchedProcess] = {}
         self._hooked: Span | None = None
@@ -82,6 +83,11 @@ class Interim:
         """Take a stack."""
         with self._lock:
             self._stacks[stack.id] = stack
+
+    def hear_mappings(self, stacks: Iterable[StackId]) -> None:
+        """Take which stacks make mappings."""
+        with self._lock:
+            self._mappings.update(stacks)
 
     def hear_snapshot(self, snapshot: Snapshot) -> None:
         """Take the newest counts; of very many older ones every other is dropped."""
@@ -171,6 +177,7 @@ class Interim:
             frames=dict(self._named),
             processes=tuple(one for _, one in sorted(self._processes.items())),
             hooked=self._span(),
+            mappings=frozenset(self._mappings),
             sampling=() if self._sample_bytes is None else (Sampling(0, self._sample_bytes),),
         )
 

@@ -271,6 +271,10 @@ _FAMILY_STACK: Final = """CREATE TABLE family_stack (  -- stacks that made handl
   family INTEGER NOT NULL
 )"""
 
+_MAPPING_STACK: Final = """CREATE TABLE mapping_stack (  -- stacks that called mmap itself
+  stack INTEGER PRIMARY KEY
+)"""
+
 _NOTICE: Final = """CREATE TABLE notice (
   id INTEGER PRIMARY KEY,
   code TEXT NOT NULL,
@@ -298,6 +302,7 @@ TABLES: Final[dict[str, str]] = {
     "paid": _PAID,
     "family": _FAMILY,
     "family_stack": _FAMILY_STACK,
+    "mapping_stack": _MAPPING_STACK,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 from cgoleak.capture.writer import CaptureWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from cgoleak.model.capture import Module, RawStack, Span, Target, WatchedProcess
+    from cgoleak.model.ids import StackId
     from cgoleak.model.snapshot import Snapshot
 
 __all__ = ["HeardWriter", "Listener"]
@@ -27,6 +29,9 @@ class Listener(Protocol):
 
     def hear_stack(self, stack: RawStack) -> None:
         """Hear of a stack; one of the same id is replaced."""
+
+    def hear_mappings(self, stacks: Iterable[StackId]) -> None:
+        """Hear of stacks whose memory came from mmap itself."""
 
     def hear_snapshot(self, snapshot: Snapshot) -> None:
         """Hear the newest counts."""
@@ -64,6 +69,12 @@ class HeardWriter(CaptureWriter):
         """Add a stack."""
         super().add_stack(stack)
         self._listener.hear_stack(stack)
+
+    def put_mappings(self, stacks: Iterable[StackId]) -> None:
+        """Say of stacks that their memory came from mmap itself."""
+        stacks = tuple(stacks)
+        super().put_mappings(stacks)
+        self._listener.hear_mappings(stacks)
 
     def add_snapshot(self, snapshot: Snapshot, *, commit: bool = True) -> int:
         """Store what changed."""

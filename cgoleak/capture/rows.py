@@ -106,6 +106,7 @@ class Rows:
             holdings=self._holdings() or None,
             sampling=self._sampling(),
             families=self._families(),
+            mappings=self._mappings(),
         )
 
     def _target(self) -> Target:
@@ -194,6 +195,12 @@ class Rows:
         if any(not 1 <= self._count(family) <= known for _, family in rows):
             self._bad("a stack belongs to a family of handles that it does not name")
         return dict(rows)
+
+    def _mappings(self) -> frozenset[StackId]:
+        if not self._has("mapping_stack"):
+            return frozenset()
+        rows = self._db.execute("SELECT stack FROM mapping_stack")
+        return frozenset(StackId(self._integer(stack)) for (stack,) in rows)
 
     def _stacks(self) -> dict[StackId, RawStack]:
         families = self._family_of_stack()

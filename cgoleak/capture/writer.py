@@ -180,6 +180,13 @@ class CaptureWriter:
                     "INSERT OR REPLACE INTO family_stack VALUES (?,?)", (stack.id, stack.family)
                 )
 
+    def put_mappings(self, stacks: Iterable[StackId]) -> None:
+        """Say of stacks that their memory came from mmap itself; a second time is once."""
+        with self._writing():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO mapping_stack VALUES (?)", [(one,) for one in stacks]
+            )
+
     def put_families(self, families: Iterable[HandleFamily]) -> None:
         """Say which kinds of handles are counted, and what happened to them; replaces all."""
         rows = [

@@ -172,6 +172,7 @@ class Capture:
         sampling: since when blocks were sampled, and at which rate, in order of time; empty where
             every block was followed.
         families: kinds of handles that were counted beside the blocks; number 1 is the first.
+        mappings: stacks whose memory came from mmap itself, not from malloc.
     """
 
     target: Target
@@ -188,3 +189,4 @@ class Capture:
     holdings: Mapping[StackId, Holding] | None = None
     sampling: tuple[Sampling, ...] = ()
     families: tuple[HandleFamily, ...] = ()
+    mappings: frozenset[StackId] = frozenset()

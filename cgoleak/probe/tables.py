@@ -284,6 +284,13 @@ class Tables:
                 self._flags_read = index + 1
         return self._handle_stacks
 
+    def mapping_stacks(self) -> set[StackId]:
+        """Return the stacks of the mappings that the program has now (``struct cg_region``).
+
+        A call place makes either mappings or blocks: its return address tells which it calls.
+        """
+        return {stack for _, _, stack in self._mappings()}
+
     def families(self) -> tuple[FamilyRow, ...]:
         """Return what happened to the handles of each family."""
         rows = (FamilyRow * FAMILIES).from_buffer_copy(self._map, self.shared.families_at)
@@ -379,11 +386,14 @@ class Tables:
                     if who and what:
                         stack = StackId(who & (1 << _STACK_BITS) - 1)
                         yield who >> _OWNER_BITS << 3, (what & ~_IS_HANDLE) >> _TICK_BITS, stack
+        yield from self._mappings()
+
+    def _mappings(self) -> Iterator[tuple[int, int, StackId]]:
         at = self.shared.regions_at
         for raw in self._data(at, at + REGIONS * _REGION_BYTES):
-            for start, size, stack_id, _ in _REGION.iter_unpack(raw):
+            for start, size, stack, _ in _REGION.iter_unpack(raw):
                 if start > 1:
-                    yield start, size, StackId(stack_id)
+                    yield start, size, StackId(stack)
 
     def _data(self, at: int, end: int) -> Iterator[bytes]:
         """Yield the parts of the sparse file that were ever written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
@@ -40,24 +40,42 @@ _LIBC_GIVES: Final = {
 """Function of libc → the argument through which it gives memory; empty where it returns it."""
 
 
+class _Words(NamedTuple):
+    """What is said of memory by where it comes from."""
+
+    blocks: str
+    makes: str
+    free: str
+    freed: str
+
+
+_BLOCKS: Final = _Words("blocks", "allocates", "free", "freed")
+_MAPPINGS: Final = _Words("mappings", "maps", "munmap", "unmapped")
+
+
 def advice_for(
     verdict: Verdict,
     frames: Sequence[Frame],
     *,
     infrastructure: str | None,
     freed: float | None = None,
+    maps: bool = False,
 ) -> str:
-    """Give one or two sentences; ``frames`` leaf first, ``freed`` the share of blocks, if known."""
+    """Give one or two sentences.
+
+    ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
+    mappings, which ``free`` must not be given.
+    """
     match verdict:
         case Verdict.NATIVE_LEAK:
-            return _fix(frames, freed)
+            return _fix(frames, freed, maps=maps)
         case Verdict.SUSPECT if infrastructure:
             return (
                 f"This memory comes with {infrastructure}: look at whether threads or library "
                 "handles are made and never given up."
             )
         case Verdict.SUSPECT:
-            fix = _fix(frames, freed)
+            fix = _fix(frames, freed, maps=maps)
             return f"Measure longer, under load (--duration 2m). If it goes on: {fix}"
         case Verdict.GO_HELD:
             return (
@@ -82,7 +100,7 @@ def _whoever_asked(frames: Sequence[Frame]) -> str:
     return "" if asked is None else f", in {_place(asked)} for one"
 
 
-def _fix(frames: Sequence[Frame], freed: float | None) -> str:
+def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
     call = _go_allocation(frames)
     if call is not None:
         return (
@@ -95,14 +113,20 @@ def _fix(frames: Sequence[Frame], freed: float | None) -> str:
     leaf = allocating_frame(frames)
     inner = [frame.function for frame in frames[: frames.index(leaf)]] if leaf else []
     where = _place(leaf) if leaf else "the allocating function"
+    if maps:
+        return _find_owner(frames, where, _caller(frames), freed, _MAPPINGS)
     if _is_callback(frames):
         return (
             f"Free what {where} allocates; it runs in a callback from C to Go and back, by way of "
             f"{_go(frames)}: decide which side owns the memory."
         )
-    caller = _go(frames) if innermost_go(frames) else ""
+    caller = _caller(frames)
     fix = _fix_c(inner, where, f" from {caller}" if caller else "")
-    return fix or _find_owner(frames, where, caller, freed)
+    return fix or _find_owner(frames, where, caller, freed, _BLOCKS)
+
+
+def _caller(frames: Sequence[Frame]) -> str:
+    return _go(frames) if innermost_go(frames) else ""
 
 
 def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
@@ -141,17 +165,23 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
     return None
 
 
-def _find_owner(frames: Sequence[Frame], where: str, caller: str, freed: float | None) -> str:
+def _find_owner(
+    frames: Sequence[Frame], where: str, caller: str, freed: float | None, words: _Words
+) -> str:
     """Say whether these blocks are ever freed, and for whom a helper allocates them."""
     users = " ← ".join(map(_place, c_callers(frames))) or caller
-    what = f"what {where} allocates{f' for {users}' if users else ''}"
+    what = f"what {where} {words.makes}{f' for {users}' if users else ''}"
+    free, freed_too = words.free, words.freed
     if freed is None:
-        return f"Find who should free {what}, and have it freed there."
+        return f"Find who should {free} {what}, and have it {freed_too} there."
     if not freed:
-        return f"None of these blocks was freed: find who should free {what}, and free it there."
+        return (
+            f"None of these {words.blocks} was {freed_too}: find who should {free} {what}, and "
+            f"{free} it there."
+        )
     return (
-        f"{format_percent(freed)} of these blocks were freed, so some path leaves it out (early "
-        f"return, error): free there {what}."
+        f"{format_percent(freed)} of these {words.blocks} were {freed_too}, so some path leaves it "
+        f"out (early return, error): {free} there {what}."
     )
 
 

@@ -45,6 +45,7 @@ class Surroundings:
         collected: instants at which Go's runtime was read, and its GC cycles up to then.
         unmatched: frees of blocks from before the attach, up to each snapshot.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
+        mappings: stacks whose blocks are mappings, which only munmap gives back.
         noun: what is counted, ``BLOCK`` or ``HANDLE``.
     """
 
@@ -56,6 +57,7 @@ class Surroundings:
     collected: tuple[tuple[int, int], ...]
     unmatched: tuple[int, ...]
     holdings: Mapping[StackId, Holding] | None = None
+    mappings: frozenset[StackId] = frozenset()
     noun: str = BLOCK
 
     @classmethod
@@ -63,6 +65,7 @@ class Surroundings:
         cls,
         ledger: Ledger,
         holdings: Mapping[StackId, Holding] | None = None,
+        mappings: frozenset[StackId] = frozenset(),
         *,
         noun: str = BLOCK,
     ) -> Self:
@@ -71,6 +74,7 @@ class Surroundings:
         return cls(
             noun=noun,
             holdings=holdings,
+            mappings=mappings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
             cleans=ledger.cleans,

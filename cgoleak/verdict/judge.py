@@ -50,13 +50,15 @@ def judge(
     policy: Policy,
     *,
     holdings: Mapping[StackId, Holding] | None = None,
+    mappings: frozenset[StackId] = frozenset(),
     noun: str = BLOCK,
 ) -> tuple[Finding, ...]:
     """Judge every site with outstanding blocks; worst verdict first, then most bytes.
 
-    ``holdings`` is who still knew the blocks of a command at its exit, ``noun`` what they are.
+    ``holdings`` is who still knew the blocks of a command at its exit, ``mappings`` the stacks of
+    those that are mappings, ``noun`` what they are called.
     """
-    around = Surroundings.of(ledger, holdings, noun=noun)
+    around = Surroundings.of(ledger, holdings, mappings, noun=noun)
     resting = _Resting(around)
     # In the order in which their counts lie in memory, which takes half the time.
     findings = [
@@ -155,6 +157,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             frames,
             infrastructure=facts.site.infrastructure,
             freed=last.freed_blocks / max(1, last.born_blocks),
+            maps=facts.around.mappings.issuperset(facts.site.stack_ids),
         ),
         "suppression": suppression_for(frames),
         "interval_bytes": (

@@ -168,7 +168,13 @@ def _modules_of(capture: Capture, findings: Sequence[Finding]) -> tuple[Module, 
 
 
 def _judged(capture: Capture, ledger: Ledger, policy: Policy) -> tuple[Finding, ...]:
-    return judge(ledger, find_sites(capture), policy, holdings=capture.holdings)
+    return judge(
+        ledger,
+        find_sites(capture),
+        policy,
+        holdings=capture.holdings,
+        mappings=capture.mappings,
+    )
 
 
 def _gc_cycles(parts: Iterable[Sequence[Snapshot]]) -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from support.findings import leaks
 from support.go_programs import missing_tools
 from support.sample import scenarios
 from support.scenario_runs import Runs, measure
@@ -69,6 +70,14 @@ def test_next_to_nothing_is_unexplained(lines: dict[str, Any]) -> None:
     left, rss = lines["unexplained"]["now_bytes"], lines["RSS"]["now_bytes"]
 
     assert abs(left) <= max(4 * MIB, rss // 20)
+
+
+def test_a_leaked_mapping_is_to_be_unmapped_and_a_leaked_block_to_be_freed(runs: Runs) -> None:
+    mapped, allocated = (leaks(runs.result(one).report)[0] for one in ("mmap-leak", "c-leak"))
+
+    assert "munmap" in mapped["advice"]
+    assert "free" in allocated["advice"]
+    assert "munmap" not in allocated["advice"]
 
 
 def test_growth_is_in_the_line_of_its_cause(scenario: str, lines: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def write(capture: Capture, writer: CaptureWriter) -> None:
         writer.add_module(module)
     for stack in capture.stacks.values():
         writer.add_stack(stack)
+    writer.put_mappings(capture.mappings)
     for notice in capture.notices:
         writer.add_notice(notice)
     for snapshot in capture.snapshots:

@@ -89,6 +89,7 @@ def _write(capture: Capture, to: Path) -> None:
             sink.add_module(replace(module, path=neutral(module.path)))
         for stack in capture.stacks.values():
             sink.add_stack(stack)
+        sink.put_mappings(capture.mappings)
         for snapshot in capture.snapshots:
             sink.add_snapshot(snapshot, commit=False)
         for number, process in enumerate(capture.processes, start=1):

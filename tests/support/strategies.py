@@ -183,6 +183,9 @@ def captures(draw: st.DrawFn) -> Capture:
         ),
         notices=tuple(draw(st.lists(notices, max_size=3))),
         go_profiles=tuple(draw(st.lists(go_profiles, max_size=3))),
+        mappings=frozenset(draw(st.sets(st.sampled_from(sorted(stacks)))))
+        if stacks
+        else frozenset(),
     )
 
 

@@ -13,6 +13,7 @@ from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import DamagedCapture, SymbolError
 from cgoleak.interim import Interim
 from cgoleak.model.capture import Span, WatchedProcess
+from cgoleak.model.ids import StackId
 from support.builders import (
     SECOND,
     a_capture,
@@ -45,6 +46,7 @@ def record(sink, snapshots):
     sink.add_module(a_module())
     for stack in (1, 2):
         sink.add_stack(a_stack(stack, (0x401000 + stack, 0x402000)))
+    sink.put_mappings({StackId(1)})
     for snapshot in snapshots:
         sink.add_snapshot(snapshot)
 

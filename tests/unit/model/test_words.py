@@ -131,8 +131,10 @@ ADVISED = [
 @pytest.mark.parametrize("stack", ADVISED)
 @pytest.mark.parametrize("verdict", list(Verdict))
 @pytest.mark.parametrize("infrastructure", [None, "starting a thread"])
-def test_all_advice_has_a_translation(verdict, stack, infrastructure):
-    advice = advice_for(verdict, stack, infrastructure=infrastructure)
+@pytest.mark.parametrize("freed", [None, 0.0, 0.75])
+@pytest.mark.parametrize("maps", [False, True])
+def test_all_advice_has_a_translation(verdict, stack, infrastructure, freed, maps):
+    advice = advice_for(verdict, stack, infrastructure=infrastructure, freed=freed, maps=maps)
 
     assert has_translation(advice)
     assert english_left(CHINESE(advice)) == []

@@ -329,6 +329,15 @@ def test_every_outstanding_block_and_mapping_is_told_with_its_stack(made, tables
     assert (0x7F0000000000, 1 << 20, 2) in set(tables.outstanding())
 
 
+def test_stacks_that_have_mappings_are_known(made, tables):
+    made.set(levels_used=1)
+    made.block(3, stack=1, size=64, tick=30)
+    made.region(7, start=0x7F0000000000, size=1 << 20, stack=2, tick=5)
+    made.region(8, start=1, size=1 << 20, stack=3, tick=5)
+
+    assert tables.mapping_stacks() == {2}
+
+
 def test_what_is_sampled_between_two_looks_makes_no_event_negative(made, tables):
     """The probe sums the events that it passed over now and then; estimates run ahead of them."""
     made.stack(1, [0x401000])

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cgoleak.errors import PolicyError
+from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Report, Verdict
 from cgoleak.model.snapshot import ProbeCounters
@@ -324,6 +327,34 @@ def test_advice_says_whether_any_block_was_freed_and_for_whom(
 
     assert said.startswith(says)
     assert "allocates for strbuf_append (strbuf.c:24) ← flatten (meta.c:72)" in said
+
+
+@pytest.mark.parametrize(
+    ("freed", "says"),
+    [
+        (0.0, "None of these mappings was unmapped: find who should munmap what strbuf_grow"),
+        (0.75, "75 % of these mappings were unmapped, so some path leaves it out"),
+        (None, "Find who should munmap what strbuf_grow (strbuf.c:10) maps for"),
+    ],
+)
+def test_mappings_are_not_to_be_given_to_free(freed: float | None, says: str) -> None:
+    said = advice_for(Verdict.NATIVE_LEAK, HELPED, infrastructure=None, freed=freed, maps=True)
+
+    assert said.startswith(says)
+    assert "free" not in said
+
+
+def test_a_site_is_of_mappings_if_all_its_stacks_are() -> None:
+    stacks = {1: LEAK, 2: LEAK}
+    grown = [a_snapshot(at, dict.fromkeys(stacks, counts(born=at * 10))) for at in range(31)]
+    capture = a_capture(grown, stacks)
+
+    def advice(*mappings: int) -> str:
+        found = analyse(replace(capture, mappings=frozenset(map(StackId, mappings)))).findings
+        return found[0].advice
+
+    assert "munmap" in advice(1, 2)
+    assert "munmap" not in advice(1)
 
 
 def test_memory_that_waits_for_the_gc_is_freed_where_the_object_is_done_with() -> None:
