@@ -53,8 +53,11 @@ _SAMPLE_COUNT: Final = """CREATE TABLE sample_count (  -- beside rows of stack_c
 _LATER: Final = frozenset({"sampling", "paid", "family", "family_stack"})
 """Tables that version 1 did not have from its beginning."""
 
+_SINCE: Final = frozenset({"change", "mapping_stack"})
+"""Tables that it never had."""
+
 EARLIER_TABLES: Final[dict[str, str]] = {
-    **{name: text for name, text in TABLES.items() if name not in _LATER | {"change"}},
+    **{name: text for name, text in TABLES.items() if name not in _LATER | _SINCE},
     "stack": _STACK,
     "stack_address": _STACK_ADDRESS,
     "stack_count": _STACK_COUNT,

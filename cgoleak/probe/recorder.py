@@ -312,7 +312,8 @@ class _Recorder:
         counters = tables.counters(counts)
         self.table_bytes = max(self.table_bytes, counters.table_bytes)
         seen = self._session.observe(thorough=thorough)
-        self._sink.put_mappings(tables.mapping_stacks())
+        if mappings := tables.mapping_stacks():
+            self._sink.put_mappings(mappings)
         self._sink.add_snapshot(
             Snapshot(
                 at_ns=self._origin_ns + at_ns,
