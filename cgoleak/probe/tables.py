@@ -287,9 +287,10 @@ class Tables:
     def mapping_stacks(self) -> set[StackId]:
         """Return the stacks of the mappings that the program has now (``struct cg_region``).
 
-        A call place makes either mappings or blocks: its return address tells which it calls.
+        A call place makes either mappings or blocks: its return address tells which it calls. The
+        target can write here too: numbers that no stack can have are left out.
         """
-        return {stack for _, _, stack in self._mappings()}
+        return {stack for _, _, stack in self._mappings() if stack < MAX_STACKS}
 
     def families(self) -> tuple[FamilyRow, ...]:
         """Return what happened to the handles of each family."""

@@ -16,7 +16,13 @@ from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.blame import NO_PROFILE, finding_to_blame, which_line
 from cgoleak.render.isleak import grown_most, is_leak
-from cgoleak.render.recovery import comes_back, has_notice, lazily_freed_bytes, of_verdict
+from cgoleak.render.recovery import (
+    comes_back,
+    has_notice,
+    lazily_freed_bytes,
+    of_verdict,
+    uncollected_bytes,
+)
 from cgoleak.render.speed import how_fast, speed_between_restarts
 from cgoleak.render.stacklines import named_frame
 from cgoleak.render.visible import visible
@@ -29,6 +35,9 @@ __all__ = ["Answer", "answers_to", "finding_to_blame"]
 
 _GIVEN_UP: Final = (
     "Nothing to fix. To see RSS fall at once, start it without GODEBUG=madvdontneed=0."
+)
+_UNCOLLECTED: Final = (
+    "Nothing yet. See what is left of it after the next GC: cgoleak watch PID --duration 5m"
 )
 _PROFILE_IT: Final = "Import net/http/pprof or runtime/pprof in the program, and measure again."
 _LOOK_AT: Final = {
@@ -102,6 +111,8 @@ def _for_the_cause(report: Report, words: Words) -> str:
                     "Free explicitly (Close, Free) what {go} makes.",
                     go=named_frame(maker),
                 )
+        case Cause.GO_RETAINED if uncollected_bytes(report):
+            return words(_UNCOLLECTED).replace("PID", str(report.target.pid))
         case Cause.GO_RETAINED if lazily_freed_bytes(report):
             action = _GIVEN_UP
         case Cause.GO_HEAP if has_notice(report, NO_PROFILE):

@@ -334,6 +334,7 @@ def test_stacks_that_have_mappings_are_known(made, tables):
     made.block(3, stack=1, size=64, tick=30)
     made.region(7, start=0x7F0000000000, size=1 << 20, stack=2, tick=5)
     made.region(8, start=1, size=1 << 20, stack=3, tick=5)
+    made.region(9, start=0x7F0000100000, size=1 << 20, stack=1 << 63, tick=5)
 
     assert tables.mapping_stacks() == {2}
 

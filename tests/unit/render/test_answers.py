@@ -179,6 +179,9 @@ def test_garbage_that_no_collection_has_found_is_told_as_more_to_come():
     answers = told(a_bare_report(cause=Cause.GO_RETAINED, balance=sheet, go_return=back))
 
     assert answers["return"].startswith("65.0 MiB of Go's heap, within 90 s. And what of the 141")
+    assert answers["do"] == (
+        "Nothing yet. See what is left of it after the next GC: cgoleak watch 4242 --duration 5m"
+    )
 
 
 def test_growth_in_neither_heap_is_told_with_the_part_that_grew_most():
