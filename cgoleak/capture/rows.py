@@ -54,7 +54,7 @@ _LANGUAGES = {language.value: language for language in Language}
 
 # Arrays are read as a whole, all of a column together. What is none of these is a whole number that
 # is not negative, or null.
-_NOT_NATURAL = ('"', ".", "e", "E", "N", "{", "[", "-")
+_NOT_NATURAL = ('"', ".", "e", "E", "N", "I", "{", "[", "-")
 _NOT_WHOLE = _NOT_NATURAL[:-1]
 _CHANGES = f"SELECT snapshot, stacks, {', '.join(CountRow._fields)} FROM change ORDER BY snapshot"  # noqa: S608 - of constants
 _STACKS = "SELECT id, complete, addresses FROM stack ORDER BY id"
