@@ -15,7 +15,7 @@ import pytest
 from cgoleak.capture.reader import open_capture
 from support.findings import reported
 from support.go_programs import go_commands, missing_tools
-from support.live import Worker, cgoleak, cgoleak_command, child_running, wait_until
+from support.live import Worker, cgoleak, cgoleak_command, child_running, ended, wait_until
 from support.live_programs import build_program
 
 pytestmark = [
@@ -293,14 +293,7 @@ os.execv(sys.executable, [sys.executable, "-m", "cgoleak", *sys.argv[1:]])
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter is for x86-64")
 def test_where_ptrace_is_filtered_it_says_so_and_the_command_does_not_run(ends):
-    done = subprocess.run(
-        [sys.executable, "-c", NO_PTRACE, "check", "--", ends, "wait"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = ended([sys.executable, "-c", NO_PTRACE, "check", "--", ends, "wait"])
 
     assert (done.returncode, done.stdout) == (3, "")
     assert "cause: ptrace: Operation not permitted" in done.stderr

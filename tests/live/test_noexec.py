@@ -26,7 +26,7 @@ from support.containers import (
 from support.findings import has_stack
 from support.go_programs import go_commands, missing_tools
 from support.hooks import footprint, hooked_slots
-from support.live import Program, attach, cgoleak_command, child_running
+from support.live import Program, attach, cgoleak_command, child_running, ended
 from support.live_programs import LOSING, build_program
 
 pytestmark = [
@@ -57,19 +57,6 @@ def target(losing):
     with Program([losing]) as process:
         assert process.line() == "running"
         yield process
-
-
-def ended(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        command,
-        env=os.environ | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 # --- below the target ----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ __all__ = [
     "cgoleak",
     "cgoleak_command",
     "child_running",
+    "ended",
     "handles_at",
     "obeyed",
     "wait_until",
@@ -238,8 +239,16 @@ def cgoleak_command(*arguments: object) -> list[str]:
 
 def cgoleak(*arguments: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
+    return ended(cgoleak_command(*arguments), seconds)
+
+
+def ended(
+    command: Sequence[str | Path], seconds: float = 60, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run any command to its end, with these environment variables besides."""
     return subprocess.run(
-        cgoleak_command(*arguments),
+        command,
+        env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
