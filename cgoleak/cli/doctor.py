@@ -11,6 +11,7 @@ import click
 
 from cgoleak.cli.options import list_format_option
 from cgoleak.cli.screen import print_bytes
+from cgoleak.probe.readiness import probe_checks
 from cgoleak.render.visible import visible
 from cgoleak.target.machine import machine_checks
 from cgoleak.target.preflight import checks
@@ -41,7 +42,7 @@ def command(pid: int | None, *, format: str) -> int:  # noqa: A002 - the option'
       cgoleak doctor 4242
       cgoleak doctor --format json
     """
-    machine = machine_checks()
+    machine = (*machine_checks(), *probe_checks())
     process = () if pid is None else checks(pid)
     found = (*machine, *process)
     if format == "json":

@@ -23,17 +23,17 @@ from typing import Any, Final
 
 import frida
 
-from cgoleak.errors import AttachFailed, CgoleakError, NoSuchProcess, TargetBusy
+from cgoleak.errors import CgoleakError, NoSuchProcess, TargetBusy
 from cgoleak.probe.borrow import bring_in
 from cgoleak.probe.guard import SafePlaces, stop_at_safe_place
 from cgoleak.probe.orders import Order
+from cgoleak.probe.readiness import see_memory_files
 from cgoleak.target import procfs
 from cgoleak.target.memory import Memory
 
 __all__ = ["main"]
 
 _UNLOAD_S: Final = 3.0
-_MEMFD_NOEXEC: Final = Path("/proc/sys/vm/memfd_noexec")
 _LOADER_END: Final = (sys.executable, "-m", "cgoleak.probe.loaderend")
 
 
@@ -69,7 +69,7 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
     if order.dead:
         loan = bring_in(order)
         return {"pause_seconds": loan.seconds, "attempts": loan.attempts, "unloaded": True}
-    _see_memory_files()
+    see_memory_files()
     unloaded = threading.Event()
     device.on("uninjected", lambda _id: unloaded.set())
     image = Path(order.image).read_bytes()
@@ -100,28 +100,6 @@ def _inject(device: frida.Device, order: Order) -> dict[str, Any]:
         watcher.communicate(b"it runs again\n")
     gone = unloaded.wait(_UNLOAD_S)
     return {"ok": True, "pause_seconds": paused, "attempts": attempts, "unloaded": gone}
-
-
-def _see_memory_files() -> None:
-    """See that we may make files in memory, in which Frida hands the probe over.
-
-    It aborts where it may not (frida-core, lib/base/linux.vala). It asks for no seal: Linux 6.3 to
-    6.5 refuse that where ``vm.memfd_noexec`` is 2 (mm/memfd.c).
-    """
-    try:
-        os.close(os.memfd_create("cgoleak", 0))
-    except OSError as exc:
-        cause = f"memfd_create: {exc.strerror}; a seccomp filter refuses it, as a rule"
-        fix = "allow memfd_create in the seccomp profile of cgoleak's own container"
-        with contextlib.suppress(OSError):
-            if _MEMFD_NOEXEC.read_text().strip() == "2":
-                cause = f"memfd_create: {exc.strerror}; vm.memfd_noexec is 2 in its PID namespace"
-                fix = "measure from the host, or there: sysctl vm.memfd_noexec=1"
-        raise AttachFailed(
-            "cgoleak itself may not make files in memory",
-            cause=cause,
-            fix=f"{fix}; or use: cgoleak watch",
-        ) from exc
 
 
 def _have_watched(pid: int) -> subprocess.Popen[bytes]:

@@ -27,6 +27,8 @@ __all__ = ["NO_PROFILE", "finding_to_blame", "which_line"]
 
 NO_PROFILE: Final = "go.no-heap-profile"
 _UNPROFILED: Final = "In Go code; the program keeps no heap profile that would name it."
+_NEXT: Final = 2
+"""Other leaks that are named beside the first: further down is a table of all."""
 _THREAD_STARTS: Final = frozenset({"start_thread", "clone", "clone3", "__clone", "start"})
 """Outermost functions of a thread: glibc's, and musl's ``start``."""
 
@@ -86,15 +88,21 @@ def _is_thread(stack: Sequence[Frame]) -> bool:
 
 
 def _share_of(blamed: Finding, accused: Sequence[Finding], words: Words) -> list[str]:
-    """Say how much of the rate the named line answers for, and how many others there are."""
+    """Say how much of the rate the named line answers for, and name those that come next."""
     if len(accused) < 2:
         return []
-    more = words.count(len(accused) - 1, "site")
     whole = sum(one.growth_bytes_per_second for one in accused)
-    if whole <= 0:
-        return [words("and {sites} more", sites=more)]
-    rates = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
-    return [words("{rate} of {all}, the rest at {sites} more", sites=more, **rates)]
+    said, shown = [], 1
+    if whole > 0:
+        share = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
+        said.append(words("{rate} of {all}", **share))
+        for one in accused[1 : 1 + _NEXT]:
+            rate = format_rate(one.growth_bytes_per_second)
+            said.append(words("then {site} {rate}", site=site_names(one.stack)[0], rate=rate))
+        shown = len(said)
+    if len(accused) > shown:
+        said.append(words("and {sites} more", sites=words.count(len(accused) - shown, "site")))
+    return said
 
 
 def _in_go(report: Report, words: Words) -> tuple[str, str]:

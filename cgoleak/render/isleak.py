@@ -57,6 +57,8 @@ _MOSTLY: Final = {
 _NAMED: Final = frozenset({Cause.GO_HELD, Cause.GO_HEAP, Cause.GO_RETAINED, Cause.RESTART})
 _LITTLE: Final = 10
 """A leak that makes less than one in so many of what RSS grew by is not why it grew."""
+_PART: Final = 3
+"""Of one that makes less than one in so many it is said how much that is."""
 _GROWTH_WORTH: Final = 4 << 20
 
 
@@ -85,15 +87,15 @@ def is_leak(report: Report, words: Words) -> str:
 
 
 def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
-    """Say of a leak that is next to nothing that RSS grew by something else."""
+    """Say of a leak that makes less than a third of what RSS rose by how much it makes."""
     lost = outstanding_bytes(leaks)
     grown = change_bytes(report, "RSS") or 0
-    if grown < _GROWTH_WORTH or _LITTLE * lost >= grown:
+    if grown < _GROWTH_WORTH or _PART * lost >= grown:
         return ""
-    change = format_bytes_change(grown)
-    return words(
-        "It is not why RSS rose: {size} of {change}.", size=format_bytes(lost), change=change
-    )
+    sizes = {"size": format_bytes(lost), "change": format_bytes_change(grown)}
+    if _LITTLE * lost < grown:
+        return words("It is not why RSS rose: {size} of {change}.", **sizes)
+    return words("It is a part of what RSS rose by: {size} of {change}.", **sizes)
 
 
 def _by_part(report: Report, words: Words) -> str:

@@ -1,11 +1,9 @@
-"""What this machine must offer so that anything can be measured on it."""
+"""What this machine and our rights on it must be so that anything can be measured."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
@@ -27,8 +25,6 @@ def machine_checks(root: Path = PROC) -> tuple[Check, ...]:
 
 def _checks(root: Path) -> Iterator[Check]:
     yield _system()
-    yield _frida()
-    yield _probe()
     yield _yama(root)
     yield from _own_rights(root)
 
@@ -41,26 +37,6 @@ def _system() -> Check:
         ok=supported,
         text=text,
         fix=None if supported else "cgoleak measures on Linux, x86-64 or aarch64",
-    )
-
-
-def _frida() -> Check:
-    try:
-        return Check("frida", ok=True, text=f"frida {version('frida')}")
-    except PackageNotFoundError:
-        return Check("frida", ok=False, text="frida is not installed", fix="pip install cgoleak")
-
-
-def _probe() -> Check:
-    """The binary that goes into the target; the build of the package leaves it here."""
-    name = f"{platform.machine()}.so"
-    if files("cgoleak").joinpath("_probes", name).is_file():
-        return Check("probe", ok=True, text=f"built for {platform.machine()}")
-    return Check(
-        "probe",
-        ok=False,
-        text=f"the probe for {platform.machine()} is not in this installation",
-        fix="install a C compiler and then cgoleak again (in a checkout: make install)",
     )
 
 

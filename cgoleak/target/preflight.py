@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cgoleak.target.procfs import ProcessStatus, Region
 
-__all__ = ["PROBE_ARCHITECTURES", "Check", "TargetFacts", "checks", "require"]
+__all__ = ["PROBE_ARCHITECTURES", "Check", "TargetFacts", "checked", "checks", "require"]
 
 PROBE_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 """``platform.machine()`` of the machines that a probe exists for → Go's name."""
@@ -149,9 +149,9 @@ def _checks(pid: int, root: Path) -> Iterator[Check]:
         yield _failed("process", error)
         return
     yield Check("process", ok=True, text=f"{status.name}, {status.threads} threads")
-    yield _asked("running", "it is not stopped", lambda: _not_stopped(pid, status))
-    yield _asked("tracer", "nobody traces it", lambda: _not_traced(pid, root))
-    yield _asked("permission", "we may trace it", lambda: _permitted(pid, status, root))
+    yield checked("running", "it is not stopped", lambda: _not_stopped(pid, status))
+    yield checked("tracer", "nobody traces it", lambda: _not_traced(pid, root))
+    yield checked("permission", "we may trace it", lambda: _permitted(pid, status, root))
     yield _seccomp(status)
     try:
         binary = read_binary(pid, root)
@@ -166,8 +166,8 @@ def _checks(pid: int, root: Path) -> Iterator[Check]:
 def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     """Look at what the executable and its libraries say."""
     version = binary.go_version or "a Go program of unknown version"
-    yield _asked("architecture", f"{binary.arch}", lambda: _same_architecture(pid, binary))
-    yield _asked("Go", version, lambda: _is_go(pid, binary))
+    yield checked("architecture", f"{binary.arch}", lambda: _same_architecture(pid, binary))
+    yield checked("Go", version, lambda: _is_go(pid, binary))
     try:
         regions = procfs.maps(pid, root)
     except CgoleakError as error:
@@ -175,19 +175,19 @@ def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
         return
     libc = find_libc(pid, regions, root)
     linked = "linked with cgo" if binary.uses_cgo else "a C library is loaded, without cgo"
-    yield _asked("C code", linked, lambda: _has_c(pid, binary, libc))
+    yield checked("C code", linked, lambda: _has_c(pid, binary, libc))
     way = f"loaded by {binary.interpreter}" if binary.interpreter else "static, with its symbols"
-    yield _asked("way in", way, lambda: _can_be_entered(pid, binary))
+    yield checked("way in", way, lambda: _can_be_entered(pid, binary))
     text = f"{libc}, malloc from {find_allocator(pid, regions, libc, root)}"
-    yield _asked("libc", text, lambda: _with_libc(pid, binary, libc))
-    yield _asked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
-    yield _asked("file size", "large enough for the tables", lambda: _large_files(pid, root))
-    yield _asked("memory", "its cgroup has room for the tables", lambda: _has_room(pid, root))
+    yield checked("libc", text, lambda: _with_libc(pid, binary, libc))
+    yield checked("/proc", "mounted in its root", lambda: _has_proc(pid, root))
+    yield checked("file size", "large enough for the tables", lambda: _large_files(pid, root))
+    yield checked("memory", "its cgroup has room for the tables", lambda: _has_room(pid, root))
     yield _symbols(binary)
 
 
-def _asked(name: str, text: str, ask: Callable[[], object]) -> Check:
-    """Turn a precondition that raises into a Check."""
+def checked(name: str, text: str, ask: Callable[[], object]) -> Check:
+    """Turn a precondition that raises into a ``Check``."""
     try:
         ask()
     except CgoleakError as error:

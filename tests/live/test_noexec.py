@@ -140,6 +140,10 @@ def test_a_cgoleak_that_lies_where_nothing_may_be_run_says_so(target):
     assert "mounted noexec" in done.stderr
     assert "remount,exec" in done.stderr
     assert footprint(target.pid) == before
+    looked = ended(noexec(package, cgoleak_command("doctor")))
+    assert looked.returncode == REFUSED
+    assert f"{package}" in looked.stdout
+    assert "remount,exec" in looked.stdout
 
 
 def test_a_program_that_lies_where_nothing_may_be_run_is_not_started_and_that_is_said(
@@ -158,13 +162,17 @@ def test_a_program_that_lies_where_nothing_may_be_run_is_not_started_and_that_is
 def test_a_cgoleak_that_may_make_no_memory_files_leaves_the_target_untouched(target):
     before = footprint(target.pid)
     python, *words = cgoleak_command("attach", target.pid, "--duration", "1s")
+    without = with_filter(Path(python), (MEMFD_CREATE,))
 
-    done = ended([*with_filter(Path(python), (MEMFD_CREATE,)), *words])
+    done = ended([*without, *words])
 
     assert done.returncode == REFUSED
     assert "error: cgoleak itself may not make files in memory" in done.stderr
     assert "allow memfd_create in the seccomp profile of cgoleak's own" in done.stderr
     assert footprint(target.pid) == before
+    looked = ended([*without, *cgoleak_command("doctor")[1:]])
+    assert looked.returncode == REFUSED
+    assert "no  memory files  cgoleak itself may not make files in memory" in looked.stdout
 
 
 @pytest.mark.skipif(lacks(TWO) != "", reason=lacks(TWO))

@@ -121,8 +121,9 @@ def _of_the_rest(scenario: Scenario, answers: Mapping[str, str]) -> list[str]:
         )
     ):
         wrong.append(f"who holds C memory: {leak} {line}")
-    if len(scenario.leaking) > 1 and "/s, the rest at" not in line:
-        wrong.append(f"share of the named line: {line}")
+    leaks = [one.c_function for one in scenario.sites if one.verdict == "native-leak"]
+    if len(leaks) > 1 and not all(one in line for one in leaks[:3]):
+        wrong.append(f"the other leaks: {line}")
     if scenario.leaking and scenario.cause != "native-leak" and "The larger part" not in leak:
         wrong.append(f"both causes: {leak}")
     if scenario.cause == "restart" and "cgoleak watch --exe /" not in advice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline
 from cgoleak.render.answers import answers_to, finding_to_blame
+from cgoleak.units import format_rate
 from support.reports import MIB, a_report
 from support.scenario_reports import SCENARIOS, many_sites, scenario_report
 
@@ -206,8 +208,32 @@ def test_what_does_not_keep_growing_has_no_rate():
     assert answers["speed"].startswith("It does not keep growing. RSS +6.0 MiB in ")
 
 
-def test_several_sites_are_told_as_such():
-    assert told(many_sites(100))["line"].endswith("/s, the rest at 1 site more")
+@pytest.mark.parametrize(("leaks", "named", "end"), [(2, 1, "/s"), (4, 2, "· and 1 site more")])
+def test_of_several_leaks_the_next_two_are_named_with_their_rates(leaks, named, end):
+    report = many_sites(50 * leaks)
+
+    line = told(report)["line"]
+
+    rates = [format_rate(one.growth_bytes_per_second) for one in report.findings[1 : 1 + named]]
+    assert re.findall(r"· then lib_function_\d+ \(part_\d+\.c:\d+\) ([^·]+/s)", line) == rates
+    assert line.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("rise", "said"),
+    [
+        (60 * MIB, ""),
+        (61 * MIB, "It is a part of what RSS rose by: 20.0 MiB of +61.0 MiB."),
+        (300 * MIB, "It is not why RSS rose: 20.0 MiB of +300 MiB."),
+    ],
+)
+def test_a_leak_that_makes_less_than_a_third_of_the_rise_is_told_as_a_part(rise, said):
+    report = replace(a_report(), cause=Cause.NATIVE_LEAK, balance=a_sheet(RSS=rise))
+    leak = replace(report.findings[0], outstanding_bytes=20 * MIB)
+
+    answer = told(replace(report, findings=(leak,)))["leak"]
+
+    assert answer == f"Yes. C memory accumulates and is not freed. {said}".strip()
 
 
 def test_blocks_that_were_lost_without_growing_are_told_by_their_size():

@@ -89,7 +89,7 @@ def test_an_answer_that_is_wrong_or_below_the_screen_is_told(tmp_path: Path) -> 
         f"no answer: {one}" for one in QUESTIONS[2:]
     ]
     assert missing(SCENARIOS["cpp-leak"], whole) == [
-        f"share of the named line: {whole['which line?']}",
+        f"the other leaks: {whole['which line?']}",
         f"line: {whole['which line?']}",
     ]
     assert missing(SCENARIOS["clean"], whole) != []
