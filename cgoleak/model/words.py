@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -45,10 +45,10 @@ _SENTENCES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A text with holes: how its English begins, how it is recognised, and what it becomes."""
+    """A text with holes: the longest piece of its English, how it is known, what it becomes."""
 
-    begin: str
-    shape: re.Pattern[str]
+    piece: str
+    shape: str
     text: str
 
 
@@ -92,7 +92,9 @@ class Words:
                 return text.format_map({"count": counted[1]})
         bare = english.removesuffix(".")
         for pattern in self.patterns:
-            if bare.startswith(pattern.begin) and (found := pattern.shape.fullmatch(bare)):
+            if pattern.piece not in bare:
+                continue
+            if found := _compiled(pattern.shape).fullmatch(bare):
                 parts = {
                     name: self._exact(part, part) if name in _NAME_HOLES else self(part)
                     for name, part in found.groupdict().items()
@@ -138,14 +140,22 @@ def words_in(lang: str) -> Words:
 
 
 def _pattern(english: str, text: str) -> _Pattern:
-    shape, at, begin = "", 0, None
+    shape, at = "", 0
+    pieces = []
     for hole in _HOLE.finditer(english):
-        literal = english[at : hole.start()]
-        begin = literal if begin is None else begin
-        shape += re.escape(literal)
+        pieces.append(english[at : hole.start()])
+        shape += re.escape(pieces[-1])
         shape += f"(?P<{hole[1]}>{_inside(hole[1])}+?)" if hole[1] else f"(?:{hole[2]})"
         at = hole.end()
-    return _Pattern(begin or "", re.compile(shape + re.escape(english[at:])), text)
+    pieces.append(english[at:])
+    shape += re.escape(pieces[-1])
+    return _Pattern(max(pieces, key=len), shape, text)
+
+
+@cache
+def _compiled(shape: str) -> re.Pattern[str]:
+    """Compile what is asked for: a report has few of all texts."""
+    return re.compile(shape)
 
 
 def _inside(hole: str) -> str:
