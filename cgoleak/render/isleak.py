@@ -13,6 +13,7 @@ from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.render.recovery import (
     change_bytes,
     come_back_bytes,
+    hands_back,
     held_bytes,
     lazily_freed_bytes,
     now_bytes,
@@ -60,13 +61,15 @@ _LITTLE: Final = 10
 _PART: Final = 3
 """Of one that makes less than one in so many it is said how much that is."""
 _GROWTH_WORTH: Final = 4 << 20
+_HELD_WORTH: Final = 1 << 20
 
 
 def is_leak(report: Report, words: Words) -> str:
     """Answer in one or two sentences."""
     leaks, suspects = of_verdict(report, Verdict.NATIVE_LEAK), of_verdict(report, Verdict.SUSPECT)
     if report.cause is Cause.NATIVE_LEAK:
-        return sentences([words(_NO_LEAK[report.cause]), _beside_rss(report, leaks, words)])
+        said = words(_NO_LEAK[report.cause])
+        return sentences([said, _beside_rss(report, leaks, words), _uncollected(report, words)])
     if leaks:
         part = words(
             "Yes, in part: {size} leaks.",
@@ -75,7 +78,8 @@ def is_leak(report: Report, words: Words) -> str:
         return sentences([part, words(_MOSTLY[report.cause])])
     if suspects and report.cause not in _NAMED:
         sites = words.count(len(suspects), "site")
-        return words("Not shown, but it may be: {sites} to look at.", sites=sites)
+        said = words("Not shown, but it may be: {sites} to look at.", sites=sites)
+        return sentences([said, _without_rss(report, suspects, words)])
     if speed_between_restarts(report) is not None:
         return words(
             "Perhaps: it grew until it ended. RSS fell because a new process began; no memory was "
@@ -96,6 +100,22 @@ def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
     if _LITTLE * lost < grown:
         return words("It is not why RSS rose: {size} of {change}.", **sizes)
     return words("It is a part of what RSS rose by: {size} of {change}.", **sizes)
+
+
+def _uncollected(report: Report, words: Words) -> str:
+    """Say where finalizers and cleanups had no chance: only a GC queues them."""
+    if report.window.gc_cycles != 0:
+        return ""
+    return words("No GC ran meanwhile: what finalizers would free is not known.")
+
+
+def _without_rss(report: Report, suspects: Sequence[Finding], words: Words) -> str:
+    """Say where RSS did not rise with what is suspected: old blocks are freed for it."""
+    held = outstanding_bytes(suspects)
+    grown = change_bytes(report, "RSS")
+    if held < _HELD_WORTH or grown is None or _LITTLE * grown >= held:
+        return ""
+    return words("RSS did not rise with it.")
 
 
 def _by_part(report: Report, words: Words) -> str:
@@ -136,6 +156,8 @@ def _in_go(report: Report, words: Words) -> str:
         )
     if lazily_freed_bytes(report):
         return words("No. Go has handed it back, lazily: the kernel takes it when it needs it.")
+    if report.go_return is not None and not hands_back(report.go_return):
+        return words("No. Go has freed it, and keeps it to use it again.")
     return ""
 
 
@@ -147,7 +169,7 @@ def _held(report: Report, words: Words) -> str:
     level = level_seconds(report, of_verdict(report, Verdict.BOUNDED)[0])
     said = words(_NO_LEAK[Cause.STABLE])
     if level < 1:
-        more = words("{size} of C memory is held, and level.", size=format_bytes(size))
+        more = words("{size} of C memory is held.", size=format_bytes(size))
     else:
         more = words(
             "{size} of C memory is held; its largest site added nothing for {time}.",

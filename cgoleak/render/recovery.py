@@ -25,6 +25,7 @@ __all__ = [
     "come_back_bytes",
     "comes_back",
     "gc_due",
+    "hands_back",
     "has_notice",
     "held_bytes",
     "lazily_freed_bytes",
@@ -133,19 +134,24 @@ def _held(report: Report, words: Words) -> str:
     return words(
         "{size} more is held and does not grow."
         if of_verdict(report, Verdict.NATIVE_LEAK)
-        else "{size} of C memory is held and stays.",
+        else "{size} of C memory is held until the program frees it.",
         size=format_bytes(held),
     )
 
 
 def _go_hands_back(report: Report, words: Words) -> str:
     back = report.go_return
-    if back is None or back.returning_bytes < _WORTH_SAYING:
+    if back is None or not hands_back(back):
         return ""
     size, when = format_bytes(back.returning_bytes), within(back, words)
     if not when:
         return words("{size} of Go's heap, no telling when.", size=size)
     return words("{size} of Go's heap, {when}.", size=size, when=when)
+
+
+def hands_back(back: GoReturn) -> bool:
+    """Whether Go will hand back more than any busy process breathes."""
+    return back.returning_bytes >= _WORTH_SAYING
 
 
 def _garbage(report: Report, words: Words) -> str:
@@ -194,8 +200,7 @@ def _kept_free(report: Report, words: Words) -> str:
         return ""
     go, back = 0, report.go_return
     if back is not None:
-        goes = back.returning_bytes >= _WORTH_SAYING
-        go = back.buffer_bytes if goes else back.held_bytes
+        go = back.buffer_bytes if hands_back(back) else back.held_bytes
     malloc = now_bytes(report, "allocator slack")
     if go >= _WORTH_SAYING and malloc >= _WORTH_SAYING:
         sizes = {"size": format_bytes(go), "slack": format_bytes(malloc)}

@@ -49,6 +49,7 @@ class _Words(NamedTuple):
     freed: str
 
 
+_LONGER: Final = "Measure longer, under load (--duration 2m). If it goes on:"
 _BLOCKS: Final = _Words("blocks", "allocates", "free", "freed")
 _MAPPINGS: Final = _Words("mappings", "maps", "munmap", "unmapped")
 
@@ -60,11 +61,12 @@ def advice_for(
     infrastructure: str | None,
     freed: float | None = None,
     maps: bool = False,
+    larger: bool = False,
 ) -> str:
     """Give one or two sentences.
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
-    mappings, which ``free`` must not be given.
+    mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger.
     """
     match verdict:
         case Verdict.NATIVE_LEAK:
@@ -74,9 +76,11 @@ def advice_for(
                 f"This memory comes with {infrastructure}: look at whether threads or library "
                 "handles are made and never given up."
             )
+        case Verdict.SUSPECT if larger:
+            return f"{_LONGER} {_limit(frames)}"
         case Verdict.SUSPECT:
             fix = _fix(frames, freed, maps=maps)
-            return f"Measure longer, under load (--duration 2m). If it goes on: {fix}"
+            return f"{_LONGER} {fix}"
         case Verdict.GO_HELD:
             return (
                 f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with"
@@ -123,6 +127,17 @@ def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
     caller = _caller(frames)
     fix = _fix_c(inner, where, f" from {caller}" if caller else "")
     return fix or _find_owner(frames, where, caller, freed, _BLOCKS)
+
+
+def _limit(frames: Sequence[Frame]) -> str:
+    """Say what to look for where nothing is lost, but a buffer is never emptied."""
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    users = " ← ".join(map(_place, c_callers(frames))) or _caller(frames)
+    return (
+        f"{where} makes a buffer ever larger{f' for {users}' if users else ''}: find who should "
+        "empty or limit it."
+    )
 
 
 def _caller(frames: Sequence[Frame]) -> str:

@@ -28,6 +28,8 @@ __all__ = ["Conclusion", "conclude", "grows"]
 
 _OUTWEIGHS: Final = 4
 """How many times larger than all leaks another cause must be to be named before them."""
+_LATE: Final = 10
+"""A rise of which more than one in so many came in the later half has not stayed since then."""
 _MOST: Final = 3
 """A part that makes one in so many of the growth, and more than any other, names the cause."""
 _CAME_AND_WENT: Final = {
@@ -103,7 +105,7 @@ def _by_growth(
         if found is not None:
             return _told_apart(found, ledger, growth, balance)
         if growth.has_settled and not suspects:
-            return _gone(growth, window, more_than=grown) or _settled(grown, findings, window)
+            return _gone(growth, window, more_than=grown) or _settled(growth, findings, window)
         return _unexplained(grown, growth, suspects, window)
     gone = _gone(growth, window)
     if gone is not None:
@@ -119,10 +121,14 @@ def _by_growth(
     return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
 
 
-def _settled(grown: int, findings: Sequence[Finding], window: str) -> Conclusion:
+def _settled(growth: Growth, findings: Sequence[Finding], window: str) -> Conclusion:
     """Say what has stayed of a rise that is over, as far as it is C memory that was followed."""
     bounded = _size([one for one in findings if one.verdict is Verdict.BOUNDED])
+    grown = growth.now - growth.start
     rose = f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed since"
+    if _LATE * growth.late > grown:
+        late = format_bytes(growth.late)
+        rose = f"RSS rose by {format_bytes(grown)} in {window}, {late} of it in the second half"
     if bounded < _HELD_WORTH:
         return Conclusion(Cause.STABLE, f"{rose}: warming up, or a cache that filled.")
     size = format_bytes(bounded)

@@ -52,6 +52,7 @@ class Growth:
         slack_reused: the deepest fall of what malloc holds free: so much is taken again.
         has_settled: in the later half RSS has not gone on growing, or goes up and down between the
             same bounds.
+        late: by how much it rose in that half.
         go_live_room: how large a heap Go allows for by which its live heap rose, which is
             (1 + GOGC/100) times as much (gcController.commit, mgcpacer.go); 0 unless it rose in
             each third of the window.
@@ -65,6 +66,7 @@ class Growth:
     parts_at_peak: Parts
     slack_reused: int
     has_settled: bool
+    late: int
     go_live_room: int
     go_is_idle: bool
 
@@ -93,6 +95,7 @@ def growth_of(ledger: Ledger) -> Growth | None:
         parts_at_peak=_at_peak(first, sheets[peak:]),
         slack_reused=largest_fall(tuple(sheet.slack for sheet in sheets)),
         has_settled=_has_settled(sizes, half, bisect_left(times, (times[0] + 3 * times[-1]) / 4)),
+        late=sizes[-1] - sizes[half],
         go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),
     )

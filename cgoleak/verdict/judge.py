@@ -11,7 +11,7 @@ from cgoleak.model.report import Finding, Verdict
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
-from cgoleak.verdict.rules import rests, rule_on
+from cgoleak.verdict.rules import is_made_larger, rests, rule_on
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
@@ -158,6 +158,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             infrastructure=facts.site.infrastructure,
             freed=last.freed_blocks / max(1, last.born_blocks),
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
+            larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
         ),
         "suppression": suppression_for(frames),
         "interval_bytes": (

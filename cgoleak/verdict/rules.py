@@ -7,6 +7,7 @@ that is reachable from a list that is never emptied is lost all the same.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.holding import AT_ITS_END
@@ -15,7 +16,7 @@ from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cgoleak.capture.history import CountRow
     from cgoleak.stacks import Site
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cgoleak.verdict.policy import Policy
     from cgoleak.verdict.shape import Shape
 
-__all__ = ["RULES", "Ruling", "rests", "rule_on"]
+__all__ = ["RULES", "Ruling", "is_made_larger", "rests", "rule_on"]
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
@@ -43,6 +44,38 @@ class Ruling(NamedTuple):
     def reasons(self) -> tuple[str, ...]:
         """The sentences."""
         return self.say()
+
+
+def made_larger(facts: Facts, policy: Policy) -> Ruling | None:
+    """Few blocks, and no more of them, that are made ever larger, up to the end of the window.
+
+    A resize (realloc, mremap) makes a block anew, so that these are always young, and nothing but
+    their sizes shows it. Cannot know: whether somebody still uses them, and whether it ends.
+    """
+    if not is_made_larger(facts, policy):
+        return None
+    steps = plural(_new_peaks(facts.looked.bytes), "interval")
+    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts), f"made larger in {steps}"))
+
+
+def is_made_larger(facts: Facts, policy: Policy) -> bool:
+    """Tell a site whose blocks are too few to be judged, but grew in many steps.
+
+    As many as blocks that stay are asked for: work in flight has no sizes that only ever rise.
+    """
+    if max(facts.looked.blocks) >= policy.min_blocks:
+        return False
+    sizes = facts.sizes
+    return (
+        sizes is not None
+        and sizes.keeps_rising
+        and sizes.flat_seconds < _STILL * facts.looked.seconds
+        and _new_peaks(facts.looked.bytes) >= policy.min_blocks
+    )
+
+
+def _new_peaks(values: Sequence[int]) -> int:
+    return len(set(accumulate(values, max))) - 1
 
 
 def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
@@ -205,12 +238,7 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
-    freed = plural(facts.series.last.freed_blocks, facts.noun)
-    grown = "+".join(format_bytes(max(0, rise)) for rise in sizes.rises)
-    return Ruling(
-        Verdict.SUSPECT,
-        lambda: (f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed",),
-    )
+    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts),))
 
 
 def at_rest(facts: Facts, policy: Policy) -> Ruling:
@@ -239,6 +267,7 @@ def _at_rest(facts: Facts, policy: Policy) -> str:
 RULES: Final[tuple[Callable[[Facts, Policy], Ruling | None], ...]] = (
     lost_at_the_end,
     known_at_the_end,
+    made_larger,
     in_flight,
     owned_by_go,
     keeps_growing,
@@ -384,6 +413,13 @@ def _stands_still(facts: Facts) -> bool:
 def _thirds(shape: Shape, noun: str) -> str:
     steps = ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
     return f"{noun}s that stay, by thirds of the window: {steps}"
+
+
+def _by_sizes(facts: Facts) -> str:
+    assert facts.sizes is not None
+    grown = "+".join(format_bytes(max(0, rise)) for rise in facts.sizes.rises)
+    freed = plural(facts.series.last.freed_blocks, facts.noun)
+    return f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed"
 
 
 def _of(part: int, facts: Facts) -> str:

@@ -10,13 +10,15 @@ Words of a row: ``7`` one value, ``7*5`` five of them, ``1..30`` all from one to
 ``0..300/10`` in steps of ten. Rows: ``outstanding`` blocks at each snapshot, ``old`` of them those
 that the snapshot before had, ``gc`` cycles so far, ``cleaned`` freed by cleanups so far,
 ``churn`` further blocks born and freed per interval, ``unmatched`` frees of unknown blocks so far,
-``events`` of the process so far, ``oldest`` ages in seconds. Short rows repeat their last value.
-A fall in ``outstanding`` frees blocks. ``lifetime`` is that of freed blocks, in seconds.
+``events`` of the process so far, ``oldest`` ages in seconds, ``sizes`` of blocks that are resized.
+Short rows repeat their last value. A fall in ``outstanding`` frees blocks. ``lifetime`` is that of
+freed blocks, in seconds.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgoleak.model.snapshot import ProbeCounters
@@ -24,8 +26,9 @@ from support.builders import a_capture, a_frame, a_snapshot, counts, frames, go_
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Capture
+    from cgoleak.model.snapshot import StackCounts
 
-ROWS = ("outstanding", "old", "gc", "cleaned", "churn", "unmatched", "events", "oldest")
+ROWS = ("outstanding", "old", "gc", "cleaned", "churn", "unmatched", "events", "oldest", "sizes")
 DEFAULT_STACK = ("C subject row.c:41", "bridge main._Cfunc_row", "Go main.encode encode.go:88")
 
 
@@ -51,18 +54,22 @@ def draw(text: str) -> Capture:
         first = at - every / 2 if now and first is None else first
         oldest = value(rows, "oldest", place)
         gc = value(rows, "gc", place)
+        grown = now * ((value(rows, "sizes", place) or size) - size)
         snapshots.append(
             a_snapshot(
                 at,
                 {
-                    1: counts(
-                        born,
-                        freed,
-                        block_bytes=size,
-                        cleaned=value(rows, "cleaned", place) or 0,
-                        lifetime_s=lifetime,
-                        oldest_s=(at - (first or at)) * (now > 0) if oldest is None else oldest,
-                        old=value(rows, "old", place),
+                    1: resized(
+                        counts(
+                            born,
+                            freed,
+                            block_bytes=size,
+                            cleaned=value(rows, "cleaned", place) or 0,
+                            lifetime_s=lifetime,
+                            oldest_s=(at - (first or at)) * (now > 0) if oldest is None else oldest,
+                            old=value(rows, "old", place),
+                        ),
+                        grown,
                     )
                 },
                 counters=ProbeCounters(
@@ -75,6 +82,11 @@ def draw(text: str) -> Capture:
         before = now
     found = tuple(map(a_frame, stack)) or frames(*DEFAULT_STACK)
     return a_capture(snapshots, {1: found}, incomplete=[1] if "cut off" in text else [])
+
+
+def resized(counted: StackCounts, by: int) -> StackCounts:
+    """Give the blocks that are there more bytes."""
+    return replace(counted, born_bytes=counted.born_bytes + by)
 
 
 def numbers(words: list[str]) -> list[int]:

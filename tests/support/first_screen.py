@@ -109,7 +109,7 @@ def _of_the_rest(scenario: Scenario, answers: Mapping[str, str]) -> list[str]:
     leak, _, line, back, advice = (answers[one] for one in QUESTIONS)
     held = [one.c_function for one in scenario.sites if one.verdict == "bounded"]
     wrong = []
-    if held and "held and" not in back:
+    if held and "is held" not in back:
         wrong.append(f"held C memory: {back}")
     if (
         held

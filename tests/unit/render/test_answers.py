@@ -9,7 +9,7 @@ import pytest
 
 from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
-from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline
+from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline, Verdict
 from cgoleak.render.answers import answers_to, finding_to_blame
 from cgoleak.units import format_rate
 from support.reports import MIB, a_report
@@ -198,6 +198,49 @@ def test_growth_in_neither_heap_is_told_with_the_part_that_grew_most():
     assert answers["speed"].startswith("RSS +6.4 MiB/s on average RSS +382 MiB in ")
     assert answers["leak"].startswith("Cannot tell: programs and libraries grew by 375 MiB")
     assert answers["do"] == "See which libraries or plugins it loads: pmap -x 4242"
+
+
+@pytest.mark.parametrize(("rise", "said"), [(20 * MIB, ""), (MIB, "RSS did not rise with it.")])
+def test_a_suspect_that_rss_does_not_follow_is_told_so(rise, said):
+    report = replace(a_report(), cause=Cause.UNKNOWN, balance=a_sheet(RSS=rise))
+    one = replace(report.findings[0], verdict=Verdict.SUSPECT, outstanding_bytes=20 * MIB)
+
+    answer = told(replace(report, findings=(one,)))["leak"]
+
+    assert answer == f"Not shown, but it may be: 1 site to look at. {said}".strip()
+
+
+@pytest.mark.parametrize(("cycles", "told_so"), [(0, True), (1, False), (None, False)])
+def test_a_leak_in_a_window_without_a_collection_says_what_is_not_known(cycles, told_so):
+    report = a_report()
+    window = replace(report.window, gc_cycles=cycles)
+
+    answer = told(replace(report, window=window))["leak"]
+
+    assert answer.endswith("what finalizers would free is not known.") == told_so
+
+
+def test_memory_that_go_will_not_hand_back_is_not_said_to_come_back():
+    report = scenario_report("go-burst")
+    kept = replace(report.go_return, returning_bytes=0)
+
+    answers = told(replace(report, go_return=kept))
+
+    assert answers["leak"] == "No. Go has freed it, and keeps it to use it again."
+    assert answers["return"].startswith("Nothing by itself.")
+
+
+def test_c_memory_that_was_never_larger_is_not_called_level():
+    report = a_report(cause=Cause.STABLE)
+    rising = replace(
+        report.findings[0],
+        verdict=Verdict.BOUNDED,
+        outstanding_bytes=20 * MIB,
+        history_bytes=(0, 10 * MIB, 20 * MIB),
+    )
+    report = replace(report, findings=(rising,), history_seconds=(0.0, 1.0, 2.0))
+
+    assert "20.0 MiB of C memory is held. A cache" in told(report)["leak"]
 
 
 def test_what_does_not_keep_growing_has_no_rate():

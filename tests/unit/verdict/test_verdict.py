@@ -344,6 +344,15 @@ def test_mappings_are_not_to_be_given_to_free(freed: float | None, says: str) ->
     assert "free" not in said
 
 
+def test_a_buffer_that_is_made_larger_is_to_be_limited_and_not_freed() -> None:
+    said = advice_for(Verdict.SUSPECT, HELPED, infrastructure=None, freed=0.99, larger=True)
+
+    assert said.endswith(
+        "strbuf_grow (strbuf.c:10) makes a buffer ever larger for strbuf_append (strbuf.c:24) ← "
+        "flatten (meta.c:72): find who should empty or limit it."
+    )
+
+
 def test_a_site_is_of_mappings_if_all_its_stacks_are() -> None:
     stacks = {1: LEAK, 2: LEAK}
     grown = [a_snapshot(at, dict.fromkeys(stacks, counts(born=at * 10))) for at in range(31)]
