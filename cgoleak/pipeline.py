@@ -18,6 +18,7 @@ from cgoleak.errors import CgoleakError, SymbolError
 from cgoleak.model.capture import RawStack, Span
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
+from cgoleak.units import format_seconds
 
 if TYPE_CHECKING:
     import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from cgoleak.capture.writer import CaptureWriter
     from cgoleak.interim import Interim
-    from cgoleak.model.capture import Capture, Cost, Module
+    from cgoleak.model.capture import Capture, Cost, Module, Window
     from cgoleak.model.handles import Family
     from cgoleak.model.report import Report
     from cgoleak.probe.closing import Closing
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cgoleak.probe.session import ProbeSession
     from cgoleak.probe.spawn import HeldProcess
     from cgoleak.symbols.elf import ObjectFile
+    from cgoleak.target.ending import Ending
     from cgoleak.verdict.policy import Policy
 
 __all__ = [
@@ -128,17 +130,22 @@ def attach(
     from cgoleak.probe.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
     from cgoleak.target import preflight  # noqa: PLC0415
+    from cgoleak.target.ending import Ending  # noqa: PLC0415
 
     show = _Shown(progress, plan)
     show.phase("preparing")
     facts = preflight.require(pid)
-    with Injector() as injector, closing(ProbeSession(facts, families=plan.families)) as session:
+    with (
+        Injector() as injector,
+        Ending(pid) as end,
+        closing(ProbeSession(facts, families=plan.families)) as session,
+    ):
         show.phase("attaching")
         started = time.time_ns()
         session.attach(injector, sample_bytes=plan.sample_bytes)
         with _sink(capture, session, interim) as sink:
             sink.write_target(facts.target, mode=plan.mode, started_unix_ns=started)
-            _record(session, sink, pid, plan, show, stop.is_set, started)
+            _record(session, sink, pid, plan, show, stop.is_set, started, end=end)
             return RecordResult(sink.capture(), None)
 
 
@@ -315,13 +322,25 @@ def _record(
     started_unix_ns: int,
     *,
     ending: Closing | None = None,
+    end: Ending | None = None,
 ) -> None:
     recorded = _measure(session, sink, pid, plan, show, should_stop, started_unix_ns, ending=ending)
     if ending is not None:
         sink.put_holdings(ending.holdings)
         for notice in ending.notices:
             sink.add_notice(notice)
+    if end is not None and recorded.window.ended == "target-exited" and end.wait(0):
+        sink.add_notice(_ended(pid, end, recorded.window))
     sink.finish(recorded.window, recorded.cost)
+
+
+def _ended(pid: int, end: Ending, window: Window) -> Notice:
+    return Notice(
+        "target.ended",
+        f"process {pid} ended {format_seconds(window.seconds)} after the attach: {end.reason()}; "
+        "the numbers are those up to then",
+        "follow those that come after it: cgoleak watch --exe PATH",
+    )
 
 
 def _measure(

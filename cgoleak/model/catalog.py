@@ -416,6 +416,13 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="A file has no debug information: its C functions have names but no lines.",
             action="Install the library's debug package, or build with -g and without -s -w.",
         ),
+        "target.ended": Entry(
+            label="target.ended",
+            meaning="The process ended while it was being measured; the report has what was "
+            "counted until then.",
+            action="If it was not meant to end, look at the reason that is given; cgoleak watch "
+            "--exe PATH follows those that come after it.",
+        ),
         "watch.ended": Entry(
             label="watch.ended",
             meaning="The process that was watched has ended, and no successor was seen.",

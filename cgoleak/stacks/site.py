@@ -2,8 +2,8 @@
 
 Two stacks are one site if the functions on them have the same names in the same order, leaving out
 plumbing (its names carry a hash of the package), repetitions (a recursion of 20 or of 21 calls is
-the same code), lines, addresses, and what a compiler appends to names. A key made of that survives
-a rebuild, a line shift and an update of a library.
+the same code, through however many functions), lines, addresses, and what a compiler appends to
+names. A key made of that survives a rebuild, a line shift and an update of a library.
 
 What it cannot know: a function that was renamed, or merged into another without debug information,
 is another site.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap, Counter
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -138,9 +138,7 @@ class _OwnParts(dict["Address", tuple[str, ...]]):
 
 
 def _without_repetitions(parts: Signature) -> Signature:
-    if len(set(parts)) == len(parts):
-        return parts
-    return tuple([part for part, _ in groupby(parts)])
+    return tuple(dict.fromkeys(parts))
 
 
 @lru_cache(maxsize=65536)

@@ -121,12 +121,15 @@ class MemoryObserver:
         listing it. It costs a tenth where there are thousands of mappings. With ``thorough`` more
         free chunks of malloc are looked at, for the first and the last look of a measurement.
         """
-        go = self._go()
+        found = None if self._heap is None else self._heap.memory()
+        go = None if isinstance(found, Notice) else found
         try:
             process = procfs.process_memory(self._pid, self._root, exact=not detailed)
             rows = self._smaps.read() if detailed and process is not None else ()
         except CgoleakError:
             return Observation(None, go, None)
+        if process is not None:  # of a process that has ended nothing is missing
+            self._note(found)
         if not rows or process is None:
             return Observation(process, go, None)
         process = replace(
@@ -155,15 +158,11 @@ class MemoryObserver:
         self._memory.close()
         self._pages.close()
 
-    def _go(self) -> GoMemory | None:
-        if self._heap is None:
-            return None
-        found = self._heap.memory()
+    def _note(self, found: GoMemory | Notice | None) -> None:
         if isinstance(found, Notice):
             self._notices[found.code] = found
-            return None
-        self._notices.pop("go.no-memory-numbers", None)
-        return found
+        elif found is not None:
+            self._notices.pop("go.no-memory-numbers", None)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Language
@@ -28,16 +29,26 @@ _GO_CALLS: Final = {
 """End of cgo's stub (``main._Cfunc_CString``, ``_cgo_…_Cfunc__Cmalloc``) → what Go code wrote."""
 
 _LIBC_GIVES: Final = {
-    "strdup": "",
-    "strndup": "",
-    "vasprintf": "*strp",
-    "asprintf": "*strp",
-    "getline": "*lineptr",
-    "getdelim": "*lineptr",
-    "realpath": "",
-    "open_memstream": "*ptr",
+    "strdup": ("", "free"),
+    "strndup": ("", "free"),
+    "vasprintf": ("*strp", "free"),
+    "asprintf": ("*strp", "free"),
+    "getline": ("*lineptr", "free"),
+    "getdelim": ("*lineptr", "free"),
+    "realpath": ("", "free"),
+    "open_memstream": ("*ptr", "free"),
+    "getaddrinfo": ("*res", "freeaddrinfo"),
+    "fopen": ("", "fclose"),
+    "fdopen": ("", "fclose"),
+    "file_doallocate": ("", "fclose"),
+    "opendir": ("", "closedir"),
+    "fdopendir": ("", "closedir"),
 }
-"""Function of libc → the argument through which it gives memory; empty where it returns it."""
+"""Function of libc → the argument through which it gives memory, empty where it returns it; and
+what takes it back. A stream's buffer is made at its first use, and belongs to the stream."""
+_STREAM_BUFFER: Final = "file_doallocate"
+_LIBC_MARKS: Final = re.compile(r"^_+(?:GI_+)?(?:IO_)?(?:new_)?|_internal$")
+"""What glibc puts around the names of its functions: aliases for itself, versions."""
 
 
 class _Words(NamedTuple):
@@ -62,11 +73,13 @@ def advice_for(
     freed: float | None = None,
     maps: bool = False,
     larger: bool = False,
+    cleaned: bool = False,
 ) -> str:
     """Give one or two sentences.
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
-    mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger.
+    mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
+    ``cleaned``: those that were freed, finalizers or cleanups freed.
     """
     match verdict:
         case Verdict.NATIVE_LEAK:
@@ -75,6 +88,11 @@ def advice_for(
             return (
                 f"This memory comes with {infrastructure}: look at whether threads or library "
                 "handles are made and never given up."
+            )
+        case Verdict.SUSPECT if cleaned:
+            return (
+                f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
+                "look for what in Go still holds it (a map, a list, a goroutine)."
             )
         case Verdict.SUSPECT if larger:
             return f"{_LONGER} {_limit(frames)}"
@@ -170,14 +188,23 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
             f"Delete the object made in {where}, or hold it in a std::unique_ptr; "
             f"the C function that deletes it has to be called{caller}."
         )
-    given = next((one for one in _LIBC_GIVES if any(one in name for name in inner)), None)
+    # The outermost is what the program called: fgets goes through getline's inner part.
+    plain = [_LIBC_MARKS.sub("", name) for name in reversed(inner)]
+    given = next((name for name in plain if name in _LIBC_GIVES), None)
     if given is not None:
-        through = _LIBC_GIVES[given]
-        gives = f"{given} leaves in {through}" if through else f"{given} returns"
-        return f"The caller owns what {gives}: free it in {where}, or after its last use{caller}."
+        return _give_back(given, where, caller)
     if "realloc" in where:
         return f"Keep what realloc returns in {where}, and free the last of it{caller}."
     return None
+
+
+def _give_back(given: str, where: str, caller: str) -> str:
+    through, release = _LIBC_GIVES[given]
+    gives = f"{given} leaves in {through}" if through else f"{given} returns"
+    if given == _STREAM_BUFFER:
+        gives = "fopen returns, and this buffer with it"
+    does = "free it" if release == "free" else f"give it to {release}"
+    return f"The caller owns what {gives}: {does} in {where}, or after its last use{caller}."
 
 
 def _find_owner(

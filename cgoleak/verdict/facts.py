@@ -184,16 +184,31 @@ def _holding(site: Site, around: Surroundings) -> Holding | None:
 
 
 def _active(ledger: Ledger) -> int:
-    """Find where all but a trifle of the events had happened, if that was well before the end."""
+    """Find where all but a trifle of the work had been done, if that was well before the end."""
     everything = len(ledger.times_ns) + 1
     events = [counters.events for counters in ledger.counters]
     if not events or not events[-1]:
         return everything
     busy = next(place for place, done in enumerate(events) if done >= (1 - _TRIFLE) * events[-1])
+    if not _go_rests(ledger, busy):
+        return everything
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
     # A busy start followed by light work is no load that ended: most of the window must be work.
     long_enough = _PAUSE * ledger.times_ns[-1] <= pause <= ledger.times_ns[-1] / 2
     return busy + 2 if long_enough else everything
+
+
+def _go_rests(ledger: Ledger, since: int) -> bool:
+    """Tell whether Go allocated next to nothing from a snapshot on, either, as far as is known.
+
+    C code may be done with allocating while the process works on: a pool that is full, tables that
+    are loaded.
+    """
+    before = [go.total_alloc for go in ledger.go[: since + 1] if go is not None]
+    after = [go.total_alloc for go in ledger.go[since + 1 :] if go is not None]
+    if not before or not after:
+        return True
+    return after[-1] - before[-1] <= _TRIFLE * (after[-1] - before[0])
 
 
 def _gc_since(birth_ns: int, around: Surroundings) -> int | None:

@@ -159,6 +159,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             freed=last.freed_blocks / max(1, last.born_blocks),
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
             larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
+            cleaned=2 * last.cleaned_blocks > last.freed_blocks,
         ),
         "suppression": suppression_for(frames),
         "interval_bytes": (

@@ -184,6 +184,9 @@ def test_a_target_that_is_killed_is_reported_as_far_as_it_was_seen(sample, tmp_p
     assert found["outstanding_blocks"] == counted["blocks"]
     assert found["outstanding_bytes"] == counted["bytes"]
     assert ended(watching) == "target-exited"
+    (said,) = (n["text"] for n in watching.report()["notices"] if n["code"] == "target.ended")
+    assert "killed by SIGKILL" in said
+    assert not any(n["code"] == "go.no-memory-numbers" for n in watching.report()["notices"])
 
 
 def ended(watching) -> str:

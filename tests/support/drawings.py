@@ -10,9 +10,9 @@ Words of a row: ``7`` one value, ``7*5`` five of them, ``1..30`` all from one to
 ``0..300/10`` in steps of ten. Rows: ``outstanding`` blocks at each snapshot, ``old`` of them those
 that the snapshot before had, ``gc`` cycles so far, ``cleaned`` freed by cleanups so far,
 ``churn`` further blocks born and freed per interval, ``unmatched`` frees of unknown blocks so far,
-``events`` of the process so far, ``oldest`` ages in seconds, ``sizes`` of blocks that are resized.
-Short rows repeat their last value. A fall in ``outstanding`` frees blocks. ``lifetime`` is that of
-freed blocks, in seconds.
+``events`` of the process so far, ``oldest`` ages in seconds, ``sizes`` of blocks that are resized,
+``allocated`` by Go so far in MiB, beside ``gc``. Short rows repeat their last value. A fall in
+``outstanding`` frees blocks. ``lifetime`` is that of freed blocks, in seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ if TYPE_CHECKING:
     from cgoleak.model.capture import Capture
     from cgoleak.model.snapshot import StackCounts
 
-ROWS = ("outstanding", "old", "gc", "cleaned", "churn", "unmatched", "events", "oldest", "sizes")
+ROWS = (
+    "outstanding",
+    "old",
+    "gc",
+    "cleaned",
+    "churn",
+    "unmatched",
+    "events",
+    "oldest",
+    "sizes",
+    "allocated",
+)
 DEFAULT_STACK = ("C subject row.c:41", "bridge main._Cfunc_row", "Go main.encode encode.go:88")
 
 
@@ -54,6 +65,7 @@ def draw(text: str) -> Capture:
         first = at - every / 2 if now and first is None else first
         oldest = value(rows, "oldest", place)
         gc = value(rows, "gc", place)
+        allocated = value(rows, "allocated", place) or 0
         grown = now * ((value(rows, "sizes", place) or size) - size)
         snapshots.append(
             a_snapshot(
@@ -76,7 +88,9 @@ def draw(text: str) -> Capture:
                     unmatched_frees=value(rows, "unmatched", place) or 0,
                     events=value(rows, "events", place) or 0,
                 ),
-                go=None if gc is None else go_memory(gc_cycles=gc),
+                go=None
+                if gc is None
+                else replace(go_memory(gc_cycles=gc), total_alloc=allocated << 20),
             )
         )
         before = now

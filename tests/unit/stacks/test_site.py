@@ -72,6 +72,14 @@ def test_a_recursion_of_any_depth_is_one_site() -> None:
     assert key_of(*deep) == key_of(deep[0], deep[1], deep[-1])
 
 
+def test_a_recursion_through_several_functions_is_one_site_at_any_depth() -> None:
+    turn = ["C factor p.c:3", "C term p.c:2", "C expr p.c:1"]
+    once = key_of("C node_new p.c:9", *turn, "Go main.f f.go:1")
+
+    assert key_of("C node_new p.c:9", *turn * 7, "Go main.f f.go:1") == once
+    assert key_of("C node_new p.c:9", *turn[1:], "Go main.f f.go:1") != once
+
+
 def test_two_lines_of_one_function_are_one_site_with_both_stacks() -> None:
     (site,) = group(
         {

@@ -152,14 +152,14 @@ CAUSES = {
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("files", "said"),
     [
-        ("2..20/2 20*20", "by 18.0 MiB in the first half of 30 s and has stayed since; "),
-        ("1..8/1 8*8 9*14", "by 8.0 MiB in 30 s, 1.0 MiB of it in the second half; "),
+        ("4..20/4 20*25", "by 16.0 MiB in the first half of 30 s and has stayed since: "),
+        ("1..8/1 8*8 9*14", "by 8.0 MiB in 30 s, 1.0 MiB of it in the second half: "),
     ],
 )
-def test_what_a_rise_that_is_over_did_in_its_later_half_is_said(lost, said):
-    report = analyse(draw_sheets(f"lost  {lost}"))
+def test_what_a_rise_that_is_over_did_in_its_later_half_is_said(files, said):
+    report = analyse(draw_sheets(f"files  {files}"))
 
     assert report.cause is Cause.STABLE
     assert said in report.summary

@@ -283,6 +283,22 @@ def test_a_policy_out_of_range_is_refused(field: str, value: float) -> None:
             "owns what strdup returns: free it in tag_new",
         ),
         (
+            ["C __GI__IO_getline_info @libc.so.6", "C _IO_fgets @libc.so.6", "C header m.c:5"],
+            "Find who should free what header (m.c:5) allocates",
+        ),
+        (
+            ["C __GI__IO_file_doallocate @libc.so.6", "C _IO_fgets @libc.so.6", "C header m.c:5"],
+            "fopen returns, and this buffer with it: give it to fclose in header (m.c:5)",
+        ),
+        (
+            ["C __fopen_internal @libc.so.6", "C header m.c:4"],
+            "owns what fopen returns: give it to fclose in header (m.c:4)",
+        ),
+        (
+            ["C generate_addrinfo @libc.so.6", "C __GI_getaddrinfo @libc.so.6", "C known h.c:9"],
+            "owns what getaddrinfo leaves in *res: give it to freeaddrinfo in known (h.c:9)",
+        ),
+        (
             ["C getline @libc.so.6", "C first_line m.c:3"],
             "owns what getline leaves in *lineptr: free it in first_line",
         ),
@@ -342,6 +358,13 @@ def test_mappings_are_not_to_be_given_to_free(freed: float | None, says: str) ->
 
     assert said.startswith(says)
     assert "free" not in said
+
+
+def test_what_only_finalizers_free_is_not_said_to_miss_a_path() -> None:
+    said = advice_for(Verdict.SUSPECT, HELPED, infrastructure=None, freed=0.5, cleaned=True)
+
+    assert said.startswith("Free explicitly (Close, Free) what main.")
+    assert said.endswith("look for what in Go still holds it (a map, a list, a goroutine).")
 
 
 def test_a_buffer_that_is_made_larger_is_to_be_limited_and_not_freed() -> None:
