@@ -12,7 +12,7 @@ from cgoleak.model.holding import Holding
 from cgoleak.verdict.shape import Shape, last_third, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cgoleak.capture.history import CountRow
     from cgoleak.ledger import Ledger, Series
@@ -139,6 +139,18 @@ class Facts:
     def late_unmatched(self) -> int:
         """Frees of blocks from before the attach in the last third."""
         return _late_unmatched(self.around, self.shape)
+
+    @property
+    def late_rise_of_all(self) -> int:
+        """By how many blocks all sites together rose in the last third."""
+        around = self.around
+        times = (0, *around.ledger.times_ns)[: around.active]
+        shape = shape_of(times, (0, *around.ledger.sums(_blocks_of))[: around.active])
+        return 0 if shape is None else shape.rises[2]
+
+
+def _blocks_of(blocks: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:  # noqa: ARG001 - a measure takes both
+    return blocks
 
 
 def facts_of(site: Site, around: Surroundings) -> Facts:

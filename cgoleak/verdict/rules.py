@@ -14,6 +14,7 @@ from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
+from cgoleak.verdict.shape import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class Ruling(NamedTuple):
 
 
 def made_larger(facts: Facts, policy: Policy) -> Ruling | None:
-    """Few blocks, and no more of them, that are made ever larger, up to the end of the window.
+    """No more blocks, but ever larger ones, up to the end of the window.
 
     A resize (realloc, mremap) makes a block anew, so that these are always young, and nothing but
     their sizes shows it. Cannot know: whether somebody still uses them, and whether it ends.
@@ -55,23 +56,24 @@ def made_larger(facts: Facts, policy: Policy) -> Ruling | None:
     if not is_made_larger(facts, policy):
         return None
     steps = plural(_new_peaks(facts.looked.bytes), "interval")
-    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts), f"made larger in {steps}"))
+    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts, "no more"), f"made larger in {steps}"))
 
 
 def is_made_larger(facts: Facts, policy: Policy) -> bool:
-    """Tell a site whose blocks are too few to be judged, but grew in many steps.
+    """Tell a site whose bytes grew in many steps, and its blocks by less than half as much.
 
-    As many as blocks that stay are asked for: work in flight has no sizes that only ever rise.
+    As many steps as blocks that stay are asked for: work in flight has no sizes that only ever
+    rise.
     """
-    if max(facts.looked.blocks) >= policy.min_blocks:
+    if _new_peaks(facts.looked.bytes) < policy.min_blocks:
         return False
     sizes = facts.sizes
-    return (
-        sizes is not None
-        and sizes.keeps_rising
-        and sizes.flat_seconds < _STILL * facts.looked.seconds
-        and _new_peaks(facts.looked.bytes) >= policy.min_blocks
-    )
+    if sizes is None or not sizes.keeps_rising:
+        return False
+    if sizes.flat_seconds >= _STILL * facts.looked.seconds:
+        return False
+    blocks = shape_of(facts.looked.times_ns, facts.looked.blocks)
+    return blocks is not None and 2 * blocks.late_share < sizes.late_share
 
 
 def _new_peaks(values: Sequence[int]) -> int:
@@ -238,7 +240,7 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
-    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts),))
+    return Ruling(Verdict.SUSPECT, lambda: (_by_sizes(facts, "few"),))
 
 
 def at_rest(facts: Facts, policy: Policy) -> Ruling:
@@ -362,14 +364,21 @@ def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
 
 
 def _turnover(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
-    """A full cache replaces blocks from before the attach by new ones: frees match growth."""
+    """A full cache replaces blocks from before the attach by new ones: frees match growth.
+
+    Nobody knows at which sites those blocks were allocated. They may be of this one if they are
+    about as many as it grew by; and of all that grow if they are about as many as these together.
+    """
     assert facts.shape is not None
     low, high = _TURNOVER
-    if not low <= facts.late_unmatched / facts.shape.rises[2] <= high:
+    freed, rise = facts.late_unmatched, facts.shape.rises[2]
+    if freed < low * rise or freed > high * max(rise, facts.late_rise_of_all):
         return None
+    blocks = plural(freed, facts.noun)
+    all_of_it = "this site" if freed <= high * rise else "all sites together"
     return (
-        f"{plural(facts.late_unmatched, facts.noun)} from before the attach were freed in the last "
-        f"third, as many as this site grew: it may be replacing old {facts.noun}s by new ones"
+        f"{blocks} from before the attach were freed in the last third, as many as {all_of_it} "
+        f"grew: it may be replacing old {facts.noun}s by new ones"
     )
 
 
@@ -415,11 +424,11 @@ def _thirds(shape: Shape, noun: str) -> str:
     return f"{noun}s that stay, by thirds of the window: {steps}"
 
 
-def _by_sizes(facts: Facts) -> str:
-    assert facts.sizes is not None
-    grown = "+".join(format_bytes(max(0, rise)) for rise in facts.sizes.rises)
+def _by_sizes(facts: Facts, how_many: str) -> str:
+    rises = facts.sizes.rises if facts.sizes is not None else ()
+    grown = "+".join(format_bytes(max(0, rise)) for rise in rises)
     freed = plural(facts.series.last.freed_blocks, facts.noun)
-    return f"few {facts.noun}s but {grown} in the thirds of the window, {freed} freed"
+    return f"{how_many} {facts.noun}s but {grown} in the thirds of the window, {freed} freed"
 
 
 def _of(part: int, facts: Facts) -> str:

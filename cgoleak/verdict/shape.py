@@ -61,6 +61,12 @@ class Shape:
         return second > 0 and third > 0 and second + third >= self.fall
 
     @property
+    def late_share(self) -> float:
+        """By which part of what it was after the first third the floor has risen since then."""
+        _, second, third = self.rises
+        return (second + third) / max(1, self.level - second - third)
+
+    @property
     def pace(self) -> float:
         """Rate of the last third, compared with the mean rate before; 1 is steady.
 

@@ -389,6 +389,36 @@ def test_a_site_is_of_mappings_if_all_its_stacks_are() -> None:
     assert "munmap" not in advice(1)
 
 
+@pytest.mark.parametrize(
+    ("sites", "freed", "verdict"),
+    [
+        (1, 10, Verdict.SUSPECT),
+        (2, 20, Verdict.SUSPECT),
+        (2, 10, Verdict.SUSPECT),
+        (1, 20, Verdict.NATIVE_LEAK),
+        (2, 40, Verdict.NATIVE_LEAK),
+        (1, 5, Verdict.NATIVE_LEAK),
+    ],
+)
+def test_full_caches_free_as_many_old_blocks_as_they_add_new_ones(
+    sites: int, freed: int, verdict: Verdict
+) -> None:
+    """Each site gains ten blocks a second; ``freed`` a second are from before the attach."""
+    stacks = {at: frames(f"C cache_{at} c.c:1", "Go main.f f.go:1") for at in range(1, sites + 1)}
+    snapshots = [
+        a_snapshot(
+            at,
+            {one: counts(born=at * 10) for one in stacks},
+            counters=ProbeCounters(unmatched_frees=at * freed),
+        )
+        for at in range(31)
+    ]
+
+    found = analyse(a_capture(snapshots, stacks)).findings
+
+    assert [one.verdict for one in found] == [verdict] * sites
+
+
 def test_memory_that_waits_for_the_gc_is_freed_where_the_object_is_done_with() -> None:
     """The Go function that allocates is often a constructor, whose caller is the one to free."""
     stack = frames("C new t.c:3", "bridge x", "Go main.NewTexture t.go:5", "Go main.draw d.go:7")
