@@ -15,7 +15,7 @@ from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cgoleak.capture.history import CountRow
     from cgoleak.stacks import Site
@@ -151,10 +151,9 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
         return Ruling(
             Verdict.BOUNDED, lambda: (_thirds(shape, facts.noun), "has all but levelled off")
         )
-    doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
     return Ruling(
-        Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK,
-        lambda: (_thirds(shape, facts.noun), *doubts),
+        Verdict.SUSPECT if any(_doubts(facts, policy)) else Verdict.NATIVE_LEAK,
+        lambda: (_thirds(shape, facts.noun), *_doubts(facts, policy)),
     )
 
 
@@ -260,7 +259,7 @@ def rests(site: Site, last: CountRow, around: Surroundings) -> bool:
     return (
         around.holdings is None
         and not last.cleaned_blocks
-        and around.ledger.unchanged_since(site.stack_ids) <= around.last_third
+        and around.late.isdisjoint(site.stack_ids)
     )
 
 
@@ -364,6 +363,11 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
 
 _DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
 """What keeps growth from being called a leak."""
+
+
+def _doubts(facts: Facts, policy: Policy) -> Iterator[str]:
+    """Say what doubts there are; for the verdict it is enough that there is a first."""
+    return filter(None, (look(facts, policy) for look in _DOUBTS))
 
 
 def _level(facts: Facts) -> float:
