@@ -116,8 +116,10 @@ class Ledger:
         cleaned = self._history.column("cleaned_blocks")
         return any(cleaned) and any(map(cleaned.__getitem__, self._newest.values()))
 
-    def total(self, stacks: Iterable[StackId]) -> CountRow:
+    def total(self, stacks: Sequence[StackId]) -> CountRow:
         """Give the newest counts of some stacks together."""
+        if len(stacks) == 1:  # as nearly all sites have
+            return self.last(stacks[0])
         return reduce(add_rows, map(self.last, stacks))
 
     def changed_since(self, instant: int) -> frozenset[StackId]:
@@ -173,8 +175,14 @@ class Ledger:
             take(self._blocks),
             take(self._bytes),
             None if None in old else old,
-            self._history.row(places[-1]),
+            self._row(stack, places[-1]),
         )
+
+    def _row(self, stack: StackId, place: int) -> CountRow:
+        """Give the counts of a stack at a place; the newest of all are made together."""
+        if place >= 0 and place == self._newest.get(stack):
+            return self.last(stack)
+        return self._history.row(place)
 
     def _newest_places(self) -> tuple[dict[StackId, int], dict[StackId, int]]:
         """Give the place of what each stack had when it was reported last.

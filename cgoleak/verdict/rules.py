@@ -269,7 +269,7 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
     Thread infrastructure and the loader grow with threads and libraries, not with work. Should
     they grow throughout, somebody loses threads or handles: that is suspect, and not a leak here.
     """
-    ruling = next(filter(None, (rule(facts, policy) for rule in RULES)))
+    ruling = _first(facts, policy)
     if ruling.verdict is Verdict.GO_HELD:
         return ruling
     if ruling.verdict is Verdict.BOUNDED:  # it stays so, and nobody may ask why
@@ -279,6 +279,14 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
         return ruling
     weaker = Verdict.SUSPECT if ruling.verdict is Verdict.NATIVE_LEAK else Verdict.BOUNDED
     return Ruling(weaker, lambda: _with_kind(kind, ruling))
+
+
+def _first(facts: Facts, policy: Policy) -> Ruling:
+    for rule in RULES:
+        ruling = rule(facts, policy)
+        if ruling is not None:
+            return ruling
+    raise AssertionError(facts.site)  # the last one always rules
 
 
 def _with_kind(kind: str | None, ruling: Ruling) -> tuple[str, ...]:
