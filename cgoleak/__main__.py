@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
+import threading
 
 # Until a command is ready to answer it, Ctrl-C just ends the program: as an exception in the middle
 # of an import it would print a traceback, or be swallowed by whatever it meets.
@@ -17,7 +20,26 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line of this process and leave with its status."""
-    sys.exit(run_command_line())
+    status = run_command_line()
+    if "frida" in sys.modules or threading.active_count() > 1:
+        sys.exit(status)
+    _leave_at_once(status)
+
+
+def _leave_at_once(status: int) -> None:
+    """End a process that only read and wrote files, without freeing its values one by one.
+
+    Of a large capture there are a million, and the system takes their memory back at once: they
+    cost a sixteenth of the time. What is to be done at the end is done; if standard output refuses
+    what is left for it, Python ends as ever and says so.
+    """
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None if closed by who started us
+            stream.flush()
+    except (OSError, ValueError):
+        sys.exit(status)
+    atexit._run_exitfuncs()  # noqa: SLF001 - os._exit leaves them out
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -127,20 +127,21 @@ class History:
     Attributes:
         numbers: the snapshot of each place.
         last: the place of the last change of each stack that was ever reported.
+        previous: of each place, that of the change before of the same stack; -1 for the first.
         ends: places from where on a stack is no longer reported.
     """
 
-    __slots__ = ("_changed", "_columns", "_places", "ends", "last", "numbers")
+    __slots__ = ("_columns", "ends", "last", "numbers", "previous")
 
     def __init__(self, changes: Changes | None = None) -> None:
         changes = changes or Changes()
-        self._changed = changes.stacks
         self._columns = changes.columns
         self.numbers = changes.numbers
         for column, nothing in zip(changes.columns, NOTHING, strict=True):
             column.append(nothing)
-        self.last = dict(zip(self._changed, range(len(self._changed)), strict=True))
-        self._places: dict[StackId, list[int]] | None = None
+        self.last: dict[StackId, int] = {}
+        self.previous: list[int] = []
+        self._link(changes.stacks)
         born = self._columns[0]
         self.ends: frozenset[int] = frozenset()
         if None in born:
@@ -159,15 +160,9 @@ class History:
         columns = [map(column.__getitem__, places) for column in self._columns]
         return map(_count_row, zip(*columns, strict=True))
 
-    def changed(self, snapshot: int, begin: int = 0) -> tuple[int, Sequence[StackId]]:
-        """Give the stacks of the places from ``begin`` to ``snapshot``, and where these end."""
-        end = bisect_right(self.numbers, snapshot, begin)
-        return end, self._changed[begin:end]
-
-    def last_snapshot(self, stack: StackId) -> int:
-        """Give the number of the snapshot where ``stack`` changed last, -1 if it never did."""
-        place = self.last.get(stack)
-        return -1 if place is None else self.numbers[place]
+    def until(self, snapshot: int, begin: int = 0) -> int:
+        """Give where the places of ``snapshot`` and of those before it end, from ``begin`` on."""
+        return bisect_right(self.numbers, snapshot, begin)
 
     def place(self, snapshot: int, stack: StackId) -> int:
         """Give the place of what ``stack`` had at ``snapshot``, -1 if it was not reported."""
@@ -184,7 +179,7 @@ class History:
         Once it is no longer reported, it keeps what it had: the counts are totals since attach.
         """
         places = self._of(stack)
-        numbers = list(map(self.numbers.__getitem__, places))
+        numbers = [self.numbers[place] for place in places]
         if numbers == snapshots and not self.ends:
             return places  # it changed at each of them
         found: list[int] = []
@@ -210,11 +205,21 @@ class History:
 
     def _of(self, stack: StackId) -> list[int]:
         """Give the places of a stack."""
-        if self._places is None:
-            self._places = {one: [] for one in self.last}
-            for place, one in enumerate(self._changed):
-                self._places[one].append(place)
-        return self._places.get(stack, [])
+        places = []
+        place = self.last.get(stack, -1)
+        while place >= 0:
+            places.append(place)
+            place = self.previous[place]
+        places.reverse()
+        return places
+
+    def _link(self, stacks: Sequence[StackId]) -> None:
+        """Find the last place of each stack, and from each place the one before."""
+        last, link = self.last, self.previous.append
+        before = last.get
+        for place, stack in enumerate(stacks):
+            link(before(stack, -1))
+            last[stack] = place
 
 
 @final

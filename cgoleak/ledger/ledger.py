@@ -6,10 +6,9 @@ sites, so that stacks can be counted before there are names and grouped afterwar
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from functools import reduce
-from itertools import pairwise, repeat
-from operator import sub
+from itertools import pairwise
+from operator import itemgetter, sub
 from typing import TYPE_CHECKING, final
 
 from cgoleak.capture.history import GONE, NOTHING, Changes, CountRow, CountsAt, History
@@ -67,7 +66,7 @@ class Ledger:
         self._bytes = self._difference("born_bytes", "freed_bytes")
         self._old_blocks = self._history.column("old_blocks")
         self._births_ns = self._history.column("oldest_born_ns")
-        self._newest = self._newest_places()
+        self._newest, self._newest_ns = self._newest_places()
         self._last: dict[StackId, CountRow] | None = None
         self._sums: dict[
             Callable[[Sequence[int], Sequence[int]], Sequence[int]], tuple[int, ...]
@@ -98,7 +97,7 @@ class Ledger:
     def last(self, stack: StackId) -> CountRow:
         """Give the newest counts of a stack; nothing, if it was never counted."""
         if self._last is None:
-            rows = self._history.rows([place for place, _ in self._newest.values()])
+            rows = self._history.rows(list(self._newest.values()))
             self._last = dict(zip(self._newest, rows, strict=True))
         return self._last.get(stack, NOTHING)
 
@@ -106,26 +105,27 @@ class Ledger:
         """Give the age of the oldest outstanding block of some stacks; 0: none or not known."""
         oldest = 0
         for stack in stacks:
-            place, at_ns = self._newest.get(stack, (-1, 0))
-            born_ns = self._births_ns[place]
+            born_ns = self._births_ns[self._newest.get(stack, -1)]
             if born_ns is not None:
-                oldest = max(oldest, at_ns - born_ns)
+                oldest = max(oldest, self._newest_ns.get(stack, self._clock[-1]) - born_ns)
         return oldest
 
     @property
     def cleans(self) -> bool:
         """Whether Go's finalizers or cleanups freed a block."""
         cleaned = self._history.column("cleaned_blocks")
-        return any(cleaned) and any(cleaned[place] for place, _ in self._newest.values())
+        return any(cleaned) and any(map(cleaned.__getitem__, self._newest.values()))
 
-    def total(self, stacks: Iterable[StackId]) -> CountRow:
+    def total(self, stacks: Sequence[StackId]) -> CountRow:
         """Give the newest counts of some stacks together."""
+        if len(stacks) == 1:  # as nearly all sites have
+            return self.last(stacks[0])
         return reduce(add_rows, map(self.last, stacks))
 
-    def unchanged_since(self, stacks: Iterable[StackId]) -> int:
-        """Give the first instant (0 is the attach) from which on nothing changed at some stacks."""
-        last = max(map(self._history.last_snapshot, stacks))
-        return bisect_left(self._numbers, last) + 1
+    def changed_since(self, instant: int) -> frozenset[StackId]:
+        """Give the stacks at which something changed after an instant; 0 is the attach."""
+        begin = self._history.until(self._numbers[instant - 1]) if instant > 0 else 0
+        return frozenset(stack for stack, at in self._history.last.items() if at >= begin)
 
     def sums(
         self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
@@ -169,59 +169,73 @@ class Ledger:
         Old blocks are None if they are not known at each.
         """
         places = [-1, *self._history.over(self._numbers, stack)][:instants]
-        old = tuple(map(self._old_blocks.__getitem__, places))
+        take = _taker(places)
+        old = take(self._old_blocks)
         return (
-            tuple(map(self._blocks.__getitem__, places)),
-            tuple(map(self._bytes.__getitem__, places)),
+            take(self._blocks),
+            take(self._bytes),
             None if None in old else old,
-            self._history.row(places[-1]),
+            self._row(stack, places[-1]),
         )
 
-    def _newest_places(self) -> dict[StackId, tuple[int, int]]:
-        """Give the place of what each stack had when it was reported last, and when that was."""
+    def _row(self, stack: StackId, place: int) -> CountRow:
+        """Give the counts of a stack at a place; the newest of all are made together."""
+        if place >= 0 and place == self._newest.get(stack):
+            return self.last(stack)
+        return self._history.row(place)
+
+    def _newest_places(self) -> tuple[dict[StackId, int], dict[StackId, int]]:
+        """Give the place of what each stack had when it was reported last.
+
+        And of those that were not reported by the last snapshot, when that was.
+        """
         history, numbers = self._history, self._numbers
         if not numbers:
-            return {}
+            return {}, {}
         if not history.ends and max(history.numbers, default=0) <= numbers[-1]:
-            newest = [(place, self._clock[-1]) for place in history.last.values()]
-            return dict(zip(history.last, newest, strict=True))
-        found = {}
+            return history.last, {}
+        found: dict[StackId, int] = {}
+        earlier: dict[StackId, int] = {}
         for stack in history.last:
             for number, at_ns in zip(reversed(numbers), reversed(self._clock), strict=True):
                 place = history.place(number, stack)
                 if place >= 0:
-                    found[stack] = place, at_ns
+                    found[stack] = place
+                    earlier[stack] = at_ns
                     break
-        return found
+        return found, earlier
 
     def _difference(self, born: str, freed: str) -> list[int]:
-        """Give what is outstanding at each place of the history; 0 where nothing is reported."""
+        """Give what is outstanding at each place of the history.
+
+        A stack that is no longer reported keeps what it had.
+        """
         columns = self._history.column(born), self._history.column(freed)
         if not self._history.ends:
             return list(map(sub, *columns))
-        return [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
+        found = [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
+        for place in sorted(self._history.ends):
+            found[place] = found[self._history.previous[place]]
+        return found
 
     def _added(
         self, measure: Callable[[Sequence[int], Sequence[int]], Sequence[int]]
     ) -> tuple[int, ...]:
         measured = measure(self._blocks, self._bytes)
-        held: dict[StackId, int] = {}
         added: list[int] = []
         total = begin = 0
         for number in self._numbers:
-            end, stacks = self._history.changed(number, begin)
-            changed = dict(zip(stacks, measured[begin:end], strict=True))  # the last one counts
-            if self._history.ends:  # a stack that is no longer reported keeps what it had
-                changed = {
-                    stack: measured[place]
-                    for place, stack in enumerate(stacks, start=begin)
-                    if place not in self._history.ends
-                }
-            total += sum(changed.values()) - sum(map(held.get, changed, repeat(0)))
-            held |= changed
+            end = self._history.until(number, begin)
+            replaced = map(measured.__getitem__, self._history.previous[begin:end])
+            total += sum(measured[begin:end]) - sum(replaced)
             added.append(total)
             begin = end
         return tuple(added)
+
+
+def _taker(places: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]]:
+    """Give what takes a column's values at some places; for one ``itemgetter`` gives no tuple."""
+    return itemgetter(*places) if len(places) > 1 else lambda column: (column[places[0]],)
 
 
 def _bytes_of(blocks: Sequence[int], sizes: Sequence[int]) -> Sequence[int]:  # noqa: ARG001 - a measure takes both

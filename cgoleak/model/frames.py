@@ -20,6 +20,8 @@ class Language(StrEnum):
     """Go's runtime: ``runtime.cgocall``, ``runtime.asmcgocall``, ``runtime.goexit``."""
     UNKNOWN = "unknown"
 
+    __hash__ = str.__hash__  # frames are looked up by the ten thousand; that of an enum is slow
+
 
 class Frame(NamedTuple):
     """A function on a stack; inlined functions are frames of their own.

@@ -55,6 +55,8 @@ class Verdict(StrEnum):
     BOUNDED = "bounded"
     SUPPRESSED = "suppressed"
 
+    __hash__ = str.__hash__  # as that of Language
+
 
 @dataclass(frozen=True, slots=True)
 class BalanceLine:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
@@ -16,6 +15,7 @@ from cgoleak.render.balances import balance_changes
 from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.termfindings import growth_words, write_advice, write_stack
+from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
+from cgoleak.render.text import Text
 from cgoleak.render.visible import shorten_left, shorten_middle
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def printed(paper: Paper, *, color: bool) -> bytes:
         _environ={},
     )
     for line in paper.lines:
-        console.print(line, soft_wrap=True)
+        console.print(line.rich(), soft_wrap=True)
     return text.getvalue().encode("utf-8", "replace")
 
 

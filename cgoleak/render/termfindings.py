@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
+from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
 

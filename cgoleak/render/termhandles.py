@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Verdict
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.termfindings import VERDICT_STYLES, write_site
+from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_count, format_seconds, is_growth
 

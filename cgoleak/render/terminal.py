@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
@@ -25,6 +24,7 @@ from cgoleak.render.stacklines import place_of
 from cgoleak.render.termanswers import write_answers
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termhandles import write_handles
+from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,

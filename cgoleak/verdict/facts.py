@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgoleak.ledger.estimate import seen
 from cgoleak.model.holding import Holding
@@ -41,7 +41,8 @@ class Surroundings:
         gc_cycles: in this window; None if Go's runtime was not read.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
-        last_third: the instant at which the last third of these begins; -1 if there are too few.
+        late: stacks at which something happened since the last third of these began; all of them
+            if there are too few instants for thirds.
         collected: instants at which Go's runtime was read, and its GC cycles up to then.
         unmatched: frees of blocks from before the attach, up to each snapshot.
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
@@ -53,7 +54,7 @@ class Surroundings:
     gc_cycles: int | None
     cleans: bool
     active: int
-    last_third: int
+    late: frozenset[StackId]
     collected: tuple[tuple[int, int], ...]
     unmatched: tuple[int, ...]
     holdings: Mapping[StackId, Holding] | None = None
@@ -79,7 +80,7 @@ class Surroundings:
             gc_cycles=ledger.gc_cycles,
             cleans=ledger.cleans,
             active=active,
-            last_third=last_third((0, *ledger.times_ns)[:active]),
+            late=ledger.changed_since(last_third((0, *ledger.times_ns)[:active])),
             collected=tuple(
                 (at, go.gc_cycles)
                 for at, go in zip(ledger.times_ns, ledger.go, strict=True)
@@ -89,13 +90,11 @@ class Surroundings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was measured of one site.
+class Facts(NamedTuple):
+    """What was measured of one site; a tuple, as ten thousand are made.
 
     Attributes:
         shape: of the blocks that outlived an interval, or of all where ages are unknown.
-        growth: of the outstanding bytes, while the process worked.
         oldest_ns: age of the oldest outstanding block; 0 where it is not known.
         looked: the part of ``series`` while the process worked; what did not happen while it
             stood idle is no evidence of anything.
@@ -106,7 +105,6 @@ class Facts:
     site: Site
     series: Series
     shape: Shape | None
-    growth: Line
     around: Surroundings
     oldest_ns: int
     looked: Series
@@ -117,6 +115,11 @@ class Facts:
     def noun(self) -> str:
         """What is counted: a block or a handle."""
         return self.around.noun
+
+    @property
+    def growth(self) -> Line:
+        """Growth of the outstanding bytes, while the process worked; few are asked for it."""
+        return self.looked.growth()
 
     @property
     def sizes(self) -> Shape | None:
@@ -164,7 +167,6 @@ def facts_of(site: Site, around: Surroundings) -> Facts:
         site=site,
         series=series,
         shape=shape_of(looked.times_ns, looked.survivors),
-        growth=looked.growth(),
         around=around,
         oldest_ns=around.ledger.oldest_ns(site.stack_ids),
         looked=looked,

@@ -61,45 +61,48 @@ def judge(
     around = Surroundings.of(ledger, holdings, mappings, noun=noun)
     resting = _Resting(around)
     # In the order in which their counts lie in memory, which takes half the time.
-    findings = [
-        _finding(site, last, resting, around, policy)
-        for site in sorted(sites, key=attrgetter("stack_ids"))
-        if (last := ledger.total(site.stack_ids)).outstanding_blocks > 0
+    ordered = sorted(sites, key=attrgetter("stack_ids"))
+    lasts = [ledger.total(site.stack_ids) for site in ordered]
+    judged = [
+        (site, last, *_judged(site, last, resting, around, policy))
+        for site, last in zip(ordered, lasts, strict=True)
+        if last.outstanding_blocks > 0
     ]
-    return tuple(
-        sorted(
-            findings,
-            key=lambda one: (_RANKS[one.verdict], -one.outstanding_bytes, one.site),
-        )
+    if not judged:
+        return ()
+    found, counts, verdicts, finds = zip(*judged, strict=True)
+    findings = Finding.many_later(
+        finds,
+        site=map(attrgetter("key"), found),
+        verdict=verdicts,
+        outstanding_bytes=map(attrgetter("outstanding_bytes"), counts),
+        outstanding_blocks=map(attrgetter("outstanding_blocks"), counts),
+        samples=map(attrgetter("samples"), counts),
     )
+    # Each sort leaves the order of what is equal.
+    findings.sort(key=attrgetter("site"))
+    findings.sort(key=attrgetter("outstanding_bytes"), reverse=True)
+    findings.sort(key=lambda one: _RANKS[one.verdict])
+    return tuple(findings)
 
 
-def _finding(
+def _judged(
     site: Site, last: CountRow, resting: _Resting, around: Surroundings, policy: Policy
-) -> Finding:
-    find: Callable[[], dict[str, object]]
-    known: dict[str, object] = {}
+) -> tuple[Verdict, Callable[[str], dict[str, object]]]:
+    """Give the verdict, and what finds the rest of the finding."""
+    find: Callable[[str], dict[str, object]]
     if rests(site, last, around):
         verdict = Verdict.BOUNDED
         resting.add(site)
-        find = partial(_told, resting, site, policy)
+        find = partial(_of_resting, resting, site, policy)
     else:
         facts = facts_of(site, around)
         ruling = rule_on(facts, policy)
         verdict = ruling.verdict
-        known = _numbers(facts)
-        find = partial(_words, facts, ruling, policy)
+        find = partial(_of_moving, facts, ruling, policy)
     if policy.suppressions and _muted(site, policy) is not None:
         verdict = Verdict.SUPPRESSED
-    return Finding.later(
-        find,
-        site=site.key,
-        verdict=verdict,
-        outstanding_bytes=last.outstanding_bytes,
-        outstanding_blocks=last.outstanding_blocks,
-        samples=last.samples,
-        **known,
-    )
+    return verdict, find
 
 
 class _Resting:
@@ -127,8 +130,21 @@ class _Resting:
         return self._measured.pop(site.key, None) or facts_of(site, self._around)
 
 
-def _told(resting: _Resting, site: Site, policy: Policy) -> dict[str, object]:
-    """Give everything that is said of a site at rest."""
+def _of_moving(facts: Facts, ruling: Ruling, policy: Policy, field: str) -> dict[str, object]:
+    """Give a field of a finding, and others that are as dear together as it is for itself."""
+    if field == "stack":
+        return {field: _heaviest(facts.site, facts.around.ledger)}
+    numbers = _numbers(facts)
+    return numbers if field in numbers else _words(facts, ruling, policy)
+
+
+def _of_resting(
+    resting: _Resting,
+    site: Site,
+    policy: Policy,
+    field: str,  # noqa: ARG001 - see below
+) -> dict[str, object]:
+    """Give the same of a site at rest: whatever is asked for, it has to be measured."""
     facts = resting.facts(site)
     return _numbers(facts) | _words(facts, rule_on(facts, policy), policy)
 

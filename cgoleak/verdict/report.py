@@ -83,7 +83,7 @@ def report_of(
     counters = measured.counters[-1] if measured.counters else None
     return Report.later(
         # To find them all frames of all findings are looked at, and few formats tell of them.
-        lambda: {"modules": _modules_of(capture, findings)},
+        lambda _: {"modules": _modules_of(capture, findings)},
         target=capture.target,
         window=ReportWindow(
             seconds=capture.window.seconds,

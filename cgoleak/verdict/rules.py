@@ -17,7 +17,7 @@ from cgoleak.units import format_bytes, format_count, format_seconds, plural
 from cgoleak.verdict.shape import shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cgoleak.capture.history import CountRow
     from cgoleak.stacks import Site
@@ -186,10 +186,9 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
         return Ruling(
             Verdict.BOUNDED, lambda: (_thirds(shape, facts.noun), "has all but levelled off")
         )
-    doubts = tuple(doubt for look in _DOUBTS if (doubt := look(facts, policy)))
     return Ruling(
-        Verdict.SUSPECT if doubts else Verdict.NATIVE_LEAK,
-        lambda: (_thirds(shape, facts.noun), *doubts),
+        Verdict.SUSPECT if any(_doubts(facts, policy)) else Verdict.NATIVE_LEAK,
+        lambda: (_thirds(shape, facts.noun), *_doubts(facts, policy)),
     )
 
 
@@ -291,7 +290,7 @@ def rests(site: Site, last: CountRow, around: Surroundings) -> bool:
     return (
         around.holdings is None
         and not last.cleaned_blocks
-        and around.ledger.unchanged_since(site.stack_ids) <= around.last_third
+        and around.late.isdisjoint(site.stack_ids)
     )
 
 
@@ -301,7 +300,7 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
     Thread infrastructure and the loader grow with threads and libraries, not with work. Should
     they grow throughout, somebody loses threads or handles: that is suspect, and not a leak here.
     """
-    ruling = next(filter(None, (rule(facts, policy) for rule in RULES)))
+    ruling = _first(facts, policy)
     if ruling.verdict is Verdict.GO_HELD:
         return ruling
     if ruling.verdict is Verdict.BOUNDED:  # it stays so, and nobody may ask why
@@ -311,6 +310,14 @@ def rule_on(facts: Facts, policy: Policy) -> Ruling:
         return ruling
     weaker = Verdict.SUSPECT if ruling.verdict is Verdict.NATIVE_LEAK else Verdict.BOUNDED
     return Ruling(weaker, lambda: _with_kind(kind, ruling))
+
+
+def _first(facts: Facts, policy: Policy) -> Ruling:
+    for rule in RULES:
+        ruling = rule(facts, policy)
+        if ruling is not None:
+            return ruling
+    raise AssertionError(facts.site)  # the last one always rules
 
 
 def _with_kind(kind: str | None, ruling: Ruling) -> tuple[str, ...]:
@@ -402,6 +409,11 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
 
 _DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
 """What keeps growth from being called a leak."""
+
+
+def _doubts(facts: Facts, policy: Policy) -> Iterator[str]:
+    """Say what doubts there are; for the verdict it is enough that there is a first."""
+    return filter(None, (look(facts, policy) for look in _DOUBTS))
 
 
 def _level(facts: Facts) -> float:

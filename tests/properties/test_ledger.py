@@ -61,6 +61,19 @@ def test_born_is_freed_and_outstanding_at_every_instant(rows) -> None:
         assert outstanding >= 0
 
 
+@given(many, st.integers(0, 12))
+def test_a_stack_that_is_told_not_to_have_changed_since_an_instant_is_the_same_from_there_on(
+    rows, instant
+) -> None:
+    ledger = folded(snapshots_of(rows, list(range(len(rows)))))
+    instant = min(instant, len(ledger.times_ns))
+    changed = ledger.changed_since(instant)
+
+    for stack in ledger.stacks:
+        then = ledger.series([stack], instants=instant + 1).last
+        assert (stack not in changed) == (then == ledger.last(stack) and instant > 0)
+
+
 @given(many, st.integers(0, 5))
 def test_sites_add_up_to_the_whole(rows, cut) -> None:
     ledger = folded(snapshots_of(rows, list(range(len(rows)))))

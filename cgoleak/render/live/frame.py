@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from cgoleak.model.words import words_in
 from cgoleak.render.labels import cause_label, is_leaking
@@ -21,6 +20,7 @@ from cgoleak.render.live.sites import has_room_beside, site_rows
 from cgoleak.render.live.view import Pane, Seen, View, in_order
 from cgoleak.render.paper import Paper
 from cgoleak.render.terminal import CAUSE_STYLES, write_sheet
+from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_seconds
 

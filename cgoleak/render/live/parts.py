@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from cgoleak.model.report import BalanceLine
 from cgoleak.render.live.sparkline import sparkline
 from cgoleak.render.paper import left_in
+from cgoleak.render.text import Text
 from cgoleak.units import format_bytes, format_bytes_change
 
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.text import Text
-
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.render.live.view import Order
 from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.termfindings import VERDICT_STYLES, growth_words
+from cgoleak.render.text import Text
 from cgoleak.render.visible import shorten_left, shorten_middle
 from cgoleak.units import format_bytes, format_count, format_seconds
 
