@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap, Counter
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import Address
     from cgoleak.stacks.join import Joined
 
-__all__ = ["Site", "find_sites", "group", "signature"]
+__all__ = ["Site", "find_sites", "group", "native_part", "signature", "together"]
 
 _KEY_DIGITS: Final = 6
+_KEY_DIGITS_TOGETHER: Final = 9
+"""Others have an even number of digits."""
 
 Signature = tuple[str, ...]
 
@@ -48,12 +50,14 @@ class Site(NamedTuple):
         stack_ids: its stacks, lowest first; they differ in lines and depth of recursion.
         complete: whether all of them reach their outer end.
         stacks: frames by stack, leaf first, of these stacks and of others.
+        callers: how many sites this one is made of, which differ in their Go part only.
     """
 
     key: SiteKey
     stack_ids: tuple[StackId, ...]
     complete: bool
     stacks: Mapping[StackId, tuple[Frame, ...]]
+    callers: int = 1
 
     @property
     def variants(self) -> tuple[tuple[Frame, ...], ...]:
@@ -113,6 +117,25 @@ def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
     own = tuple(filter(None, map(_own_part, frames))) or tuple(map(_part, frames))
     return _without_repetitions(own)
+
+
+def native_part(frames: Sequence[Frame]) -> Signature:
+    """Give the names from the leaf to where Go called C; empty if there is no code in C there."""
+    inner = takewhile(lambda frame: frame.lang is not Language.GO, frames)
+    return _without_repetitions(tuple(filter(None, map(_own_part, inner))))
+
+
+def together(sites: Sequence[Site]) -> Site:
+    """Make one site of several with the same native part; its key is longer than that of others."""
+    part = "\n".join(native_part(sites[0].frames))
+    digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()
+    return Site(
+        SiteKey(digest[:_KEY_DIGITS_TOGETHER]),
+        tuple(sorted(chain.from_iterable(site.stack_ids for site in sites))),
+        all(site.complete for site in sites),
+        sites[0].stacks,
+        len(sites),
+    )
 
 
 def _signatures(capture: Capture, joined: Joined) -> dict[StackId, Signature]:

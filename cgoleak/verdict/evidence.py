@@ -33,6 +33,11 @@ def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]
     lines += ruling.reasons
     if facts.sampled:
         lines.append(_estimate(facts))
+    if facts.site.callers > 1:
+        lines.append(
+            f"{plural(facts.site.callers, 'call path')} from Go, judged together: each for itself "
+            f"has too few {facts.noun}s to tell"
+        )
     idle = facts.series.seconds - facts.looked.seconds
     if idle:
         lines.append(f"the process was idle for the last {format_seconds(idle)}: judged up to then")

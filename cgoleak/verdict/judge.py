@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Finding, Verdict
+from cgoleak.stacks.site import native_part, together
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
@@ -44,6 +45,15 @@ _SCREEN: Final = 50
 _RANKS: Final = {verdict: rank for rank, verdict in enumerate(ORDER)}
 
 
+class _Judged(NamedTuple):
+    """A site, its newest counts, its verdict, and what finds the rest of the finding."""
+
+    site: Site
+    last: CountRow
+    verdict: Verdict
+    find: Callable[[str], dict[str, object]]
+
+
 def judge(
     ledger: Ledger,
     sites: Iterable[Site],
@@ -64,10 +74,11 @@ def judge(
     ordered = sorted(sites, key=attrgetter("stack_ids"))
     lasts = [ledger.total(site.stack_ids) for site in ordered]
     judged = [
-        (site, last, *_judged(site, last, resting, around, policy))
+        _judged(site, last, resting, around, policy)
         for site, last in zip(ordered, lasts, strict=True)
         if last.outstanding_blocks > 0
     ]
+    judged = _with_shared_code(judged, resting, around, policy)
     if not judged:
         return ()
     found, counts, verdicts, finds = zip(*judged, strict=True)
@@ -88,8 +99,7 @@ def judge(
 
 def _judged(
     site: Site, last: CountRow, resting: _Resting, around: Surroundings, policy: Policy
-) -> tuple[Verdict, Callable[[str], dict[str, object]]]:
-    """Give the verdict, and what finds the rest of the finding."""
+) -> _Judged:
     find: Callable[[str], dict[str, object]]
     if rests(site, last, around):
         verdict = Verdict.BOUNDED
@@ -102,7 +112,37 @@ def _judged(
         find = partial(_of_moving, facts, ruling, policy)
     if policy.suppressions and _muted(site, policy) is not None:
         verdict = Verdict.SUPPRESSED
-    return verdict, find
+    return _Judged(site, last, verdict, find)
+
+
+def _with_shared_code(
+    judged: list[_Judged], resting: _Resting, around: Surroundings, policy: Policy
+) -> list[_Judged]:
+    """Judge sites of the same C code together, if that is a leak and none of them shows it alone.
+
+    A function that loses a block for each of sixty handlers in Go has sixty sites with too few
+    blocks to tell. Doubts that are not about their number hold for all of them together, too.
+    """
+    groups: dict[tuple[str, ...], list[_Judged]] = {}
+    for one in judged:
+        if one.verdict is Verdict.SUSPECT and (part := native_part(one.site.frames)):
+            groups.setdefault(part, []).append(one)
+    groups = {part: members for part, members in groups.items() if len(members) > 1}
+    if not groups:
+        return judged
+    for one in judged:
+        if one.verdict is Verdict.BOUNDED and not rests(one.site, one.last, around):
+            groups.get(native_part(one.site.frames), []).append(one)
+    replaced: set[SiteKey] = set()
+    leaks = []
+    for members in groups.values():
+        site = together([one.site for one in members])
+        last = around.ledger.total(site.stack_ids)
+        whole = _judged(site, last, resting, around, policy)
+        if whole.verdict is Verdict.NATIVE_LEAK:
+            leaks.append(whole)
+            replaced.update(one.site.key for one in members)
+    return [*(one for one in judged if one.site.key not in replaced), *leaks]
 
 
 class _Resting:

@@ -389,6 +389,39 @@ def test_a_site_is_of_mappings_if_all_its_stacks_are() -> None:
     assert "munmap" not in advice(1)
 
 
+def many_callers(leaf: str, total: list[int]) -> Report:
+    """Thirty Go functions call the same C code in turns; ``total`` blocks at each second."""
+    stacks = {at: frames(leaf, "bridge x", f"Go main.route{at} r.go:{at}") for at in range(30)}
+    snapshots = [
+        a_snapshot(at, {one: counts(born=(made + one) // 30) for one in stacks})
+        for at, made in enumerate(total)
+    ]
+    return analyse(a_capture(snapshots, stacks))
+
+
+def test_a_leak_of_many_callers_with_few_blocks_each_is_one_leak() -> None:
+    (one,) = many_callers("C ctx_new c.c:6", [at * 8 for at in range(31)]).findings
+
+    assert (one.verdict, one.outstanding_blocks) == (Verdict.NATIVE_LEAK, 240)
+    assert any(line.startswith("30 call paths from Go, judged together") for line in one.evidence)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "total"),
+    [
+        ("C ctx_new c.c:6", [min(at * 16, 240) for at in range(31)]),
+        ("C pthread_create @libc.so.6", [at * 8 for at in range(31)]),
+        ("bridge main._Cfunc_CString", [at * 8 for at in range(31)]),
+    ],
+    ids=["it levelled off", "threads", "no C code of its own"],
+)
+def test_callers_are_not_put_together_for_anything_else(leaf: str, total: list[int]) -> None:
+    found = many_callers(leaf, total).findings
+
+    assert len(found) == 30
+    assert not any(one.verdict is Verdict.NATIVE_LEAK for one in found)
+
+
 @pytest.mark.parametrize(
     ("sites", "freed", "verdict"),
     [
