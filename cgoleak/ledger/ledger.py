@@ -116,6 +116,11 @@ class Ledger:
         cleaned = self._history.column("cleaned_blocks")
         return any(cleaned) and any(map(cleaned.__getitem__, self._newest.values()))
 
+    @property
+    def sampled(self) -> bool:
+        """Whether some blocks were never looked at, neither when they were made nor when freed."""
+        return any(self._history.column("samples"))
+
     def total(self, stacks: Sequence[StackId]) -> CountRow:
         """Give the newest counts of some stacks together."""
         if len(stacks) == 1:  # as nearly all sites have

@@ -86,6 +86,10 @@ def balance_of(ledger: Ledger) -> tuple[BalanceLine, ...]:
     return (BalanceLine("RSS", began, total, total - began, "/proc/PID/smaps"), *lines)
 
 
+_ROUGHLY: Final = 64 << 10
+"""How exact malloc's headers and free chunks are known, in bytes."""
+
+
 def balance_notices(ledger: Ledger) -> tuple[Notice, ...]:
     """Say what bears on RSS and is no line of it: swap, lazily freed pages, huge pages."""
     process = next((one for one in reversed(ledger.process) if one is not None), None)
@@ -139,6 +143,10 @@ def sheet_at(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
     # is not told from memory in use, this line is all that is known.
     if before_at_start is not None and native.free is not None and _is_hooked(ledger):
         before = min(before, before_at_start)
+        lent = before_at_start - before
+        if lent > _ROUGHLY and native.free_complete and not _old_blocks_freed(ledger, place):
+            # Then it has not become less either: of what is outstanding more is not resident.
+            before = min(before_at_start, max(0, used))
     outstanding = min(outstanding, used - before)
     headers = min(headers, used - before - outstanding)
     return Sheet(
@@ -156,6 +164,11 @@ def sheet_at(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
         own=native.own,
         unexplained=go_rest + used - before - outstanding - headers,
     )
+
+
+def _old_blocks_freed(ledger: Ledger, place: int) -> bool:
+    """Whether blocks from before the attach were freed up to a snapshot; true if nobody knows."""
+    return ledger.counters[place].unmatched_frees > 0 or ledger.sampled
 
 
 def _go_heap(native: NativeMemory, go: GoMemory | None) -> tuple[int, int, int, int, int]:

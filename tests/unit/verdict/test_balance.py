@@ -123,9 +123,10 @@ def test_memory_from_before_cannot_grow_and_the_rest_is_unexplained() -> None:
 
 
 def test_memory_from_before_that_was_freed_is_gone() -> None:
+    freed = replace(HOOKED, unmatched_frees=1)
     found = sheet(
         at(0, native_memory(heap=10 * MIB)),
-        at(30, native_memory(heap=10 * MIB, free=4 * MIB), outstanding=3),
+        at(30, native_memory(heap=10 * MIB, free=4 * MIB), outstanding=3, counters=freed),
     )
 
     assert found["native from before"].now_bytes == 3 * MIB
@@ -141,6 +142,17 @@ def test_outstanding_memory_that_was_never_touched_is_not_in_rss() -> None:
     assert found["native outstanding"].now_bytes == 2 * MIB
     assert found["native outstanding"].source.endswith("8.0 MiB more are not resident")
     assert found["unexplained"].now_bytes == 0
+
+
+def test_memory_from_before_stays_where_none_of_it_was_freed_whatever_was_not_touched() -> None:
+    found = sheet(
+        at(0, native_memory(heap=100 * MIB)),
+        at(30, native_memory(heap=102 * MIB), outstanding=300),
+    )
+
+    assert found["native from before"].now_bytes == 100 * MIB
+    assert found["native outstanding"].now_bytes == 2 * MIB
+    assert found["native outstanding"].source.endswith("298 MiB more are not resident")
 
 
 def test_without_hooks_native_memory_in_use_is_one_line_that_may_grow() -> None:
