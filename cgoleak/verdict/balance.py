@@ -72,7 +72,7 @@ def balance_of(ledger: Ledger) -> tuple[BalanceLine, ...]:
     first, last = seen[0], seen[-1]
     start = sheet_at(ledger, first, None)
     now = sheet_at(ledger, last, None if first == last else start.before)
-    sources = _sources(ledger, last)
+    sources = _sources(ledger, last, now)
     lines = []
     for field in fields(Sheet):
         part, source = sources[field.name]
@@ -211,7 +211,7 @@ _OPTIONAL: Final = frozenset({"go_lingering", "headers", "outstanding", "shared"
 """Lines that are left out where they are empty from start to end."""
 
 
-def _sources(ledger: Ledger, place: int) -> dict[str, tuple[str, str]]:
+def _sources(ledger: Ledger, place: int, sheet: Sheet) -> dict[str, tuple[str, str]]:
     """Name each line and where its number is from."""
     native = ledger.native[place]
     assert native is not None
@@ -234,7 +234,10 @@ def _sources(ledger: Ledger, place: int) -> dict[str, tuple[str, str]]:
         "go_held": ("Go heap held back", "gcController.heapFree"),
         "go_lingering": ("Go heap released", "released by Go, still resident"),
         "go_other": ("Go stacks and metadata", "memstats, and the runtime's mappings"),
-        "outstanding": ("native outstanding", _outstanding_source(ledger, place)),
+        "outstanding": (
+            "native outstanding",
+            _outstanding_source(ledger.outstanding_bytes[place], sheet),
+        ),
         "headers": ("malloc's headers", "computed from the mean size of outstanding blocks"),
         "before": before,
         "slack": ("allocator slack", f"{least}free chunks of {native.arenas} malloc arenas"),
@@ -246,10 +249,9 @@ def _sources(ledger: Ledger, place: int) -> dict[str, tuple[str, str]]:
     }
 
 
-def _outstanding_source(ledger: Ledger, place: int) -> str:
+def _outstanding_source(outstanding: int, sheet: Sheet) -> str:
     """Say how much of what is outstanding has no page in RAM."""
-    total = max(0, ledger.outstanding_bytes[place])
-    resident = sheet_at(ledger, place, None).outstanding
+    total, resident = max(0, outstanding), sheet.outstanding
     said = "allocated since attach and not freed"
     if total - resident >= _WORTH_SAYING:
         return f"{said}; {format_bytes(total - resident)} more are not resident"
