@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["how_fast", "speed_between_restarts"]
 
 _DAY: Final = 86400
+_TELLS_OF_A_DAY_S: Final = 10
+"""A rate of less is no rate of a service: a command that ran and ended."""
 _GOES_ON: Final = {
     Cause.GO_HELD: "native outstanding",
     Cause.GO_HEAP: "Go heap in use",
@@ -79,11 +81,12 @@ def _of_sites(
     if rate <= 0:
         return words("{size} so far", size=size), moved
     details = [
-        words("{size} a day", size=format_bytes(rate * _DAY)),
         words("{size} so far, estimated", size=size)
         if is_estimated(report)
         else words("{size} so far", size=size),
     ]
+    if report.window.seconds >= _TELLS_OF_A_DAY_S:
+        details.insert(0, words("{size} a day", size=format_bytes(rate * _DAY)))
     outstanding = outstanding_bytes(report.findings)
     if report.cause is Cause.NATIVE_LEAK and outstanding - lost >= _MORE_OUTSTANDING:
         whole = format_bytes(outstanding)

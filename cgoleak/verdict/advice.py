@@ -143,7 +143,7 @@ def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
             f"{_go(frames)}: decide which side owns the memory."
         )
     caller = _caller(frames)
-    fix = _fix_c(inner, where, f" from {caller}" if caller else "")
+    fix = _fix_c(inner, where, f" from {caller}" if caller else "", freed)
     return fix or _find_owner(frames, where, caller, freed, _BLOCKS)
 
 
@@ -174,7 +174,7 @@ def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
     )
 
 
-def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
+def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -> str | None:
     """Choose by the functions between the user's code and the allocator, leaf first."""
     if any(name.startswith("operator new[]") for name in inner):
         return f"Give the array made in {where} to delete[], or hold it in a std::vector."
@@ -182,6 +182,11 @@ def _fix_c(inner: Sequence[str], where: str, caller: str) -> str | None:
         return (
             f"A C++ object that {where} makes holds this memory: have the C function that deletes "
             f"it called{caller}; if it is deleted, its destructor forgets this."
+        )
+    if freed and any(name.startswith("operator new") for name in inner):
+        return (
+            f"{format_percent(freed)} of these objects were deleted, so some path leaves it out "
+            f"(an exception, an early return): hold what {where} makes in a std::unique_ptr."
         )
     if any(name.startswith("operator new") for name in inner):
         return (

@@ -41,6 +41,15 @@ def test_a_leak_is_told_with_its_rate_its_line_and_what_to_do():
     assert "have it freed there" in answers["do"]
 
 
+@pytest.mark.parametrize(("seconds", "told_so"), [(9.9, False), (10.0, True)])
+def test_a_short_window_says_nothing_of_a_day(seconds, told_so):
+    report = scenario_report("c-leak")
+
+    speed = told(replace(report, window=replace(report.window, seconds=seconds)))["speed"]
+
+    assert ("a day" in speed) == told_so
+
+
 def test_a_leak_beside_something_larger_comes_first():
     answers = told(scenario_report("held-and-leak"))
 

@@ -360,6 +360,16 @@ def test_mappings_are_not_to_be_given_to_free(freed: float | None, says: str) ->
     assert "free" not in said
 
 
+def test_objects_that_are_deleted_as_a_rule_are_lost_on_some_path() -> None:
+    inner, outer = frames("C++ operator @libstdc++.so.6", "C++ make m.cc:4")
+    made = (replace(inner, function="operator new(unsigned long)"), outer)
+
+    said = advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=0.91)
+
+    assert said.startswith("91 % of these objects were deleted, so some path leaves it out")
+    assert said.endswith("hold what make (m.cc:4) makes in a std::unique_ptr.")
+
+
 def test_what_only_finalizers_free_is_not_said_to_miss_a_path() -> None:
     said = advice_for(Verdict.SUSPECT, HELPED, infrastructure=None, freed=0.5, cleaned=True)
 
