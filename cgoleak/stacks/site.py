@@ -23,7 +23,7 @@ from cgoleak.model.ids import SiteKey, StackId
 from cgoleak.model.names import plain_function, plain_module
 from cgoleak.model.ownership import allocating_frame, innermost_go, is_plumbing
 from cgoleak.stacks.infrastructure import infrastructure_of
-from cgoleak.stacks.join import DROPPED, join
+from cgoleak.stacks.join import DROPPED, join, leafward
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,8 @@ class Site(NamedTuple):
     @property
     def infrastructure(self) -> str | None:
         """What allocates here if it is no user code, such as ``starting a thread``."""
-        return infrastructure_of(self.frames, complete=self.complete)
+        frames = leafward(self.stacks, self.stack_ids[0])
+        return infrastructure_of(frames, complete=self.complete)
 
     @property
     def frames(self) -> tuple[Frame, ...]:
