@@ -222,7 +222,7 @@ class Rows:
         if any(sign in text for sign in (*_NOT_NATURAL, "n") if sign != "["):
             for address in chain.from_iterable(found):
                 self._count(address)
-        self._check_size(list(chain.from_iterable(found)), text)
+        self._check_size(found, text)
         columns = (
             self._integers(ids),
             map(tuple, found),
@@ -358,19 +358,20 @@ class Rows:
                 found = self._loaded(text)
                 if type(found) is not list:
                     self._bad("an array is none")
-                self._check_size(found, text)
+                self._check_size([found], text)
                 values += found
             ends.append(len(values))
         return values, ends
 
-    def _check_size(self, numbers: Sequence[Any], text: str) -> None:
+    def _check_size(self, arrays: Sequence[list[Any]], text: str) -> None:
         """See that no number is larger than SQLite's are; what is no number is found elsewhere."""
         try:
-            if "-" not in text and sum(numbers) <= INTEGER_MAX:
-                return  # nor is any of them
+            if "-" not in text and max(map(sum, arrays)) <= INTEGER_MAX:
+                return  # nor is any number of them
         except TypeError:
             pass
-        largest = max((one for one in numbers if type(one) is int), default=0)
+        numbers = (one for one in chain.from_iterable(arrays) if type(one) is int)
+        largest = max(numbers, default=0)
         if largest > INTEGER_MAX:
             self._bad(f"a number has {len(str(largest))} digits")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
@@ -21,11 +22,19 @@ _CHINESE: Final = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
 _STICKS: Final = "\u3001\u3002\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
 """Chinese punctuation that begins no line."""
 _UNITS: Final = r"(?:[KMGTPE]iB|B|[µmn]?s|min|h|d|%|GC)\b|%"
-_PIECE: Final = re.compile(
-    rf"(\s*)([{_CHINESE}][{_STICKS}]*"
-    rf"|(?:[^\s{_CHINESE}]*\d (?={_UNITS}))?[^\s{_CHINESE}]+)",
-)
-"""What a line does not end in: a word, or a number and its unit; a Chinese character."""
+_WORD: Final = rf"(?:\S*\d (?={_UNITS}))?\S+"
+
+
+@lru_cache(maxsize=2)
+def _piece(*, chinese: bool) -> re.Pattern[str]:
+    """Give what a line does not end in: a word, or a number and its unit; a Chinese character.
+
+    The pattern for those takes longer to compile than a report to be laid out.
+    """
+    if not chinese:
+        return re.compile(rf"(\s*)({_WORD})")
+    word = _WORD.replace(r"\S", rf"[^\s{_CHINESE}]")
+    return re.compile(rf"(\s*)([{_CHINESE}][{_STICKS}]*|{word})")
 
 
 @dataclass(slots=True)
@@ -71,7 +80,8 @@ class Paper:
         Gives each piece and whether a blank stands before it. On a terminal, a piece that fits on
         no line is broken.
         """
-        for match in _PIECE.finditer(text):
+        chinese = max(text, default="") >= _CHINESE[0]
+        for match in _piece(chinese=chinese).finditer(text):
             blank, word = bool(match[1]), match[2]
             pieces = [word[at : at + room] for at in range(0, len(word), room)]
             for piece in pieces if self.cut else [word]:

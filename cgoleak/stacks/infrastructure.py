@@ -17,7 +17,7 @@ from cgoleak.model.names import plain_function, plain_module
 from cgoleak.model.ownership import is_users
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cgoleak.model.frames import Frame
 
@@ -54,14 +54,17 @@ _LOADER_MODULE: Final = re.compile(r"^ld-(?:linux[\w-]*|[\d.]+)\.so$")
 """glibc's loader; musl's is its libc, and its ``malloc`` callers are everybody's."""
 
 
-def infrastructure_of(frames: Sequence[Frame], *, complete: bool = True) -> str | None:
+def infrastructure_of(frames: Iterable[Frame], *, complete: bool = True) -> str | None:
     """Say what infrastructure allocates here (leaf first), or None if it is somebody's code.
 
     Code that runs on a thread, or in a library's constructor below ``dlopen``, is not
     infrastructure: the frames are looked at only up to the first that is the user's.
     """
     loader = False
-    for kind in map(_kind_of, frames):
+    seen = []
+    for frame in frames:
+        seen.append(frame)
+        kind = _kind_of(frame)
         if kind is _USERS:
             break
         if kind is _OF_LOADER:
@@ -70,7 +73,7 @@ def infrastructure_of(frames: Sequence[Frame], *, complete: bool = True) -> str 
             return kind
     else:
         if not loader:
-            return _runtime_made(frames, complete=complete)
+            return _runtime_made(seen, complete=complete)
     return _OF_LOADER if loader else None
 
 

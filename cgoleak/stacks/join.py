@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, final
 from cgoleak.model.frames import Frame, Language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cgoleak.model.capture import Capture, Module
     from cgoleak.model.ids import Address, StackId
 
-__all__ = ["DROPPED", "GAP", "Joined", "join"]
+__all__ = ["DROPPED", "GAP", "Joined", "join", "leafward"]
 
 GAP: Final = Frame(lang=Language.UNKNOWN, function="[frames missing here]")
 """Stands for the address 0: unwinding failed and what follows was found another way."""
@@ -27,6 +27,11 @@ DROPPED: Final = Frame(lang=Language.UNKNOWN, function="[stack not recorded]")
 def join(capture: Capture) -> Joined:
     """Give the frames of every stack of the capture, inlined ones as frames of their own."""
     return Joined(capture)
+
+
+def leafward(stacks: Mapping[StackId, tuple[Frame, ...]], stack: StackId) -> Iterable[Frame]:
+    """Give the frames of a stack, leaf first, to one who may need only the first of them."""
+    return stacks.walk(stack) if isinstance(stacks, Joined) else stacks[stack]
 
 
 @final
@@ -46,8 +51,7 @@ class Joined(Mapping["StackId", tuple[Frame, ...]]):
     def __getitem__(self, stack: StackId) -> tuple[Frame, ...]:
         found = self._joined.get(stack)
         if found is None:
-            places = map(self._names.__getitem__, self._stacks[stack].addresses)
-            found = self._joined[stack] = tuple(chain.from_iterable(places))
+            found = self._joined[stack] = tuple(self.walk(stack))
         return found
 
     def __iter__(self) -> Iterator[StackId]:
@@ -55,6 +59,11 @@ class Joined(Mapping["StackId", tuple[Frame, ...]]):
 
     def __len__(self) -> int:
         return len(self._stacks)
+
+    def walk(self, stack: StackId) -> Iterator[Frame]:
+        """Go through the frames of a stack, leaf first, without keeping them."""
+        places = map(self._names.__getitem__, self._stacks[stack].addresses)
+        return chain.from_iterable(places)
 
     def at(self, address: Address) -> tuple[Frame, ...]:
         """Give the frames at one address."""

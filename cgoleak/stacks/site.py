@@ -23,10 +23,10 @@ from cgoleak.model.ids import SiteKey, StackId
 from cgoleak.model.names import plain_function, plain_module
 from cgoleak.model.ownership import allocating_frame, innermost_go, is_plumbing
 from cgoleak.stacks.infrastructure import infrastructure_of
-from cgoleak.stacks.join import DROPPED, join
+from cgoleak.stacks.join import DROPPED, join, leafward
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cgoleak.model.capture import Capture
     from cgoleak.model.frames import Frame
@@ -67,7 +67,12 @@ class Site(NamedTuple):
     @property
     def infrastructure(self) -> str | None:
         """What allocates here if it is no user code, such as ``starting a thread``."""
-        return infrastructure_of(self.frames, complete=self.complete)
+        return infrastructure_of(self.leafward, complete=self.complete)
+
+    @property
+    def leafward(self) -> Iterable[Frame]:
+        """The frames of the first stack, leaf first, for one who may need only the first few."""
+        return leafward(self.stacks, self.stack_ids[0])
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -119,7 +124,7 @@ def signature(frames: Sequence[Frame]) -> Signature:
     return _without_repetitions(own)
 
 
-def native_part(frames: Sequence[Frame]) -> Signature:
+def native_part(frames: Iterable[Frame]) -> Signature:
     """Give the names from the leaf to where Go called C; empty if there is no code in C there."""
     inner = takewhile(lambda frame: frame.lang is not Language.GO, frames)
     return _without_repetitions(tuple(filter(None, map(_own_part, inner))))
@@ -161,7 +166,8 @@ class _OwnParts(dict["Address", tuple[str, ...]]):
 
 
 def _without_repetitions(parts: Signature) -> Signature:
-    return tuple(dict.fromkeys(parts))
+    # Hardly any stack has one; to tell that takes half the time.
+    return parts if len(set(parts)) == len(parts) else tuple(dict.fromkeys(parts))
 
 
 @lru_cache(maxsize=65536)

@@ -125,14 +125,14 @@ def _with_shared_code(
     """
     groups: dict[tuple[str, ...], list[_Judged]] = {}
     for one in judged:
-        if one.verdict is Verdict.SUSPECT and (part := native_part(one.site.frames)):
+        if one.verdict is Verdict.SUSPECT and (part := native_part(one.site.leafward)):
             groups.setdefault(part, []).append(one)
     groups = {part: members for part, members in groups.items() if len(members) > 1}
     if not groups:
         return judged
     for one in judged:
         if one.verdict is Verdict.BOUNDED and not rests(one.site, one.last, around):
-            groups.get(native_part(one.site.frames), []).append(one)
+            groups.get(native_part(one.site.leafward), []).append(one)
     replaced: set[SiteKey] = set()
     leaks = []
     for members in groups.values():

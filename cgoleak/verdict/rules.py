@@ -14,7 +14,7 @@ from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
-from cgoleak.verdict.shape import shape_of
+from cgoleak.verdict.shape import late_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,15 +65,15 @@ def is_made_larger(facts: Facts, policy: Policy) -> bool:
     As many steps as blocks that stay are asked for: work in flight has no sizes that only ever
     rise.
     """
-    if _new_peaks(facts.looked.bytes) < policy.min_blocks:
+    times, blocks, sizes = facts.looked.times_ns, facts.looked.blocks, facts.looked.bytes
+    if 2 * late_share(times, blocks) >= late_share(times, sizes):
+        return False  # as of nearly all
+    if _new_peaks(sizes) < policy.min_blocks:
         return False
-    sizes = facts.sizes
-    if sizes is None or not sizes.keeps_rising:
+    shape = facts.sizes
+    if shape is None or not shape.keeps_rising:
         return False
-    if sizes.flat_seconds >= _STILL * facts.looked.seconds:
-        return False
-    blocks = shape_of(facts.looked.times_ns, facts.looked.blocks)
-    return blocks is not None and 2 * blocks.late_share < sizes.late_share
+    return shape.flat_seconds < _STILL * facts.looked.seconds
 
 
 def _new_peaks(values: Sequence[int]) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Shape", "last_third", "shape_of"]
+__all__ = ["Shape", "last_third", "late_share", "shape_of"]
 
 _FEWEST: Final = 5
 """Instants (the attach is one) below which thirds cannot be told apart."""
@@ -61,12 +61,6 @@ class Shape:
         return second > 0 and third > 0 and second + third >= self.fall
 
     @property
-    def late_share(self) -> float:
-        """By which part of what it was after the first third the floor has risen since then."""
-        _, second, third = self.rises
-        return (second + third) / max(1, self.level - second - third)
-
-    @property
     def pace(self) -> float:
         """Rate of the last third, compared with the mean rate before; 1 is steady.
 
@@ -108,6 +102,18 @@ def shape_of(times_ns: tuple[int, ...], values: tuple[int, ...]) -> Shape | None
             times_ns[edges[3][0]],
         ),
     )
+
+
+def late_share(times_ns: tuple[int, ...], values: tuple[int, ...]) -> float:
+    """Give the part of what it was after the first third by which the floor has risen since then.
+
+    For itself, since it costs a fraction of a shape, and tells most sites apart; 0 without thirds.
+    """
+    if len(values) < _FEWEST:
+        return 0.0
+    _, (begin, end), _, (last, _) = _edges(times_ns)
+    then = min(values[begin:end])
+    return (min(values[last:]) - then) / max(1, then)
 
 
 def last_third(times_ns: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -72,6 +73,25 @@ def test_a_stack_that_is_told_not_to_have_changed_since_an_instant_is_the_same_f
     for stack in ledger.stacks:
         then = ledger.series([stack], instants=instant + 1).last
         assert (stack not in changed) == (then == ledger.last(stack) and instant > 0)
+
+
+@given(many, st.sets(st.tuples(st.integers(1, 12), st.integers(1, 5))))
+def test_sums_are_those_of_the_curves_of_all_stacks_and_what_goes_keeps_what_it_had(
+    rows, missing
+) -> None:
+    snapshots = [
+        replace(
+            one,
+            stacks={at: had for at, had in one.stacks.items() if (number, at) not in missing},
+        )
+        for number, one in enumerate(snapshots_of(rows, list(range(len(rows)))), start=1)
+    ]
+    ledger = folded(snapshots)
+    curves = [ledger.series([stack]) for stack in ledger.stacks]
+
+    assert ledger.outstanding_bytes == tuple(
+        sum(curve.bytes[instant] for curve in curves) for instant in range(1, len(snapshots) + 1)
+    )
 
 
 @given(many, st.integers(0, 5))
