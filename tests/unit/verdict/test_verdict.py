@@ -362,7 +362,7 @@ def test_mappings_are_not_to_be_given_to_free(freed: float | None, says: str) ->
 
 def test_objects_that_are_deleted_as_a_rule_are_lost_on_some_path() -> None:
     inner, outer = frames("C++ operator @libstdc++.so.6", "C++ make m.cc:4")
-    made = (replace(inner, function="operator new(unsigned long)"), outer)
+    made = (inner._replace(function="operator new(unsigned long)"), outer)
 
     said = advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=0.91)
 
