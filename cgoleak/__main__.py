@@ -20,10 +20,28 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line of this process and leave with its status."""
+    _fill_closed_streams()
     status = run_command_line()
     if "frida" in sys.modules or threading.active_count() > 1:
         sys.exit(status)
     _leave_at_once(status)
+
+
+def _fill_closed_streams() -> None:
+    """Put /dev/null in the place of standard streams that whoever started us has closed.
+
+    The next file that is opened would be in their place, a capture for one, and get what is
+    printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _leave_at_once(status: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -235,6 +236,21 @@ def test_a_reader_that_goes_away_is_no_error():
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait(20) in {0, 3}
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_cost_nothing_but_what_is_printed(closed, tmp_path):
+    """Were nothing put in their place, what is printed would be written into the next file."""
+    capture, report = tmp_path / "c.cgoleak", tmp_path / "r.json"
+    with CaptureWriter(capture) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, {1: counts(born=5)}))
+    command = f"exec {sys.executable} -m cgoleak report {capture} -o {report} {closed}"
+
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(report.read_text())["schema"] == "cgoleak.report/1"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
