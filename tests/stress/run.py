@@ -28,7 +28,7 @@ def main() -> int:
     """Run what was asked for and print what came out."""
     parser = argparse.ArgumentParser(prog="python -m stress.run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000, help="attach/detach rounds (1000)")
-    parser.add_argument("--kills", type=int, default=50, help="SIGKILLs of cgoleak (50)")
+    parser.add_argument("--kills", type=int, default=200, help="SIGKILLs of cgoleak (200)")
     parser.add_argument("--endings", type=int, default=10, help="targets ended in mid-attach (10)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all random delays")
     parser.add_argument("only", nargs="*", help="rows of the table to run, by how they begin")
