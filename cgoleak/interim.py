@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.errors import CgoleakError
 from cgoleak.model.capture import Capture, Cost, Sampling, Span, Window
 from cgoleak.symbols.resolver import Resolver
-from cgoleak.target.procfs import PROC
+from cgoleak.target.kernel.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import Address, StackId
     from cgoleak.model.report import Report
     from cgoleak.model.snapshot import Snapshot
-    from cgoleak.symbols.elf import ObjectFile
+    from cgoleak.symbols.elf.object_file import ObjectFile
 
 __all__ = ["Interim"]
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from cgoleak.model.handles import Family
     from cgoleak.model.report import Report
     from cgoleak.probe.closing import Closing
+    from cgoleak.probe.entry.spawn import HeldProcess
     from cgoleak.probe.recorder import Counting, Recorded
     from cgoleak.probe.session import ProbeSession
-    from cgoleak.probe.spawn import HeldProcess
-    from cgoleak.symbols.elf import ObjectFile
+    from cgoleak.symbols.elf.object_file import ObjectFile
     from cgoleak.target.ending import Ending
     from cgoleak.verdict.policy import Policy
 
@@ -127,7 +127,7 @@ def attach(
         ProbeError: the probe could not be brought in.
         CaptureError, OutputError: the capture cannot be written.
     """
-    from cgoleak.probe.injector import Injector  # noqa: PLC0415
+    from cgoleak.probe.entry.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
     from cgoleak.target import preflight  # noqa: PLC0415
     from cgoleak.target.ending import Ending  # noqa: PLC0415
@@ -167,7 +167,7 @@ def attach_within(
     Raises:
         TargetError, ProbeError, CaptureError: as for ``attach``.
     """
-    from cgoleak.probe.injector import Injector  # noqa: PLC0415
+    from cgoleak.probe.entry.injector import Injector  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
     from cgoleak.target import preflight  # noqa: PLC0415
 
@@ -201,9 +201,9 @@ def run(
         ProbeError, CaptureError, OutputError: as for ``attach``.
     """
     from cgoleak.probe.closing import Closing  # noqa: PLC0415
-    from cgoleak.probe.injector import Injector  # noqa: PLC0415
+    from cgoleak.probe.entry.injector import Injector  # noqa: PLC0415
+    from cgoleak.probe.entry.spawn import HeldProcess  # noqa: PLC0415
     from cgoleak.probe.session import ProbeSession  # noqa: PLC0415
-    from cgoleak.probe.spawn import HeldProcess  # noqa: PLC0415
     from cgoleak.target import preflight  # noqa: PLC0415
 
     show = _Shown(progress, plan)
@@ -357,7 +357,7 @@ def _measure(
 ) -> Recorded:
     """Record, and put names to what was recorded."""
     from cgoleak.probe.recorder import record  # noqa: PLC0415
-    from cgoleak.target import cgroup  # noqa: PLC0415
+    from cgoleak.target.kernel import cgroup  # noqa: PLC0415
 
     recorded = record(
         session,
@@ -385,7 +385,7 @@ def _measure(
 def _seal(sink: CaptureWriter, session: ProbeSession, pid: int) -> list[Notice]:
     """Put names to all addresses; what goes wrong here costs names, never the measurement."""
     from cgoleak.symbols.resolver import seal  # noqa: PLC0415
-    from cgoleak.target.procfs import PROC  # noqa: PLC0415
+    from cgoleak.target.kernel.procfs import PROC  # noqa: PLC0415
 
     capture = sink.capture()
     root = PROC / str(pid) / "root"

@@ -874,7 +874,7 @@ static uint64_t cg_hex(const char **s)
 }
 
 /* Keeps the injector's thread here until somebody outside watches for its end; false after ten
- * seconds without (see cgoleak/probe/loaderend.py for the reason). */
+ * seconds without (see cgoleak/probe/entry/loaderend.py for the reason). */
 static bool cg_wait_watched(struct cg_header *h)
 {
     CG_STORE(&h->loader_watched, 0);

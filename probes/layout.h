@@ -1,6 +1,6 @@
 /* The wire layout: what the probe in the target and the driver outside both read and write.
  *
- * One definition. cgoleak/probe/wire.py mirrors it with ctypes, and a native test compiles this
+ * One definition. cgoleak/probe/wire/layout.py mirrors it with ctypes, and a native test compiles this
  * header and compares every offset. Change anything here: raise CG_VERSION.
  *
  * All integers are little endian and 8-byte aligned; every pointer is an address in the target.
@@ -176,7 +176,7 @@ struct cg_header {
 
 /* A mapped ELF file. Same as struct cg_module of ehframe.h; compared by a test. */
 
-/* What the hook must know of the Go runtime; from cgoleak/target/goruntime.py. */
+/* What the hook must know of the Go runtime; from cgoleak/target/go/runtime.py. */
 struct cg_go {
     uint64_t present; /* 0: no Go stacks */
     int64_t tls_g;    /* g = *(thread pointer + tls_g) */

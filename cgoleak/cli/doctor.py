@@ -11,7 +11,7 @@ import click
 
 from cgoleak.cli.options import list_format_option
 from cgoleak.cli.screen import print_bytes
-from cgoleak.probe.readiness import probe_checks
+from cgoleak.probe.entry.readiness import probe_checks
 from cgoleak.render.visible import visible
 from cgoleak.target.machine import machine_checks
 from cgoleak.target.preflight import checks

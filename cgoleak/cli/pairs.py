@@ -339,7 +339,7 @@ def _checked(family: Family, name: str, where: _Where | None = None) -> Family:
             " not know the frame that watches it return",
             'name a function of C around it that throws nothing (extern "C")',
         )
-    from cgoleak.probe.slots import FUNCTION_NAMES  # noqa: PLC0415  (whoever asks for help waits not)
+    from cgoleak.probe.calls.slots import FUNCTION_NAMES  # noqa: PLC0415  (whoever asks for help waits not)
 
     taken = next((one for one in names if one in FUNCTION_NAMES), None)
     if taken is not None:

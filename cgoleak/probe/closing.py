@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.notice import Notice
-from cgoleak.probe.exithold import ExitHold
-from cgoleak.target import procfs
-from cgoleak.target.goworld import read_world
+from cgoleak.probe.entry.exithold import ExitHold
+from cgoleak.target.go.world import read_world
 from cgoleak.target.holders import Block, find_holders
-from cgoleak.target.memory import Memory
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import StackId
+    from cgoleak.probe.entry.spawn import HeldProcess
     from cgoleak.probe.session import ProbeSession
-    from cgoleak.probe.spawn import HeldProcess
-    from cgoleak.target.goworld import GoWorld
+    from cgoleak.target.go.world import GoWorld
     from cgoleak.target.preflight import TargetFacts
 
 __all__ = ["Closing"]

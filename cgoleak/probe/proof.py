@@ -11,17 +11,17 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.probe.wire import SlotState
-from cgoleak.target import procfs
-from cgoleak.target.procfs import PROC
+from cgoleak.probe.wire.layout import SlotState
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cgoleak.probe.tables import Tables
-    from cgoleak.probe.wire import Slot
-    from cgoleak.target.memory import Memory
+    from cgoleak.probe.wire.layout import Slot
+    from cgoleak.probe.wire.tables import Tables
+    from cgoleak.target.kernel.memory import Memory
 
 __all__ = ["CodeSums", "changed_slots", "code_sums", "differences"]
 

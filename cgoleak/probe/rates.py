@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, final
 
-from cgoleak.probe.wire import EPOCHS, RATE_MOST
+from cgoleak.probe.wire.layout import EPOCHS, RATE_MOST
 from cgoleak.verdict.policy import Policy
 
 if TYPE_CHECKING:

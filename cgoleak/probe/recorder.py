@@ -15,7 +15,7 @@ from cgoleak.model.capture import Cost, Sampling, Window
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import Snapshot
 from cgoleak.probe.overhead import Overhead
-from cgoleak.target.cgroup import STAY_BYTES
+from cgoleak.target.kernel.cgroup import STAY_BYTES
 from cgoleak.units import format_bytes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cgoleak.capture.writer import CaptureWriter
     from cgoleak.model.goprofile import GoProfile
     from cgoleak.probe.session import Farewell, ProbeSession
-    from cgoleak.target.cgroup import Room
+    from cgoleak.target.kernel.cgroup import Room
 
 __all__ = ["Counting", "Ending", "Recorded", "record"]
 

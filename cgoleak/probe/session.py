@@ -20,17 +20,16 @@ from cgoleak.errors import (
 )
 from cgoleak.model.notice import Notice
 from cgoleak.probe import proof
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.callsites import CallSites
-from cgoleak.probe.filters import refuse_filters
-from cgoleak.probe.go import wire_go
-from cgoleak.probe.libraries import Libraries
-from cgoleak.probe.orders import Order
-from cgoleak.probe.pairs import Pairs
-from cgoleak.probe.resident import Resident, find_residents, is_measuring
-from cgoleak.probe.survey import mapped_modules, survey_target
-from cgoleak.probe.tables import Tables
-from cgoleak.probe.wire import (
+from cgoleak.probe.calls.callsites import CallSites
+from cgoleak.probe.calls.libraries import Libraries
+from cgoleak.probe.calls.modules import mapped_modules
+from cgoleak.probe.calls.pairs import Pairs
+from cgoleak.probe.entry.filters import refuse_filters
+from cgoleak.probe.entry.orders import Order
+from cgoleak.probe.survey import survey_target
+from cgoleak.probe.wire.artifact import load_artifact
+from cgoleak.probe.wire.go import wire_go
+from cgoleak.probe.wire.layout import (
     PAIR_FUNCTIONS,
     PAIR_THUNK_BYTES,
     RATE_MOST,
@@ -38,11 +37,13 @@ from cgoleak.probe.wire import (
     SlotState,
     State,
 )
-from cgoleak.target import procfs
-from cgoleak.target.mark import find_mark
-from cgoleak.target.memory import Memory
+from cgoleak.probe.wire.resident import Resident, find_residents, is_measuring
+from cgoleak.probe.wire.tables import Tables
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.mark import find_mark
+from cgoleak.target.kernel.memory import Memory
+from cgoleak.target.kernel.procfs import PROC
 from cgoleak.target.observer import MemoryObserver
-from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,10 +51,10 @@ if TYPE_CHECKING:
 
     from cgoleak.model.goprofile import GoProfile
     from cgoleak.model.handles import Family, HandleFamily
-    from cgoleak.probe.injector import Injector
-    from cgoleak.probe.modules import LoadedModule
-    from cgoleak.probe.wire import Header
-    from cgoleak.target.goheap import GoHeap
+    from cgoleak.probe.calls.modules import LoadedModule
+    from cgoleak.probe.entry.injector import Injector
+    from cgoleak.probe.wire.layout import Header
+    from cgoleak.target.go.heap import GoHeap
     from cgoleak.target.observer import Observation
     from cgoleak.target.preflight import TargetFacts
 

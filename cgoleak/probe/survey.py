@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import UnsupportedTarget
 from cgoleak.model.notice import Notice
-from cgoleak.probe.callsites import CallSurvey, survey_calls
-from cgoleak.probe.deadcode import DeadCode, find_dead_code
-from cgoleak.probe.modules import LoadedModule, find_modules
-from cgoleak.probe.slots import SlotSurvey, survey
-from cgoleak.probe.wire import Function, MappedModule
-from cgoleak.symbols.gopclntab import GoTable
-from cgoleak.target.goglobals import locate_globals
-from cgoleak.target.goheap import GoHeap
-from cgoleak.target.golayout import AMD64, GoLayout, layout_for
-from cgoleak.target.goruntime import GoProbeParameters, probe_parameters
+from cgoleak.probe.calls.callsites import CallSurvey, survey_calls
+from cgoleak.probe.calls.modules import LoadedModule, find_modules
+from cgoleak.probe.calls.slots import SlotSurvey, survey
+from cgoleak.probe.entry.deadcode import DeadCode, find_dead_code
+from cgoleak.probe.wire.layout import Function
+from cgoleak.symbols.go.pclntab import GoTable
+from cgoleak.target.go.heap import GoHeap
+from cgoleak.target.go.layout import AMD64, GoLayout, layout_for
+from cgoleak.target.go.runtime import GoProbeParameters, probe_parameters
+from cgoleak.target.go.variables import locate_globals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from cgoleak.target.memory import Memory
+    from cgoleak.target.kernel.memory import Memory
+    from cgoleak.target.kernel.procfs import Region
     from cgoleak.target.preflight import TargetFacts
-    from cgoleak.target.procfs import Region
 
-__all__ = ["TargetSurvey", "mapped_modules", "survey_target"]
+__all__ = ["TargetSurvey", "survey_target"]
 
 _ALLOCATORS: Final = (Function.MALLOC, Function.FREE)
 # Without cgo, Go installs a restorer of its own with every handler (runtime/os_linux.go setsig).
@@ -136,30 +136,6 @@ def _reaches_malloc(pid: int, slots: SlotSurvey, calls: CallSurvey | None) -> No
 
 _BSS: Final = 65536
 """What libc keeps behind its last file-backed page is mapped without a name."""
-
-
-def mapped_modules(modules: Iterable[LoadedModule]) -> tuple[MappedModule, ...]:
-    """Tell the probe where each module's unwind tables lie in memory."""
-    return tuple(_mapped(m) for m in modules if m.obj.eh_frame is not None)
-
-
-def _mapped(module: LoadedModule) -> MappedModule:
-    row = MappedModule(start=module.start, end=module.end)
-    frame, header = module.obj.eh_frame, module.obj.eh_frame_hdr
-    if frame is not None:
-        row.frame, row.frame_end = _clipped(module, frame)
-    if header is not None:
-        row.hdr, row.hdr_end = _clipped(module, header)
-    return row
-
-
-def _clipped(module: LoadedModule, span: tuple[int, int]) -> tuple[int, int]:
-    """Give the part of a table that is mapped and readable; an empty range if its start is not."""
-    start = span[0] + module.bias
-    for region in module.regions:
-        if region.start <= start < region.end and "r" in region.perms:
-            return start, min(start + span[1], region.end)
-    return 0, 0
 
 
 def _executable(facts: TargetFacts, modules: Iterable[LoadedModule]) -> LoadedModule | None:

@@ -11,20 +11,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame
-from cgoleak.symbols.debugfile import find_debug_file, packed_symbols
 from cgoleak.symbols.demangle import demangle
-from cgoleak.symbols.dwarf import DebugInfo
-from cgoleak.symbols.gopclntab import GoTable
+from cgoleak.symbols.dwarf.source_lines import DebugInfo
+from cgoleak.symbols.elf.debugfile import find_debug_file, packed_symbols
+from cgoleak.symbols.go.pclntab import GoTable
 from cgoleak.symbols.language import language_of_c, language_of_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cgoleak.symbols.dwarf import DebugFrame
-    from cgoleak.symbols.elf import FunctionSymbol, ObjectFile
-    from cgoleak.symbols.gopclntab import GoFrame
-    from cgoleak.symbols.symbol_table import SymbolTable
+    from cgoleak.symbols.dwarf.source_lines import DebugFrame
+    from cgoleak.symbols.elf.object_file import FunctionSymbol, ObjectFile
+    from cgoleak.symbols.elf.symbol_table import SymbolTable
+    from cgoleak.symbols.go.pclntab import GoFrame
 
 __all__ = ["ModuleSymbols"]
 

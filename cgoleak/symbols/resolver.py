@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.capture import Module, RawStack
     from cgoleak.model.ids import Address
-    from cgoleak.symbols.elf import ObjectFile
+    from cgoleak.symbols.elf.object_file import ObjectFile
 
 __all__ = ["Resolver", "seal"]
 

@@ -26,8 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from cgoleak.target.cgroup import CGROUPS, oom_kills
-from cgoleak.target.procfs import PROC
+from cgoleak.target.kernel.cgroup import CGROUPS, oom_kills
+from cgoleak.target.kernel.procfs import PROC
 
 if TYPE_CHECKING:
     from types import TracebackType

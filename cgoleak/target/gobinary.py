@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from cgoleak.errors import NoSuchProcess, NotPermitted, SymbolError
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.symbols.gobuildinfo import read_build_info
-from cgoleak.target.procfs import PROC, exe_path, process_file
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.symbols.go.buildinfo import read_build_info
+from cgoleak.target.kernel.procfs import PROC, exe_path, process_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from cgoleak.target.procfs import Region
+    from cgoleak.target.kernel.procfs import Region
 
 __all__ = ["GoBinary", "Libc", "contains", "find_libc", "godebug_of", "read_binary"]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cgoleak.model.ids import StackId
-    from cgoleak.target.goworld import GoSpan, GoWorld
-    from cgoleak.target.procfs import Region
+    from cgoleak.target.go.world import GoSpan, GoWorld
+    from cgoleak.target.kernel.procfs import Region
 
     Read = Callable[[int, int], bytes | None]
     _Marks = dict[int, bytearray]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError, NoSuchProcess, NotPermitted
-from cgoleak.target import procfs
 from cgoleak.target.gobinary import read_binary
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.procfs import PROC
 from cgoleak.target.preflight import require
-from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import platform
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
-from cgoleak.target import procfs
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.procfs import CAP_SYS_PTRACE, PROC
 from cgoleak.target.preflight import PROBE_ARCHITECTURES, Check
-from cgoleak.target.procfs import CAP_SYS_PTRACE, PROC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

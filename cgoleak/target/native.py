@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import NativeMemory
-from cgoleak.target.glibc import Heap, locate, read_arenas
-from cgoleak.target.glibcfree import free_memory
-from cgoleak.target.goregions import GoPointers
+from cgoleak.target.go.regions import GoPointers
+from cgoleak.target.libc.glibc import Heap, locate, read_arenas
+from cgoleak.target.libc.glibc_free import free_memory
+from cgoleak.target.libc.threads import ThreadCaches, thread_stacks
 from cgoleak.target.residence import Claim, Owner, classify
-from cgoleak.target.threads import ThreadCaches, thread_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cgoleak.model.snapshot import GoMemory
-    from cgoleak.target.glibc import Arena, Books, Read
-    from cgoleak.target.glibcfree import FreeMemory
-    from cgoleak.target.goheap import GoHeap
-    from cgoleak.target.pagemap import PageMap
-    from cgoleak.target.procfs import Region
-    from cgoleak.target.smaps import Mapping
+    from cgoleak.target.go.heap import GoHeap
+    from cgoleak.target.kernel.pagemap import PageMap
+    from cgoleak.target.kernel.procfs import Region
+    from cgoleak.target.kernel.smaps import Mapping
+    from cgoleak.target.libc.glibc import Arena, Books, Read
+    from cgoleak.target.libc.glibc_free import FreeMemory
 
 __all__ = ["NativeReader"]
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgoleak.errors import CgoleakError
 from cgoleak.model.notice import Notice
-from cgoleak.target import procfs
-from cgoleak.target.allocator import find_allocator
+from cgoleak.target.go.process import open_heap
+from cgoleak.target.go.sites import go_profile
 from cgoleak.target.gobinary import find_libc, read_binary
-from cgoleak.target.goprocess import open_heap
-from cgoleak.target.gosites import go_profile
-from cgoleak.target.memory import Memory
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
+from cgoleak.target.kernel.pagemap import PageMap
+from cgoleak.target.kernel.procfs import PROC
+from cgoleak.target.kernel.smaps import SmapsReader
+from cgoleak.target.libc.allocator import find_allocator
 from cgoleak.target.native import NativeReader
-from cgoleak.target.pagemap import PageMap
-from cgoleak.target.procfs import PROC
-from cgoleak.target.smaps import SmapsReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.goprofile import GoProfile
     from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
-    from cgoleak.target.goheap import GoHeap
+    from cgoleak.target.go.heap import GoHeap
     from cgoleak.target.preflight import TargetFacts
 
 __all__ = ["MemoryObserver", "Observation"]

@@ -12,13 +12,13 @@ import pwd
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
-from cgoleak.target import procfs
-from cgoleak.target.procfs import CAP_SYS_PTRACE, PROC
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.procfs import CAP_SYS_PTRACE, PROC
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cgoleak.target.procfs import ProcessStatus
+    from cgoleak.target.kernel.procfs import ProcessStatus
 
 __all__ = ["refusal"]
 

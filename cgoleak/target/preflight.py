@@ -24,19 +24,19 @@ from cgoleak.errors import (
     UnsupportedTarget,
 )
 from cgoleak.model.capture import Target
-from cgoleak.target import procfs
-from cgoleak.target.allocator import find_allocator
-from cgoleak.target.cgroup import CGROUPS, ENTER_BYTES, room
 from cgoleak.target.gobinary import GoBinary, Libc, find_libc, godebug_of, read_binary
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.cgroup import CGROUPS, ENTER_BYTES, room
+from cgoleak.target.kernel.procfs import PROC
+from cgoleak.target.libc.allocator import find_allocator
 from cgoleak.target.permission import refusal
-from cgoleak.target.procfs import PROC
 from cgoleak.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cgoleak.target.procfs import ProcessStatus, Region
+    from cgoleak.target.kernel.procfs import ProcessStatus, Region
 
 __all__ = ["PROBE_ARCHITECTURES", "Check", "TargetFacts", "checked", "checks", "require"]
 

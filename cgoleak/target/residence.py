@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.target.goregions import GO_NAME
+from cgoleak.target.go.regions import GO_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cgoleak.target.smaps import Mapping
+    from cgoleak.target.kernel.smaps import Mapping
 
     Present = Callable[[int, int], int | None]
 

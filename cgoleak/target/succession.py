@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.errors import CgoleakError, NoSuchProcess, NotPermitted
-from cgoleak.target import procfs
-from cgoleak.target.procfs import PROC
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

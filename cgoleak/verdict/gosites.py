@@ -88,7 +88,7 @@ def _by_stack(
     profile: GoProfile, frames: Mapping[Address, tuple[Frame, ...]]
 ) -> Mapping[_Stack, int]:
     """Give the bytes in use per named stack, scaled up."""
-    from cgoleak.target.gosites import DEFAULT_RATE, scaled  # noqa: PLC0415 - few captures need it
+    from cgoleak.target.go.sites import DEFAULT_RATE, scaled  # noqa: PLC0415 - few captures need it
 
     used: dict[_Stack, int] = defaultdict(int)
     rate = DEFAULT_RATE if profile.rate is None else profile.rate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.target.goreturn import forecast
-from cgoleak.target.goversion import go_minor
+from cgoleak.target.go.handback import forecast
+from cgoleak.target.go.version import go_minor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Final, Self
 from cgoleak.errors import CgoleakError, NotGo, NotPermitted
 from cgoleak.model.capture import Target
 from cgoleak.model.notice import Notice
-from cgoleak.target import procfs
-from cgoleak.target.allocator import find_allocator
+from cgoleak.target.go.process import open_heap
 from cgoleak.target.gobinary import find_libc, godebug_of, read_binary
-from cgoleak.target.goprocess import open_heap
-from cgoleak.target.memory import Memory
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
+from cgoleak.target.kernel.procfs import PROC
+from cgoleak.target.libc.allocator import find_allocator
 from cgoleak.target.observer import MemoryObserver, Observation
-from cgoleak.target.procfs import PROC
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from cgoleak.model.snapshot import GoMemory
-    from cgoleak.target.goheap import GoHeap
+    from cgoleak.target.go.heap import GoHeap
 
 __all__ = ["Look"]
 

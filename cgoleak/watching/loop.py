@@ -16,7 +16,7 @@ from cgoleak.model.capture import Cost, Window
 from cgoleak.model.notice import Notice
 from cgoleak.pipeline import RecordPlan, RecordResult, attach_within, writer
 from cgoleak.target.ending import Ending
-from cgoleak.target.procfs import PROC
+from cgoleak.target.kernel.procfs import PROC
 from cgoleak.target.succession import subject_of
 from cgoleak.verdict.handback import go_return_of
 from cgoleak.watching.growth import GrowthAlarm, NativeGauge, native_bytes

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgoleak.probe.injector import Injector
+from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
 from tests.bench.loads import end

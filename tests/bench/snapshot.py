@@ -8,7 +8,7 @@ import time
 from array import array
 from typing import Final
 
-from cgoleak.probe.wire import LEVEL0_BITS
+from cgoleak.probe.wire.layout import LEVEL0_BITS
 from tests.bench.attach import Cost
 from tests.support.probe_tables import MadeTables
 

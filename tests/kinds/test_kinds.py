@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from cgoleak.target import procfs
+from cgoleak.target.kernel import procfs
 from kinds.kinds import KINDS
 from kinds.measuring import measured
 from support.go_programs import missing_tools

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgoleak.target.gobinary import find_libc
+from cgoleak.target.kernel.procfs import maps
 from cgoleak.target.observer import MemoryObserver
-from cgoleak.target.procfs import maps
 from support.malloc_program import MallocProgram, build_malloc_program
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from elftools.elf.elffile import ELFFile
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.snapshot import GoMemory
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.symbols.gopclntab import GoTable
-from cgoleak.target.goglobals import GoGlobals, locate_globals
-from cgoleak.target.goheap import NO_LIMIT, GoHeap
-from cgoleak.target.golayout import GoLayout, layout_for
-from cgoleak.target.goruntime import GoProbeParameters, Span, probe_parameters
-from cgoleak.target.gosites import go_sites
-from cgoleak.target.goversion import go_minor
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.symbols.go.pclntab import GoTable
+from cgoleak.target.go.heap import NO_LIMIT, GoHeap
+from cgoleak.target.go.layout import GoLayout, layout_for
+from cgoleak.target.go.runtime import GoProbeParameters, Span, probe_parameters
+from cgoleak.target.go.sites import go_sites
+from cgoleak.target.go.variables import GoGlobals, locate_globals
+from cgoleak.target.go.version import go_minor
 from support.go_programs import (
     SELF_REPORTING,
     Running,

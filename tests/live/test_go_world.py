@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from cgoleak.target.golayout import layout_for
-from cgoleak.target.goworld import FIRST_MINOR, world_layout
+from cgoleak.target.go.layout import layout_for
+from cgoleak.target.go.world import FIRST_MINOR, world_layout
 from support.go_programs import go_commands, missing_tools
 
 pytestmark = [

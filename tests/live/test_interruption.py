@@ -12,7 +12,7 @@ import pytest
 
 from cgoleak.capture.reader import open_capture
 from cgoleak.errors import CgoleakError
-from cgoleak.target import procfs
+from cgoleak.target.kernel import procfs
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots
 from support.live import Load, Program, Worker, attach, cgoleak, wait_until
@@ -124,7 +124,7 @@ def orphaned_injectors() -> list[int]:
     for folder in procfs.PROC.glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"cgoleak.probe.inject" in words and procfs.status(int(folder.name)).ppid == 1:
+            if b"cgoleak.probe.entry.inject" in words and procfs.status(int(folder.name)).ppid == 1:
                 found.append(int(folder.name))
         except (OSError, CgoleakError):
             continue

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 from support.findings import is_called, reported
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cgoleak.probe.near import NEAR_NAME
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
+from cgoleak.probe.calls.near import NEAR_NAME
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 from support.go_programs import go_commands, missing_tools
 from support.live import Program, attach, cgoleak_command, wait_until
 from support.live_programs import ASKED, OWN_MALLOC, build_program

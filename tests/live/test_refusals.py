@@ -19,11 +19,11 @@ import pytest
 
 from cgoleak.cli.main import run_command_line
 from cgoleak.errors import TargetBusy
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.injector import Injector
-from cgoleak.probe.orders import Order
-from cgoleak.target.mark import find_mark
-from cgoleak.target.memory import Memory
+from cgoleak.probe.entry.injector import Injector
+from cgoleak.probe.entry.orders import Order
+from cgoleak.probe.wire.artifact import load_artifact
+from cgoleak.target.kernel.mark import find_mark
+from cgoleak.target.kernel.memory import Memory
 from support.go_programs import go_commands, missing_tools
 from support.hooks import footprint
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 from support.go_programs import go_commands, missing_tools
 from support.hooks import counts
 from support.live import Cgoleak, Program, attach, cgoleak, wait_until

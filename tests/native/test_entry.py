@@ -16,7 +16,7 @@ LEFT_AT_ONCE, STAYS = 0, 1
 
 ENTERED: Final = """
 import ctypes, json, sys, threading, time
-from cgoleak.probe.artifact import load_artifact
+from cgoleak.probe.wire.artifact import load_artifact
 entry = ctypes.CDLL(str(load_artifact().path)).cgoleak_entry
 said = {}
 def enter():
@@ -36,7 +36,7 @@ sys.stdin.readline()
 
 INJECTOR: Final = """
 import json, subprocess, sys, time
-words = [sys.executable, "-m", "cgoleak.probe.loaderend", sys.argv[1]]
+words = [sys.executable, "-m", "cgoleak.probe.entry.loaderend", sys.argv[1]]
 watcher = subprocess.Popen(words, stdin=subprocess.PIPE)
 watcher.stdin.write(b"go\\n")
 watcher.stdin.close()
@@ -75,7 +75,7 @@ def test_an_entry_that_nobody_watches_has_the_loader_left_where_it_is(entered):
 
 
 def test_whoever_sees_the_thread_out_ends_with_an_injector_that_never_told_it_to_begin(entered):
-    words = [sys.executable, "-m", "cgoleak.probe.loaderend", str(entered.pid)]
+    words = [sys.executable, "-m", "cgoleak.probe.entry.loaderend", str(entered.pid)]
 
     watcher = subprocess.run(words, stdin=subprocess.DEVNULL, timeout=60, check=False)
 

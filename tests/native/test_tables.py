@@ -12,9 +12,9 @@ import pytest
 from cgoleak.model.capture import RawStack
 from cgoleak.model.ids import Address, StackId
 from cgoleak.model.snapshot import StackCounts
-from cgoleak.probe.artifact import Artifact, load_artifact
-from cgoleak.probe.tables import Tables
-from cgoleak.probe.wire import MAGIC
+from cgoleak.probe.wire.artifact import Artifact, load_artifact
+from cgoleak.probe.wire.layout import MAGIC
+from cgoleak.probe.wire.tables import Tables
 from support.native_build import (
     NATIVE,
     compile_driver,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgoleak.model.handles import Role, Success
-from cgoleak.probe import wire
+from cgoleak.probe.wire import layout as wire
 from support.native_build import PROBES, compile_driver, run_driver
 
 if TYPE_CHECKING:

@@ -17,19 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.injector import Injector
-from cgoleak.probe.resident import find_residents
+from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.session import ProbeSession
-from cgoleak.probe.wire import MAX_FRAMES, Function
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
+from cgoleak.probe.wire.artifact import load_artifact
+from cgoleak.probe.wire.layout import MAX_FRAMES, Function
+from cgoleak.probe.wire.resident import find_residents
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 from cgoleak.target.preflight import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cgoleak.probe.tables import Tables
+    from cgoleak.probe.wire.tables import Tables
 
 __all__ = ["Compared", "compare", "missing"]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.probe.rates import LEAST_GROWTH, SAMPLES, Load, Rates, most_rate
-from cgoleak.probe.wire import EPOCHS, RATE_MOST
+from cgoleak.probe.wire.layout import EPOCHS, RATE_MOST
 
 shares = st.one_of(st.none(), st.floats(0, 3))
 costs = st.floats(0, 500)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from cgoleak.errors import SymbolError
 from cgoleak.model.capture import Module
 from cgoleak.model.ids import Address
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.symbols.gobuildinfo import read_build_info
-from cgoleak.symbols.gopclntab import GoTable
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.symbols.go.buildinfo import read_build_info
+from cgoleak.symbols.go.pclntab import GoTable
 from cgoleak.symbols.resolver import Resolver
 from support.elf_build import PROGRAM_CPP, build, build_library
 from support.go_build import STRIPPED_PIE, build_worker, go_programs

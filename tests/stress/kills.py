@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.probe.resident import TABLES_NAME
-from cgoleak.target import procfs
+from cgoleak.probe.wire.resident import TABLES_NAME
+from cgoleak.target.kernel import procfs
 from stress.rounds import check_residue, check_visit, rate_again
 
 if TYPE_CHECKING:

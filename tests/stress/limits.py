@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgoleak.probe.resident import TABLES_NAME
-from cgoleak.target import cgroup, procfs
+from cgoleak.probe.wire.resident import TABLES_NAME
+from cgoleak.target.kernel import cgroup, procfs
 from stress.rounds import attached, check_visit, refusal, settled
 from stress.target import torture
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.cli.pairs import PairOptions
 from cgoleak.errors import TargetBusy, UnsupportedTarget
 from cgoleak.model.handles import Family, PairFunction, Role
-from cgoleak.probe.injector import Injector
+from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.session import ProbeSession
 from cgoleak.target.preflight import require
 

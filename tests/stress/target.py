@@ -15,20 +15,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgoleak.probe.modules import find_modules
-from cgoleak.probe.ptrace import has_ended
-from cgoleak.probe.resident import IMAGE_NAME, TABLES_NAME
-from cgoleak.probe.slots import survey
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
+from cgoleak.probe.calls.modules import find_modules
+from cgoleak.probe.calls.slots import survey
+from cgoleak.probe.stopped.ptrace import has_ended
+from cgoleak.probe.wire.resident import IMAGE_NAME, TABLES_NAME
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
 from support.containers import HOW, contained
 from support.live import child_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cgoleak.target.procfs import Region
+    from cgoleak.target.kernel.procfs import Region
 
 __all__ = ["Residue", "Running", "hammer", "missing", "program", "torture"]
 

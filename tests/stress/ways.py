@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
-from cgoleak.probe.injector import Injector
+from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.session import ProbeSession
-from cgoleak.target import procfs
+from cgoleak.target.kernel import procfs
 from cgoleak.target.preflight import require
 from stress.rounds import attached, check_residue, settled
 

@@ -10,9 +10,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.probe.modules import LoadedModule
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target.procfs import Region
+from cgoleak.probe.calls.modules import LoadedModule
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.kernel.procfs import Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -57,9 +57,9 @@ class FakeEdge:
         self.session.did = self.did
         self.session.attach = self._attach  # type: ignore[attr-defined]
         self.command = FakeCommand(self.did)
-        patch.setattr("cgoleak.probe.injector.Injector", lambda: _Injector(self))
+        patch.setattr("cgoleak.probe.entry.injector.Injector", lambda: _Injector(self))
         patch.setattr("cgoleak.probe.session.ProbeSession", self._open_session)
-        patch.setattr("cgoleak.probe.spawn.HeldProcess", self._hold)
+        patch.setattr("cgoleak.probe.entry.spawn.HeldProcess", self._hold)
         patch.setattr("cgoleak.target.preflight.require", self._require)
 
     def step(self, name: str) -> None:

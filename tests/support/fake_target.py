@@ -14,8 +14,8 @@ from support.proctree import a_process
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cgoleak.target.memory import Memory
-    from cgoleak.target.procfs import Region
+    from cgoleak.target.kernel.memory import Memory
+    from cgoleak.target.kernel.procfs import Region
 
 __all__ = ["a_child", "a_stopped_process", "lines_of", "memory_of", "state_of", "words"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.target.glibc import HEAP_MAX, Heap, Layout
+from cgoleak.target.libc.glibc import HEAP_MAX, Heap, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target.goglobals import GoGlobals
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.go.variables import GoGlobals
 
 if TYPE_CHECKING:
-    from cgoleak.target.golayout import GoLayout
+    from cgoleak.target.go.layout import GoLayout
 
 __all__ = ["CODE", "GLOBALS", "Memory", "a_heap", "a_program", "call", "lea_rax"]
 

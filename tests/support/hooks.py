@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import CgoleakError
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.modules import find_modules
-from cgoleak.probe.resident import IMAGE_NAME, find_residents
-from cgoleak.probe.slots import FUNCTION_NAMES
-from cgoleak.target import procfs
-from cgoleak.target.memory import Memory
-from cgoleak.target.procfs import PROC
+from cgoleak.probe.calls.modules import find_modules
+from cgoleak.probe.calls.slots import FUNCTION_NAMES
+from cgoleak.probe.wire.artifact import load_artifact
+from cgoleak.probe.wire.resident import IMAGE_NAME, find_residents
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
+from cgoleak.target.kernel.procfs import PROC
 
 if TYPE_CHECKING:
-    from cgoleak.probe.modules import LoadedModule
+    from cgoleak.probe.calls.modules import LoadedModule
 
 __all__ = ["counts", "footprint", "hooked_slots"]
 

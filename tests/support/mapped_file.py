@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cgoleak.probe.modules import LoadedModule
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.target.procfs import Region
+from cgoleak.probe.calls.modules import LoadedModule
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.target.kernel.procfs import Region
 
 __all__ = ["mapped"]
 

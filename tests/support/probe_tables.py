@@ -6,9 +6,9 @@ import ctypes
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from cgoleak.probe import wire
-from cgoleak.probe.artifact import load_artifact
-from cgoleak.probe.tables import Tables
+from cgoleak.probe.wire import layout as wire
+from cgoleak.probe.wire.artifact import load_artifact
+from cgoleak.probe.wire.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cgoleak.model.handles import HandleFamily
     from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot
-    from cgoleak.probe.modules import LoadedModule
-    from cgoleak.probe.tables import Tables
+    from cgoleak.probe.calls.modules import LoadedModule
+    from cgoleak.probe.wire.tables import Tables
 
 __all__ = ["FullDisk", "RecordedSession"]
 

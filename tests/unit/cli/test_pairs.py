@@ -7,8 +7,8 @@ import pytest
 from cgoleak.cli.pairs import PairOptions, known_sets, parse_families, parse_pair, read_families
 from cgoleak.errors import PairError
 from cgoleak.model.handles import Family, PairFunction, Role, Success
-from cgoleak.probe.slots import FUNCTION_NAMES
-from cgoleak.probe.wire import FAMILIES, PAIR_FUNCTIONS
+from cgoleak.probe.calls.slots import FUNCTION_NAMES
+from cgoleak.probe.wire.layout import FAMILIES, PAIR_FUNCTIONS
 
 
 def refused(text):

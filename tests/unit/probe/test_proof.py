@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cgoleak.probe.proof import code_sums, differences
-from cgoleak.target.procfs import Region
+from cgoleak.target.kernel.procfs import Region
 from support.fake_target import lines_of, memory_of
 from support.proctree import a_process
 

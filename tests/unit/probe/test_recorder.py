@@ -10,7 +10,7 @@ from cgoleak.capture.writer import CaptureWriter
 from cgoleak.errors import CaptureError, ProbeError, TargetExited
 from cgoleak.model.ids import StackId
 from cgoleak.probe.recorder import _due, record
-from cgoleak.target.cgroup import Room
+from cgoleak.target.kernel.cgroup import Room
 from support.builders import a_target
 from support.elf_slots import an_image, loaded
 from support.recorded_session import FullDisk, RecordedSession

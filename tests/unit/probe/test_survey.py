@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from cgoleak.errors import TargetBusy, UnsupportedTarget
-from cgoleak.probe import guard
-from cgoleak.probe.guard import SafePlaces, stop_at_safe_place
-from cgoleak.probe.modules import find_modules
-from cgoleak.probe.survey import mapped_modules, survey_target
-from cgoleak.target import procfs
+from cgoleak.probe.calls.modules import find_modules, mapped_modules
+from cgoleak.probe.entry import guard
+from cgoleak.probe.entry.guard import SafePlaces, stop_at_safe_place
+from cgoleak.probe.survey import survey_target
 from cgoleak.target.gobinary import GoBinary
-from cgoleak.target.memory import Memory
-from cgoleak.target.procfs import PROC, Region
+from cgoleak.target.kernel import procfs
+from cgoleak.target.kernel.memory import Memory
+from cgoleak.target.kernel.procfs import PROC, Region
 from support.elf_build import build
 from support.elf_slots import CODE, DATA, SlotAsked, an_image, mappings, slot_at
 from support.fake_target import a_child, memory_of, state_of

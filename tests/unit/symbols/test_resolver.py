@@ -9,8 +9,8 @@ from cgoleak.errors import SymbolError
 from cgoleak.model.capture import Module, RawStack
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import Address, StackId
-from cgoleak.symbols.elf import ObjectFile
-from cgoleak.symbols.gopclntab import GoTable
+from cgoleak.symbols.elf.object_file import ObjectFile
+from cgoleak.symbols.go.pclntab import GoTable
 from cgoleak.symbols.resolver import Resolver, seal
 from support.elf_build import LIBRARY_C, build, build_library, run
 from support.go_build import ALG_C, STRIPPED_PIE, build_worker, go_programs

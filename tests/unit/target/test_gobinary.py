@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cgoleak.errors import NoSuchProcess
 from cgoleak.target.gobinary import find_libc, read_binary
-from cgoleak.target.procfs import parse_maps
+from cgoleak.target.kernel.procfs import parse_maps
 from support.elfbytes import an_elf
 from support.proctree import a_process
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cgoleak.model.holding import Holding
 from cgoleak.model.ids import StackId
-from cgoleak.target.goworld import GoSpan, GoWorld
+from cgoleak.target.go.world import GoSpan, GoWorld
 from cgoleak.target.holders import Block, find_holders
-from cgoleak.target.procfs import Region
+from cgoleak.target.kernel.procfs import Region
 
 DATA, HEAP, STACK, GO, LIBC = 0x500000, 0x900000, 0x7F0000000000, 0xC000000000, 0x7F1000000000
 PAGE = 4096

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgoleak.target.goheap import GoHeap
-from cgoleak.target.golayout import layout_for
+from cgoleak.target.go.heap import GoHeap
+from cgoleak.target.go.layout import layout_for
+from cgoleak.target.kernel.pagemap import PageMap
+from cgoleak.target.kernel.smaps import Mapping, SmapsReader
 from cgoleak.target.native import NativeReader
-from cgoleak.target.pagemap import PageMap
-from cgoleak.target.smaps import Mapping, SmapsReader
 from support.glibc_build import BRK, DATA, PAGE, ModernMalloc
 from support.go_images import GLOBALS
 from support.smaps_text import a_mapping, smaps_text

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgoleak.errors import NoSuchProcess
+from cgoleak.target.kernel.pagemap import PageMap
 from cgoleak.target.observer import MemoryObserver
-from cgoleak.target.pagemap import PageMap
 from support.proctree import a_process
 from support.smaps_text import a_mapping, smaps_text
 

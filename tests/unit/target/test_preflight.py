@@ -16,11 +16,11 @@ from cgoleak.errors import (
     NotPermitted,
     UnsupportedTarget,
 )
+from cgoleak.target.kernel.procfs import CAP_SYS_PTRACE, status
 from cgoleak.target.listing import list_go_processes
 from cgoleak.target.machine import machine_checks
 from cgoleak.target.permission import refusal
 from cgoleak.target.preflight import checks, require
-from cgoleak.target.procfs import CAP_SYS_PTRACE, status
 from support.elfbytes import an_elf
 from support.proctree import LIBC_LINE, a_process
 

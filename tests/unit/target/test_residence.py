@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgoleak.target.kernel.smaps import Mapping, SmapsReader
 from cgoleak.target.residence import Claim, Owner, Residence, classify
-from cgoleak.target.smaps import Mapping, SmapsReader
 from support.smaps_text import a_mapping, smaps_text
 
 KIB = 1024

@@ -1,0 +1,1 @@
+"""Machine code: where functions begin and end, whom they call, what they read."""

@@ -1,0 +1,1 @@
+"""Debug information: which line an address is, and what was inlined there."""

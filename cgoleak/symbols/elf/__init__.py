@@ -1,0 +1,1 @@
+"""ELF files: what is mapped where, sections, symbols, relocations, notes."""

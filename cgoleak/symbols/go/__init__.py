@@ -1,0 +1,1 @@
+"""What the Go linker wrote: build information, and the pc/line table."""
