@@ -20,7 +20,7 @@ class Memory:
     """Reads bytes of one process; every read may come back empty-handed."""
 
     def __init__(self, pid: int, root: Path = PROC, *, writable: bool = False) -> None:
-        """Open the process; ``writable`` is for who writes there (``probe.edits``).
+        """Open the process; ``writable`` is for who writes there (``probe.stopped.edits``).
 
         Raises:
             NoSuchProcess: it is gone.
