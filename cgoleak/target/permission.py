@@ -43,9 +43,10 @@ def refusal(pid: int, target: ProcessStatus, root: Path = PROC) -> tuple[str, st
         )
     if not capable and target.uid != euid:
         owner = _user_name(target.uid)
+        who = "root" if target.uid == 0 else f"root or as {owner}"
         return (
             f"it belongs to user {owner}, and we are {_user_name(euid)}",
-            f"run as root or as {owner}: sudo cgoleak attach {pid}",
+            f"run as {who}: sudo cgoleak attach {pid}",
         )
     return _refused_to_the_owner(pid, ours, capable=capable, root=root)
 

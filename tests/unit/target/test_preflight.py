@@ -329,7 +329,15 @@ def test_another_users_process_needs_root_or_that_user(proc, monkeypatch):
     cause, fix = refusal(42, status(42, proc), proc)
 
     assert cause == "it belongs to user uid 4000001, and we are uid 4000000"
-    assert "sudo cgoleak attach 42" in fix
+    assert fix == "run as root or as uid 4000001: sudo cgoleak attach 42"
+
+
+def test_a_process_of_root_needs_root(proc, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    ourselves(proc)
+    a_process(proc, 42, uid=0)
+
+    assert refusal(42, status(42, proc), proc)[1] == "run as root: sudo cgoleak attach 42"
 
 
 @pytest.mark.parametrize(
