@@ -14,6 +14,7 @@ from cgoleak.render.base import DIFFERENCES, format_by_name
 from cgoleak.verdict.compare import compare
 from support.first_screen import QUESTIONS, missing
 from support.neutral import unpacked
+from support.reports import a_handle_finding, a_report
 from support.sample import scenarios
 from support.scenario_reports import (
     SCENARIOS,
@@ -63,6 +64,19 @@ def test_on_a_phone_the_sheet_has_all_its_numbers(open_page):
 def test_on_a_phone_the_longest_names_are_folded(open_page):
     with open_page(rendered(hostile_report()), width=360) as opened:
         assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_kind_of_a_handle_is_seen_and_does_not_touch_its_count(open_page, width):
+    name = "rd_kafka_topic_partition_list"
+    report = replace(a_report(), handles=(replace(a_handle_finding(), family=name),))
+    with open_page(rendered(report), width=width) as opened:
+        row = opened.page.locator("#handles .site > summary")
+        count, kind = (row.locator(part).bounding_box() for part in (".size", ".blocks bdi"))
+
+    assert kind["width"] > 60
+    beside = count["x"] + count["width"] <= kind["x"]
+    assert beside or count["y"] + count["height"] <= kind["y"]
 
 
 def test_the_scale_of_the_chart_stands_beside_its_curves(open_page):
