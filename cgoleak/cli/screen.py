@@ -44,9 +44,11 @@ def deliver(
     printed = format_by_name(options.format)
     assert printed is not None, "click.Choice lets no other name through"
     document = BytesIO()
-    printed.make(
-        **_chosen(options), width=_width(stream), color=wants_color(stream, off=options.no_color)
-    ).render(report, document)
+    width, height = _size(stream)
+    color = wants_color(stream, off=options.no_color)
+    printed.make(**_chosen(options), width=width, height=height, color=color).render(
+        report, document
+    )
     print_bytes(document.getvalue(), stream)
 
 
@@ -84,7 +86,7 @@ def deliver_difference(
     assert printed is not None, "click.Choice lets no other name through"
     document = BytesIO()
     stream = sys.stdout
-    look = {"width": _width(stream), "color": wants_color(stream, off=no_color)}
+    look = {"width": _size(stream)[0], "color": wants_color(stream, off=no_color)}
     printed.make(**options, **look).render(difference, document)
     print_bytes(document.getvalue(), stream)
 
@@ -125,11 +127,12 @@ def wants_color(stream: TextIO, *, off: bool) -> bool:
     return stream.isatty()
 
 
-def _width(stream: TextIO) -> int | None:
-    """Columns of the terminal, or None for files and pipes."""
+def _size(stream: TextIO) -> tuple[int | None, int | None]:
+    """Columns and lines of the terminal, or None for files and pipes."""
     if not stream.isatty():
-        return None
+        return None, None
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
+        columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return 80
+        return 80, None
+    return columns or 80, lines or None

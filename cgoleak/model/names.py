@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from cgoleak.model.frames import Frame, Language
 
-__all__ = ["brief_name", "plain_function", "plain_module", "short_name"]
+__all__ = ["brief_name", "plain_function", "plain_module", "readable_name", "short_name"]
 
 # gcc: foo.part.0, foo.cold, foo.constprop.3, foo.isra.0, foo.lto_priv.0; clang: foo.llvm.123;
 # c++filt writes them as foo() [clone .part.0].
@@ -25,6 +25,13 @@ _LONGEST = 4096
 """Names beyond this are left as they are: no compiler writes them, and searching takes long."""
 _SHARED = re.compile(r"\.so(?:\.\d+)+$")
 _LONG_NAME = 60
+_STD_VERSION = re.compile(r"\bstd::__(?:cxx11|1|ndk1)::")
+"""Inline namespaces of libstdc++ and of libc++ (clang's, Android's): no program writes them."""
+_STD_STRING = re.compile(
+    r"std::basic_(string|string_view)<(char|wchar_t)(?:, std::char_traits<\2 ?>)?"
+    r"(?:, std::allocator<\2 ?>)? ?>"
+)
+_STD_ALLOCATOR = re.compile(r"<((?:[^<>]|<[^<>]{0,200}>){1,200}), std::allocator<\1 ?> ?>")
 _GO_MAJOR = re.compile(r"v\d+\.")
 """Last element of a module's path from its second major version on: ``example.org/x/v2.Do``."""
 
@@ -47,6 +54,27 @@ def plain_function(frame: Frame) -> str:
         name = _OFFSET.sub("", name)
     name = _C_VERSION.sub("", _C_CLONE.sub("", name))
     return _C_INTERNAL.sub("", name) or frame.function
+
+
+@lru_cache(maxsize=32768)
+def readable_name(frame: Frame) -> str:
+    """Return a function's name as its source has it: ``std::string``, and no default allocators.
+
+    A demangler writes out what typedefs and default arguments stand for. For people only: formats
+    that other tools read, and suppressions, keep the name as the symbol has it.
+    """
+    name = frame.function
+    if "std::" not in name or len(name) > _LONGEST or frame.lang is Language.GO:
+        return name
+    name = _STD_STRING.sub(_typedef, _STD_VERSION.sub("std::", name))
+    while (shorter := _STD_ALLOCATOR.sub(r"<\1>", name)) != name:
+        name = shorter  # from the inside out: vectors of vectors
+    return name
+
+
+def _typedef(found: re.Match[str]) -> str:
+    """Name ``basic_string`` and ``basic_string_view`` of a type of character as C++ does."""
+    return f"std::{'w' if found[2] == 'wchar_t' else ''}{found[1]}"
 
 
 def short_name(frame: Frame) -> str:

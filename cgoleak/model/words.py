@@ -35,8 +35,8 @@ _NAME_HOLES: Final = frozenset(
 """Holes that hold names of code, which are the same in every language."""
 _NUMBER_HOLES: Final = frozenset({"all", "count"})
 """Holes that hold nothing but digits, so that ``{count} of {all}`` is not found in prose."""
-_SHORT_HOLES: Final = frozenset({"one", "other"})
-"""Holes of texts that are little but holes: ``{one} and {other}`` is a pair of times."""
+_SHORT_HOLES: Final = frozenset({"amount", "one", "other", "sites"})
+"""Holes of texts that are little but holes: a pair of times; ``{sites} gone`` in a list of such."""
 _LONGEST: Final = 1000
 """Characters of a text that is looked up; foreign names may be of any length."""
 _SENTENCES: Final = 8

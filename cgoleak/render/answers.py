@@ -66,6 +66,12 @@ class Answer:
     detail: str = ""
     site: str | None = None
 
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Give the detail by lines: of a place, its share, who called it, and what comes next."""
+        lines = self.detail.split(" · ") if self.name == "line" else [self.detail]
+        return tuple(filter(None, lines))
+
 
 def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
     """Answer all five."""

@@ -61,7 +61,8 @@ def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[st
         return _no_line(report, words)
     leaf, details = _named(blamed, words)
     accused = of_verdict(report, blamed.verdict)
-    details += _share_of(blamed, accused, words)
+    share, others = _beside(blamed, accused, words)
+    details = [*share, *details, *others]
     if report.cause is Cause.GO_HELD and blamed.verdict is not Verdict.GO_HELD:
         waiting = of_verdict(report, Verdict.GO_HELD)
         if waiting:
@@ -87,22 +88,26 @@ def _is_thread(stack: Sequence[Frame]) -> bool:
     return any(frame.function in _THREAD_STARTS for frame in stack[-2:])
 
 
-def _share_of(blamed: Finding, accused: Sequence[Finding], words: Words) -> list[str]:
-    """Say how much of the rate the named line answers for, and name those that come next."""
-    if len(accused) < 2:
-        return []
+def _beside(
+    blamed: Finding, accused: Sequence[Finding], words: Words
+) -> tuple[list[str], list[str]]:
+    """Say how much of the rate the named line answers for, and name those that come next.
+
+    Both are empty where there is no other.
+    """
+    share: list[str] = []
+    others: list[str] = []
     whole = sum(one.growth_bytes_per_second for one in accused)
-    said, shown = [], 1
-    if whole > 0:
-        share = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
-        said.append(words("{rate} of {all}", **share))
+    if len(accused) > 1 and whole > 0:
+        rates = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
+        share.append(words("{rate} of {all}", **rates))
         for one in accused[1 : 1 + _NEXT]:
             rate = format_rate(one.growth_bytes_per_second)
-            said.append(words("then {site} {rate}", site=site_names(one.stack)[0], rate=rate))
-        shown = len(said)
-    if len(accused) > shown:
-        said.append(words("and {sites} more", sites=words.count(len(accused) - shown, "site")))
-    return said
+            others.append(words("then {site} {rate}", site=site_names(one.stack)[0], rate=rate))
+    left = len(accused) - 1 - len(others)
+    if left > 0:
+        others.append(words("and {sites} more", sites=words.count(left, "site")))
+    return share, others
 
 
 def _in_go(report: Report, words: Words) -> tuple[str, str]:

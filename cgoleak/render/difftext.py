@@ -13,7 +13,7 @@ from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
 from cgoleak.render.paper import Paper, left_in, printed, right_in
-from cgoleak.render.stacklines import site_words
+from cgoleak.render.stacklines import fitted_site
 from cgoleak.render.termfindings import growth_words, write_advice, write_stack
 from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
@@ -112,13 +112,13 @@ def _write_table(paper: Paper, changed: list[SiteChange], top: int, words: Words
         row.append(left_in(words(one.change.value), 9), style=_STYLES[one.change])
         row.append(f"{_size(one.base):>11}{_size(one.new):>11}")
         row.append(f"{right_in(_rate(one.base, words), 14)}{right_in(_rate(one.new, words), 12)}")
-        name = site_words(one.shown.stack)
         if wide:
-            row.append(f"   {paper.middle(name, paper.width - row.cell_len - 3)}")
-            paper.line(row)
+            row.append("   ")
         else:
             paper.line(row)
-            paper.line(Text(f"   {paper.middle(name, paper.width - 3)}"))
+            row = Text("   ")
+        room = paper.width - row.cell_len
+        paper.line(row.append(fitted_site(one.shown.stack, room if paper.cut else None)))
     left = Counter(one.change.value for one in changed[top:])
     if left:
         tally = ", ".join(f"{count} {words(name)}" for name, count in left.items())

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "come_back_bytes",
     "comes_back",
     "gc_due",
+    "go_gives_back",
     "hands_back",
     "has_notice",
     "held_bytes",
@@ -152,6 +154,32 @@ def _go_hands_back(report: Report, words: Words) -> str:
 def hands_back(back: GoReturn) -> bool:
     """Whether Go will hand back more than any busy process breathes."""
     return back.returning_bytes >= _WORTH_SAYING
+
+
+def go_gives_back(report: Report, words: Words) -> str:
+    """Say what Go will hand back of its free memory, and why, if it is worth a paragraph.
+
+    Of what any busy process keeps one sentence is enough. Empty where Go holds nothing.
+    """
+    back = report.go_return
+    if back is None or not back.held_bytes:
+        return ""
+    held = format_bytes(back.held_bytes)
+    if back.returning_bytes:
+        when = within(back, words)
+        said = words(
+            "{returning} of {held}{when}; {buffer} stay for reuse.",
+            held=held,
+            returning=format_bytes(back.returning_bytes),
+            when=f" {when}" if when else "",
+            buffer=format_bytes(back.buffer_bytes),
+        )
+    else:
+        said = words("Nothing for now: {held} stay with Go for reuse.", held=held)
+    if back.held_bytes < _WORTH_SAYING:
+        return said
+    gap = "" if said.endswith("。") else " "
+    return f"{said}{gap}{visible(words(back.why))}"
 
 
 def _garbage(report: Report, words: Words) -> str:

@@ -5,6 +5,7 @@ Report → a rate of what leaks, or of what RSS did, each with its name, and wha
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
@@ -78,7 +79,7 @@ def _of_sites(
     rate = sum(one.growth_bytes_per_second for one in leaks)
     lost = outstanding_bytes(leaks)
     size = format_bytes(lost)
-    if rate <= 0:
+    if not 0 < rate < math.inf:
         return words("{size} so far", size=size), moved
     details = [
         words("{size} so far, estimated", size=size)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
-from cgoleak.model.names import brief_name, short_name
+from cgoleak.model.names import brief_name, readable_name, short_name
 from cgoleak.model.ownership import allocating_frame, is_users
 from cgoleak.model.words import ENGLISH, words_in
-from cgoleak.render.visible import visible
+from cgoleak.render.visible import shorten_left, shorten_middle, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +28,7 @@ __all__ = [
     "StackLine",
     "brief_place",
     "called_by_stub",
+    "fitted_site",
     "named_frame",
     "place_of",
     "site_names",
@@ -54,6 +55,8 @@ _LONGEST: Final = 24
 """Lines; a longer stack loses its middle unless the full one is asked for."""
 _HEAD: Final = 14
 _TAIL: Final = 8
+_LEAST_CALLER: Final = 8
+"""Columns, with fewer of which a caller's name says nothing."""
 
 
 class StackLine(NamedTuple):
@@ -92,6 +95,30 @@ def site_names(stack: Sequence[Frame]) -> tuple[str, ...]:
     Who allocates comes first, and the program's own code last.
     """
     return tuple(_names(stack, brief_name))
+
+
+def fitted_site(stack: Sequence[Frame], room: int | None) -> str:
+    """Name a stack in the most telling way that fits; ``room`` is None where nothing is cut.
+
+    First the path of the Go package goes, then the callers' lines, then those of the leaf, then
+    the callers; where even the leaf with its line is too long, the beginning of the callers and
+    then the middle of all is cut out.
+    """
+    if room is None:
+        return site_words(stack)
+    leaf, *callers = site_names(stack)
+    _, *plain = _names(stack, brief_name, places=False)
+    forms = [site_words(stack), " ← ".join([leaf, *callers])]
+    shortest = site_words(stack, places=False)
+    forms += [" ← ".join([leaf, *plain]), shortest, leaf]
+    fitting = next((form for form in forms if len(form) <= room), None)
+    if fitting is not None:
+        return fitting
+    first, arrow, rest = shortest.partition(" ← ")
+    left = room - len(first) - len(arrow)
+    if left < _LEAST_CALLER:
+        return shorten_middle(shortest, room)
+    return f"{first}{arrow}{shorten_left(rest, left)}"
 
 
 def named_frame(frame: Frame) -> str:
@@ -226,7 +253,7 @@ def _counted(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
 def _line(frame: Frame, times: int, lang: str, *, full: bool = False) -> StackLine:
     """Thousands of sites share most of their frames."""
     words = words_in(lang)
-    name = visible(frame.function)
+    name = visible(readable_name(frame))
     notes = [words("{count} times", count=times)] if times > 1 else []
     if frame.inlined:
         notes.append(words("inlined"))

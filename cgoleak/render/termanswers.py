@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cgoleak.model.words import Words
     from cgoleak.render.paper import Paper
 
-__all__ = ["write_answers"]
+__all__ = ["write_answers", "write_line"]
 
 _LABELS: Final = {
     "leak": "leak?",
@@ -37,6 +37,14 @@ def write_answers(paper: Paper, report: Report, words: Words) -> None:
             text = f"{text}{_joint(text)}{answer.detail}"
         label = f" {left_in(labels[answer.name], width)}  "
         paper.paragraph(text, label=label, label_style="bold", hang=width + 3)
+
+
+def write_line(paper: Paper, report: Report, words: Words) -> None:
+    """Write the line that is to blame, if there is one, without who called it."""
+    for answer in answers_to(report, words):
+        if answer.name == "line" and answer.site is not None:
+            label = f" {words(_LABELS[answer.name])}  "
+            paper.paragraph(answer.text, label=label, label_style="bold", hang=cell_len(label))
 
 
 def _joint(text: str) -> str:

@@ -10,8 +10,9 @@ from rich.cells import cell_len
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
+from cgoleak.render.growth import growth_shown
 from cgoleak.render.paper import left_in, right_in
-from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
+from cgoleak.render.stacklines import GUTTER, fitted_site, stack_lines
 from cgoleak.render.text import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
@@ -72,13 +73,13 @@ def write_table(
     paper.line(Text(f"{head}   {words('site')}" if wide else head, style="bold"))
     for finding in shown:
         row = write_numbers(finding, words)
-        name = site_words(finding.stack)
         if wide:
-            row.append(f"   {paper.middle(name, paper.width - row.cell_len - 3)}")
-            paper.line(row)
+            row.append("   ")
         else:
             paper.line(row)
-            paper.line(Text(f"   {paper.middle(name, paper.width - 3)}"))
+            row = Text("   ")
+        room = paper.width - row.cell_len
+        paper.line(row.append(fitted_site(finding.stack, room if paper.cut else None)))
     left = findings[len(shown) :]
     if left:
         more = words("{tally} more", tally=_tally(left, words))
@@ -99,7 +100,7 @@ def write_numbers(finding: Finding, words: Words) -> Text:
 
 def growth_words(finding: Finding, words: Words) -> str:
     """Say how fast a site grows."""
-    rate = finding.growth_bytes_per_second
+    rate = growth_shown(finding)
     return format_rate(rate) if is_growth(rate) else words("flat")
 
 

@@ -19,9 +19,9 @@ from cgoleak.model.words import words_in
 from cgoleak.render.estimates import sampling_facts
 from cgoleak.render.labels import cause_label, is_leaking
 from cgoleak.render.paper import Paper, left_in, printed, right_in
-from cgoleak.render.recovery import within
+from cgoleak.render.recovery import go_gives_back
 from cgoleak.render.stacklines import place_of
-from cgoleak.render.termanswers import write_answers
+from cgoleak.render.termanswers import write_answers, write_line
 from cgoleak.render.termfindings import write_details, write_table
 from cgoleak.render.termhandles import write_handles
 from cgoleak.render.text import Text
@@ -75,6 +75,8 @@ class TerminalRenderer:
         top: how many findings are shown.
         full_stacks: show cgo and runtime frames too.
         width: columns of the terminal, or None for a pipe or file.
+        height: lines of the terminal, or None. Of a longer report the end is what is seen, so that
+            the verdict is said there once more.
         color: use the sixteen ANSI colours.
         lang: language of the words, a key of ``cgoleak.model.words.LANGUAGES``.
     """
@@ -82,6 +84,7 @@ class TerminalRenderer:
     top: int = 10
     full_stacks: bool = False
     width: int | None = None
+    height: int | None = None
     color: bool = False
     lang: str = "en"
 
@@ -108,6 +111,10 @@ class TerminalRenderer:
         write_handles(paper, report.handles, words, top=self.top, full_stacks=self.full_stacks)
         write_notices(paper, report, words)
         _write_cost(paper, report, words)
+        if self.height is not None and len(paper.lines) >= self.height:
+            paper.blank()
+            _write_verdict(paper, report, words)
+            write_line(paper, report, words)
         return paper
 
 
@@ -132,6 +139,10 @@ def write_head(paper: Paper, report: Report, words: Words) -> None:
     facts += sampling_facts(window, words)
     paper.joined(facts, " · ", style="dim")
     paper.blank()
+    _write_verdict(paper, report, words)
+
+
+def _write_verdict(paper: Paper, report: Report, words: Words) -> None:
     label = cause_label(report, words)
     style = "bold red" if is_leaking(report) else CAUSE_STYLES.get(report.cause, "bold green")
     paper.paragraph(visible(words(report.summary)), label=f"{label}  ", label_style=style, hang=2)
@@ -142,19 +153,8 @@ def write_balance(paper: Paper, report: Report, words: Words) -> None:
     if report.balance:
         paper.blank()
         write_sheet(paper, report.balance, words)
-    back = report.go_return
-    if back is not None and back.held_bytes:
-        when = ""
-        if back.within_seconds is not None:
-            when = f" {within(back, words)}"
-        text = words(
-            "{returning} of {held}{when}, {buffer} stay as buffer. {why}",
-            returning=format_bytes(back.returning_bytes),
-            held=format_bytes(back.held_bytes),
-            when=when,
-            buffer=format_bytes(back.buffer_bytes),
-            why=visible(words(back.why)),
-        )
+    text = go_gives_back(report, words)
+    if text:
         paper.blank()
         label = f" {words('Go gives back')}  "
         paper.paragraph(text, label=label, label_style="bold", hang=cell_len(label))
@@ -247,15 +247,16 @@ def _write_cost(paper: Paper, report: Report, words: Words) -> None:
         return
     facts = [
         words("target stood still for {time}", time=format_seconds(cost.pause_seconds)),
-        words("{size} in it", size=format_bytes(cost.target_bytes)),
-        words.count(cost.events, "event"),
+        words("{size} of memory in it", size=format_bytes(cost.target_bytes)),
+        words("{count} allocations and frees", count=format_count(cost.events)),
     ]
     if cost.ns_per_event is not None:
         facts.append(words("{time} each", time=f"{cost.ns_per_event:.0f} ns"))
     if cost.cpu_share is not None:
         share = format_percent(cost.cpu_share)
         facts.append(words("{share} of its CPU time", share=share))
-    facts.append(words("{count} dropped", count=format_count(cost.dropped)))
+    lost = words("{count} lost", count=format_count(cost.dropped))
+    facts.append(lost if cost.dropped else words("nothing lost"))
     if cost.unmatched_frees:
         count = format_count(cost.unmatched_frees)
         facts.append(words("{count} frees of older blocks", count=count))

@@ -83,14 +83,22 @@ def _sentence(base: Report, new: Report, sites: tuple[SiteChange, ...], *, rates
             amount = "" if rates else f" ({format_bytes_change(moved)})"
             noun = plural(counts[change], "site") if not told else str(counts[change])
             told.append(f"{noun} {change.value}{amount}")
-    said = ", ".join(told) if told else "No site changed"
+    moved_sites = ", ".join(told)
+    leaks = _leaks_words(_losing(base), _losing(new))
+    said = f"{'; '.join(filter(None, (leaks, moved_sites or 'no site changed')))}."
     if rates:
         windows = f"{format_seconds(base.window.seconds)} and {format_seconds(new.window.seconds)}"
-        said += f", by rate, since the windows differ ({windows})"
-    losing = [_losing(report) for report in (base, new)]
-    if any(losing):
-        said += f"; leaks: {format_rate(losing[0])} before, {format_rate(losing[1])} now"
-    return f"{said}."
+        said += f" Compared by rate, since the windows differ ({windows})."
+    return f"{said[0].upper()}{said[1:]}"
+
+
+def _leaks_words(before: float, after: float) -> str:
+    """Say what a difference is opened for: whether it leaks now, and did before."""
+    if before > 0 and after > 0:
+        return f"It leaks {format_rate(after)} now, {format_rate(before)} before"
+    if after > 0:
+        return f"It leaks {format_rate(after)} now, nothing before"
+    return f"No leak now, {format_rate(before)} before" if before > 0 else ""
 
 
 def _losing(report: Report) -> float:

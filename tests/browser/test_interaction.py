@@ -96,10 +96,16 @@ def test_a_site_made_by_the_script_looks_like_one_that_the_page_came_with(open_p
             page = opened.page
             open_all(page)
             expect(page.locator(".site[data-equipped]")).to_have_count(len(report.findings))
-            return page.locator("#site-list > .site").evaluate_all(
-                "all => all.map(one => one.innerText)"
-            ), page.locator("#site-list .trend path").evaluate_all(
-                "all => all.map(one => one.getAttribute('d'))"
+            return (
+                page.locator("#site-list > .site").evaluate_all(
+                    "all => all.map(one => one.innerText)"
+                ),
+                page.locator("#site-list .trend path").evaluate_all(
+                    "all => all.map(one => one.getAttribute('d'))"
+                ),
+                page.locator("#site-list :is(.frames, .why, .do)").evaluate_all(
+                    "all => all.map(one => one.innerHTML)"
+                ),
             )
 
     assert texts(8) == texts(1)
@@ -283,6 +289,14 @@ def test_the_flame_view_is_searched_zoomed_and_walked_by_keys(open_page):
         assert "Go" in name
         page.keyboard.press("ArrowUp")
         assert page.evaluate("document.activeElement.classList.contains('root')")
+
+
+def test_a_narrow_box_of_the_flame_view_leaves_out_the_path_of_the_package(open_page):
+    with open_page(rendered(scenario_report("held-and-leak"))) as opened:
+        box = opened.page.locator('.box[aria-label^="example.org/thumbworker/algo.Process,"]')
+
+        assert box.bounding_box()["width"] < 300
+        assert box.inner_text() == "G algo.Process"
 
 
 def test_plumbing_is_hidden_until_it_is_asked_for(open_page):

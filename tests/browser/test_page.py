@@ -14,6 +14,7 @@ from cgoleak.render.base import DIFFERENCES, format_by_name
 from cgoleak.verdict.compare import compare
 from support.first_screen import QUESTIONS, missing
 from support.neutral import unpacked
+from support.reports import a_handle_finding, a_report
 from support.sample import scenarios
 from support.scenario_reports import (
     SCENARIOS,
@@ -52,6 +53,67 @@ def test_nothing_is_wider_than_the_window(open_page, name, width):
         wide = opened.page.evaluate("document.documentElement.scrollWidth")
 
     assert wide <= width
+
+
+def test_on_a_phone_the_sheet_has_all_its_numbers(open_page):
+    with open_page(rendered(scenario_report("cpp-leak")), width=360) as opened:
+        sheet = opened.page.locator("#balance .scroll")
+        assert sheet.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_on_a_phone_the_longest_names_are_folded(open_page):
+    with open_page(rendered(hostile_report()), width=360) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_kind_of_a_handle_is_seen_and_does_not_touch_its_count(open_page, width):
+    name = "rd_kafka_topic_partition_list"
+    report = replace(a_report(), handles=(replace(a_handle_finding(), family=name),))
+    with open_page(rendered(report), width=width) as opened:
+        row = opened.page.locator("#handles .site > summary")
+        count, kind = (row.locator(part).bounding_box() for part in (".size", ".blocks bdi"))
+
+    assert kind["width"] > 60
+    beside = count["x"] + count["width"] <= kind["x"]
+    assert beside or count["y"] + count["height"] <= kind["y"]
+
+
+def test_the_scale_of_the_chart_stands_beside_its_curves(open_page):
+    with open_page(rendered(scenario_report("c-leak"))) as opened:
+        page = opened.page
+        left = page.locator("#chart-view").bounding_box()["x"]
+        labels = page.locator("#chart-labels .tick").all()
+
+        assert len(labels) > 1
+        for label in labels:
+            box = label.bounding_box()
+            assert 0 < box["x"] < box["x"] + box["width"] < left
+
+
+@pytest.mark.parametrize("width", [1280, 768, 360])
+def test_sites_with_a_range_are_laid_out_as_others(open_page, width):
+    plain = many_sites(3)
+    estimated = [
+        replace(one, samples=9, interval_bytes=(1 << 20, 5 << 20)) for one in plain.findings
+    ]
+
+    def columns(report):
+        with open_page(rendered(report), width=width) as opened:
+            row = opened.page.locator(".site > summary").first
+            return len(row.evaluate("one => getComputedStyle(one).gridTemplateColumns").split())
+
+    assert columns(replace(plain, findings=tuple(estimated))) == columns(plain)
+
+
+def test_each_part_of_the_line_to_blame_stands_alone(open_page):
+    with open_page(rendered(scenario_report("cpp-leak"))) as opened:
+        parts = opened.page.locator(".answer-line small").all_inner_texts()
+
+        share, callers, following = parts
+        assert " of " in share
+        assert callers.startswith("called from ")
+        assert following.startswith("then ")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

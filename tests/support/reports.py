@@ -13,6 +13,7 @@ from cgoleak.model.report import (
     Cause,
     Finding,
     GoReturn,
+    HandleFinding,
     Report,
     ReportCost,
     ReportWindow,
@@ -72,6 +73,24 @@ def a_finding(
         advice=advice,
         suppression=suppression,
         history_bytes=history,
+    )
+
+
+def a_handle_finding() -> HandleFinding:
+    return HandleFinding(
+        site=SiteKey("0ddba1"),
+        family="sqlite3_stmt",
+        verdict=Verdict.NATIVE_LEAK,
+        outstanding=1240,
+        outstanding_bytes=0,
+        growth_per_second=20.67,
+        oldest_seconds=59.0,
+        stack=LEAK_STACK,
+        evidence=("none of 1 240 handles freed in 60 s",),
+        advice="Call sqlite3_finalize on every sqlite3_stmt that is made in main.encode.",
+        suppression="leak:main.encode",
+        creates=("sqlite3_prepare_v2",),
+        destroys=("sqlite3_finalize",),
     )
 
 

@@ -10,6 +10,7 @@ from cgoleak.model.catalog import CAUSES, VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
+from cgoleak.render.growth import growth_shown
 from cgoleak.render.html.page import Page
 from cgoleak.render.html.payload import payload_of_difference, safe_json
 from cgoleak.render.html.sheet import sheet_of
@@ -125,7 +126,7 @@ def _size(finding: Finding | None) -> str:
 
 
 def _growth(finding: Finding | None, words: Words) -> str:
-    return "-" if finding is None else growth_text(finding.growth_bytes_per_second, words)
+    return "-" if finding is None else growth_text(growth_shown(finding), words)
 
 
 def _verdict(finding: Finding | None, words: Words) -> str:

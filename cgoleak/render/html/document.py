@@ -17,7 +17,7 @@ from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import handle_view_of, view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
 from cgoleak.render.labels import cause_label, is_leaking
-from cgoleak.render.recovery import within
+from cgoleak.render.recovery import go_gives_back
 from cgoleak.render.termgate import gate_notes
 from cgoleak.render.visible import visible
 from cgoleak.units import (
@@ -98,7 +98,7 @@ class HtmlRenderer:
             open_site=shown[0].site if shown and shown[0].verdict in _OPEN else None,
             verdicts=_verdict_counts(report, words),
             go_sites=_go_sites(report, words),
-            go_return=_go_return(report, words),
+            go_return=go_gives_back(report, words),
             restarts=_restarts(report, words),
             notices=notices_in(report, words),
             run=run_of(report, words),
@@ -170,25 +170,6 @@ def _go_sites(report: Report, words: Words) -> list[tuple[str, str, str, str]]:
         )
         for one in report.go_sites[:5]
     ]
-
-
-def _go_return(report: Report, words: Words) -> str:
-    back = report.go_return
-    if back is None or not back.held_bytes:
-        return ""
-    held, buffer = format_bytes(back.held_bytes), format_bytes(back.buffer_bytes)
-    why = visible(words(back.why))
-    if not back.returning_bytes:
-        return words("Nothing for now: {held} stay with Go for reuse.", held=held) + f" {why}"
-    when = within(back, words)
-    said = words(
-        "Of {held} that Go holds free, it hands back {returning}{when}; {buffer} stay for reuse.",
-        held=held,
-        returning=format_bytes(back.returning_bytes),
-        when=f" {when}" if when else "",
-        buffer=buffer,
-    )
-    return f"{said} {why}"
 
 
 def _restarts(report: Report, words: Words) -> list[str]:

@@ -29,6 +29,7 @@ _TOGETHER: Final = re.compile(
     r"[+-]?(?<![\d.])\d[\d.]* (?:(?:[KMGTPE]i)?B(?:/s)?|[µm]?s|min|h|d|%)(?![\w/])|--[a-z]\S*"
 )
 """A number with its unit, and an option: neither is parted at the end of a line."""
+_PARTS: Final = re.compile(r"(?<=/)|(?<=::)(?<!std::)")
 _SCRIPT_WORDS: Final = re.compile(r'\bT\("([^"\\]+)"')
 
 
@@ -74,6 +75,7 @@ def _template(name: str) -> jinja2.Template:
     )
     environment.filters["visible"] = visible
     environment.filters["bound"] = _bound
+    environment.filters["parted"] = _parted
     return environment.get_template(name)
 
 
@@ -85,6 +87,11 @@ def _bound(text: str) -> markupsafe.Markup:
         pieces += [markupsafe.escape(text[at : found.start()]), kept]
         at = found.end()
     return markupsafe.Markup("").join([*pieces, markupsafe.escape(text[at:])])
+
+
+def _parted(name: str) -> markupsafe.Markup:
+    """Escape a name such that its lines end behind a slash or a scope rather than amid a word."""
+    return markupsafe.Markup("<wbr>").join(map(markupsafe.escape, _PARTS.split(name)))
 
 
 @lru_cache(maxsize=32)

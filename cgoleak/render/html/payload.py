@@ -14,7 +14,9 @@ from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_go_library
+from cgoleak.model.names import readable_name
 from cgoleak.model.report import Verdict
+from cgoleak.render.growth import growth_shown
 from cgoleak.render.html.sites import LANGUAGE_CLASSES, name_of
 from cgoleak.render.html.timechart import chart_of
 from cgoleak.render.stacklines import GUTTER, brief_place, called_by_stub, place_of
@@ -162,7 +164,7 @@ class _Tables:
         return self.frames.place(
             (
                 _LANGUAGES.index(frame.lang),
-                self.of_text[frame.function],
+                self.of_text[readable_name(frame)],
                 self.of_text[place],
                 int(frame.inlined),
                 self.of_text[brief_place(frame, self.words)],
@@ -179,7 +181,7 @@ def _site(one: Finding, tables: _Tables) -> tuple[Any, ...]:
         one.verdict.value,
         one.outstanding_bytes,
         one.outstanding_blocks,
-        _number(one.growth_bytes_per_second),
+        _number(growth_shown(one)),
         _number(one.oldest_seconds),
         text[name_of(one)],
         list(map(tables.of_frame.__getitem__, one.stack)),

@@ -60,7 +60,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the sheet, as text; ``trend`` is ``up``, ``down`` or empty."""
+    """A line of the sheet, as text; ``trend`` is ``up``, ``down`` or empty.
+
+    ``source`` is empty where the meaning says it already.
+    """
 
     kind: str
     part: str
@@ -130,6 +133,8 @@ def _bar(
 
 def _row(line: BalanceLine, words: Words) -> Row:
     change = line.change_bytes
+    meaning, source = words(PLAIN_WORDS.get(line.part, "")), words(visible(line.source))
+    said = source.startswith(meaning)
     return Row(
         kind="total" if line.part == _TOTAL else KINDS.get(line.part, "other"),
         part=words(visible(line.part)),
@@ -137,7 +142,7 @@ def _row(line: BalanceLine, words: Words) -> Row:
         now=format_bytes(line.now_bytes),
         change="-" if change is None else format_bytes_change(change),
         trend="" if not change else "up" if change > 0 else "down",
-        meaning=words(PLAIN_WORDS.get(line.part, "")),
-        source=words(visible(line.source)),
+        meaning=source if said else meaning,
+        source="" if said else source,
         is_total=line.part == _TOTAL,
     )

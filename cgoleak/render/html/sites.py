@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
 from cgoleak.render.estimates import range_of
+from cgoleak.render.growth import growth_shown
 from cgoleak.render.html.sourcelines import excerpts_of
 from cgoleak.render.html.timechart import sparkline
-from cgoleak.render.stacklines import GUTTER, site_words, stack_lines
+from cgoleak.render.stacklines import GUTTER, site_names, stack_lines
 from cgoleak.render.visible import shorten_middle, visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
 
@@ -106,7 +107,7 @@ def handle_view_of(
         verdict=finding.verdict.value,
         label=words(VERDICTS[finding.verdict].label),
         family=visible(finding.family),
-        name=shorten_middle(site_words(finding.stack), _LONGEST_NAME),
+        name=_named(finding.stack),
         count=format_count(finding.outstanding),
         growth=f"{rate:.3g}/s" if is_growth(rate) else words("flat"),
         oldest=_age(finding.oldest_seconds),
@@ -136,7 +137,7 @@ def view_of(
         size=format_bytes(finding.outstanding_bytes),
         range=range_of(finding, words),
         blocks=format_count(finding.outstanding_blocks),
-        growth=growth_text(finding.growth_bytes_per_second, words),
+        growth=growth_text(growth_shown(finding), words),
         oldest=_age(finding.oldest_seconds),
         spark=sparkline(finding.history_bytes),
         lines=_lines(finding.stack, words, full=full_stacks),
@@ -149,7 +150,12 @@ def view_of(
 
 def name_of(finding: Finding) -> str:
     """Name a site in one line that is not too long for a page."""
-    return shorten_middle(site_words(finding.stack), _LONGEST_NAME)
+    return _named(finding.stack)
+
+
+def _named(stack: Sequence[Frame]) -> str:
+    """Leave the path of the Go package to the stack, which is searched as well."""
+    return shorten_middle(" ← ".join(site_names(stack)), _LONGEST_NAME)
 
 
 def growth_text(rate: float, words: Words) -> str:

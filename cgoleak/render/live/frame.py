@@ -95,7 +95,10 @@ def frame(
     _write_facts(paper, report, view, moment, words)
     if moment.phase == _WAITING:
         paper.line(Text(words("nothing runs; waiting for it to be started"), style="bold"))
-    findings = () if report is None else in_order(report.findings, view.order)
+    # Of one reading nothing can be told: no site has a verdict yet.
+    findings: tuple[Finding, ...] = ()
+    if report is not None and report.window.snapshots > 1:
+        findings = in_order(report.findings, view.order)
     cursor = _cursor(findings, view)
     if report is not None:
         _write_verdict(paper, report, words, lines=3 if lines_left >= 2 * _AIRY else 2)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.render.live.view import Order
 from cgoleak.render.paper import left_in, right_in
-from cgoleak.render.stacklines import site_words
+from cgoleak.render.stacklines import fitted_site
 from cgoleak.render.termfindings import VERDICT_STYLES, growth_words
 from cgoleak.render.text import Text
-from cgoleak.render.visible import shorten_left, shorten_middle
 from cgoleak.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -31,7 +30,10 @@ _COLUMNS: Final = {
     Order.AGE: 12,
 }
 _LEAST_NAME: Final = 22
-_LEAST_CALLER: Final = 8
+"""Columns that a site's name is left with by bytes and growth, and"""
+_FAIR_NAME: Final = 33
+"""by what is nicer to have: who allocates and for whom says more than how many blocks."""
+_NICER: Final = frozenset({Order.BLOCKS, Order.AGE})
 
 
 def has_room_beside(width: int) -> bool:
@@ -61,34 +63,25 @@ def site_rows(
         )
         for column in columns:
             row.append(right_in(_number(finding, column, words), _COLUMNS[column]))
-        name = site_words(finding.stack, places=has_room_beside(width))
-        row.append(f"  {_fitted(name, width - row.cell_len - 2)}")
+        row.append("  ")
+        row.append(fitted_site(finding.stack, width - row.cell_len))
         row.truncate(width, overflow="ellipsis")
         lines.append(row)
         if here and not has_room_beside(width):
-            where = f"   {shorten_middle(site_words(finding.stack), width - 3)}"
-            below = Text(where, style="dim")
+            below = Text(f"   {fitted_site(finding.stack, width - 3)}", style="dim")
             below.truncate(width, overflow="ellipsis")
             lines.append(below)
     return lines
 
 
-def _fitted(name: str, room: int) -> str:
-    """Shorten a site; the allocating function is kept whole if that leaves some of its caller."""
-    leaf, arrow, caller = name.partition(" ← ")
-    left = room - len(leaf) - len(arrow)
-    if len(name) <= room or left < _LEAST_CALLER:
-        return shorten_middle(name, room)
-    return f"{leaf}{arrow}{shorten_left(caller, left)}"
-
-
 def _columns(order: Order, width: int) -> list[Order]:
     """Choose columns: the one that sites are sorted by always, the others while they fit."""
-    room = width - _VERDICT - 2 - _LEAST_NAME
+    room = width - _VERDICT - 2
     chosen = {order} & _COLUMNS.keys() or {Order.BYTES}
     room -= sum(_COLUMNS[one] for one in chosen)
     for column, size in _COLUMNS.items():
-        if column not in chosen and size <= room:
+        least = _FAIR_NAME if column in _NICER else _LEAST_NAME
+        if column not in chosen and size <= room - least:
             chosen.add(column)
             room -= size
     return [column for column in _COLUMNS if column in chosen]

@@ -10,30 +10,14 @@ import jsonschema
 import pytest
 
 from cgoleak.model.handles import HandleFamily
-from cgoleak.model.ids import SiteKey
-from cgoleak.model.report import HandleFinding, Verdict
 from cgoleak.render.ci import headline, told
 from cgoleak.render.html import HtmlRenderer
 from cgoleak.render.jsondoc import JsonRenderer, schema_text
 from cgoleak.render.jsonread import read_report
 from cgoleak.render.terminal import TerminalRenderer
-from support.reports import LEAK_STACK, a_report
+from support.reports import a_handle_finding, a_report
 
-HANDLES = HandleFinding(
-    site=SiteKey("0ddba1"),
-    family="sqlite3_stmt",
-    verdict=Verdict.NATIVE_LEAK,
-    outstanding=1240,
-    outstanding_bytes=0,
-    growth_per_second=20.67,
-    oldest_seconds=59.0,
-    stack=LEAK_STACK,
-    evidence=("none of 1 240 handles freed in 60 s",),
-    advice="Call sqlite3_finalize on every sqlite3_stmt that is made in main.encode.",
-    suppression="leak:main.encode",
-    creates=("sqlite3_prepare_v2",),
-    destroys=("sqlite3_finalize",),
-)
+HANDLES = a_handle_finding()
 FAMILY = HandleFamily("sqlite3_stmt", ("sqlite3_prepare_v2",), ("sqlite3_finalize",), 1240, 3)
 
 

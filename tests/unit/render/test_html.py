@@ -50,7 +50,7 @@ def payload_in(page):
 class Elements(HTMLParser):
     """Counts elements, keeps text, and sees that what was opened is closed."""
 
-    VOID = frozenset({"meta", "input", "line", "rect", "path", "br"})
+    VOID = frozenset({"meta", "input", "line", "rect", "path", "br", "wbr"})
 
     def __init__(self):
         super().__init__()

@@ -88,11 +88,12 @@ def test_before_the_first_judgement_there_are_the_subject_and_the_keys():
 
 def test_a_single_snapshot_is_no_verdict():
     report = a_growing_report()
-    begun = replace(report, window=replace(report.window, snapshots=1), findings=())
+    begun = replace(report, window=replace(report.window, snapshots=1))
 
     text = text_of(begun)
 
     assert "NATIVE LEAK" not in text
+    assert "bounded" not in text
     assert "No C memory" not in text
     assert "where RSS went" in text
 
@@ -204,17 +205,35 @@ def test_the_cursor_is_always_on_the_screen(cursor):
     ("stack", "row"),
     [
         (
-            ("C histogram_new a.c:1", "Go example.org/thumb/algo.Process.func1 b.go:2"),
-            "histogram_new ← ….Process.func1",
+            ("C row_dup row.c:41", "Go example.org/png.Do do.go:2"),
+            "row_dup (row.c:41) ← png.Do (do.go:2)",
         ),
-        (("C row_dup a.c:1", "Go a.b/c.F[d.e/f.T] b.go:2"), "row_dup ← c.F[d.e/f.T]"),
         (
-            ("C a_function_of_a_very_long_name a.c:1", "Go main.main b.go:2"),
-            "a_function_of_a…ame ← main.main",
+            ("C row_dup rows.c:41", "Go example.org/png.Encode encode.go:2"),
+            "row_dup (rows.c:41) ← png.Encode",
+        ),
+        (
+            ("C histogram_new histogram.c:1", "Go example.org/thumb/algo.Process.func1 b.go:2"),
+            "histogram_new ← algo.Process.func1",
+        ),
+        (
+            ("C row_dup rows.c:41", "Go a.b/c.Encode[d.e/f.TheOneInTheMiddle] b.go:2"),
+            "row_dup (rows.c:41)",
+        ),
+        (
+            (
+                "C a_function_of_such_a_name a.c:1",
+                "Go example.org/thumb/algo.Process.func1.2 b.go:2",
+            ),
+            "a_function_of_such_a_name (a.c:1)",
+        ),
+        (
+            ("C a_function_of_a_very_long_name of_many.c:1", "Go main.(*T).main b.go:2"),
+            "a_function_of_a_very_long_name ← …*T).main",
         ),
     ],
 )
-def test_in_a_narrow_table_names_have_neither_lines_nor_the_path_of_their_package(stack, row):
+def test_what_does_not_fit_into_a_narrow_table_is_left_out_in_the_order_of_its_worth(stack, row):
     text = text_of(a_report(findings=(a_finding(stack=frames(*stack)),)))
 
     (line,) = (line for line in text.splitlines() if line.startswith("▸"))

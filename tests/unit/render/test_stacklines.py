@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cgoleak.model.frames import Frame, Language
-from cgoleak.model.names import brief_name, short_name
+from cgoleak.model.names import brief_name, readable_name, short_name
 from cgoleak.render.stacklines import site_names, site_words, stack_lines
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
 from support.builders import a_frame, frames
@@ -224,3 +224,37 @@ def test_a_site_is_said_by_who_allocates_and_who_calls():
     stack = frames("C leaf a.c:1", "Go example.org/a/b.F b.go:9")
 
     assert site_names(stack) == ("leaf (a.c:1)", "b.F (b.go:9)")
+
+
+_STRING = "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >"
+_VECTOR = "std::vector<int, std::allocator<int> >"
+_TRAITS = "std::__1::char_traits<wchar_t>"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (f"text::draw(int, {_STRING} const&)", "text::draw(int, std::string const&)"),
+        (f"{_STRING}::append(char const*)", "std::string::append(char const*)"),
+        (f"std::__1::basic_string<wchar_t, {_TRAITS}, std::__1::allocator<wchar_t>>::f()",
+         "std::wstring::f()"),
+        ("f(std::basic_string_view<char, std::char_traits<char> >)", "f(std::string_view)"),
+        (f"std::vector<{_STRING}, std::allocator<{_STRING} > >::push_back({_STRING} const&)",
+         "std::vector<std::string>::push_back(std::string const&)"),
+        (f"f(std::vector<{_VECTOR}, std::allocator<{_VECTOR} > >&)",
+         "f(std::vector<std::vector<int>>&)"),
+        ("std::vector<int, my::pool<int> >::f()", "std::vector<int, my::pool<int> >::f()"),
+        ("std::vector<int, std::allocator<long> >::f()",
+         "std::vector<int, std::allocator<long> >::f()"),
+        ("mystd::__1::f()", "mystd::__1::f()"),
+    ],
+)  # fmt: skip
+def test_the_standard_library_of_cpp_is_named_as_its_users_write_it(function, said):
+    frame = Frame(Language.CPP, function)
+    assert readable_name(frame) == said
+    assert [line.text for line in stack_lines([frame])] == [said]
+
+
+def test_a_name_that_is_made_to_be_slow_is_read_at_once():
+    hostile = "std::" + "<a<b>" * 800
+    assert readable_name(Frame(Language.CPP, hostile)) == hostile

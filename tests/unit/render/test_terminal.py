@@ -162,6 +162,20 @@ def test_the_verdict_comes_before_the_numbers():
     assert text.index("where RSS went") < text.index("outstanding  ")
 
 
+def test_a_report_that_is_longer_than_the_terminal_ends_with_the_verdict_and_the_line():
+    report = scenario_report("c-leak")
+    lines = shown(report, width=80).splitlines()
+
+    for height in (24, len(lines)):
+        assert shown(report, width=80, height=height).splitlines() == [
+            *lines,
+            "",
+            f"NATIVE LEAK  {report.summary}",
+            " which line?  histogram_new (histogram.c:15)",
+        ]
+    assert shown(report, width=80, height=len(lines) + 1).splitlines() == lines
+
+
 def test_top_limits_the_sites_and_says_what_is_left_out():
     text = shown(a_report(), top=1)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.model.report import Verdict
+from cgoleak.model.words import words_in
 from cgoleak.verdict.compare import compare
 from support.reports import a_finding, a_report
 
@@ -76,7 +77,33 @@ def test_the_sentence_counts_and_adds_up():
     base = report_with(site("a", 10_000), site("c", 2 << 20))
     new = report_with(site("a", 10_000), site("b", 1 << 20, growth=1024.0))
 
-    assert compare(base, new).summary.startswith("1 site gained (+1.0 MiB), 1 gone (-2.0 MiB)")
+    assert compare(base, new).summary == (
+        "It leaks 1.0 KiB/s now, nothing before; 1 site gained (+1.0 MiB), 1 gone (-2.0 MiB)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (0.0, 0.0, "No site changed."),
+        (1024.0, 1024.0, "It leaks 1.0 KiB/s now, 1.0 KiB/s before; no site changed."),
+        (1024.0, 0.0, "No leak now, 1.0 KiB/s before; no site changed."),
+        (0.0, 1024.0, "It leaks 1.0 KiB/s now, nothing before; no site changed."),
+    ],
+)
+def test_the_sentence_begins_with_whether_it_leaks(before, after, said):
+    base, new = (report_with(site("a", 10_000, growth=rate)) for rate in (before, after))
+
+    assert compare(base, new).summary == said
+
+
+def test_the_sentence_is_told_in_chinese_part_by_part():
+    base = report_with(site("a", 10_000), site("c", 2 << 20))
+    new = report_with(site("a", 10_000), site("b", 1 << 20, growth=1024.0))
+
+    assert words_in("zh")(compare(base, new).summary) == (
+        "现在泄漏 1.0 KiB/s，之前没有泄漏；新增 1 个位置（+1.0 MiB），消失 1（-2.0 MiB）。"  # noqa: RUF001
+    )
 
 
 def test_a_report_compared_with_itself_has_no_change():
@@ -84,7 +111,7 @@ def test_a_report_compared_with_itself_has_no_change():
 
     difference = compare(report, report)
 
-    assert difference.summary.startswith("No site changed")
+    assert difference.summary.endswith("; no site changed.")
     assert {one.change.value for one in difference.sites} == {"same"}
 
 

@@ -5,6 +5,10 @@ const ROW = 22;
 const NARROWEST = 0.0012;
 const SIGNED = DATA.signed === true;
 
+// In a narrow box the path of a Go package hides the function.
+const SIGN = 7.3;
+const fitted = (name, language, room) => (language === "Go" && (name.length + 4) * SIGN > room ? name.replace(/^[^[(]*\//, "") : name);
+
 const flame = {
   start() {
     if (!COUNT) return;
@@ -137,7 +141,8 @@ const flame = {
     made.style.left = `${100 * left}%`;
     made.style.width = `${100 * width}%`;
     made.style.top = `${node.depth * ROW}px`;
-    if (width * this.view.clientWidth > 22) made.textContent = letter ? `${sign}${letter} ${name}` : `${name} · ${this.told(node)}`;
+    const room = width * this.view.clientWidth;
+    if (room > 22) made.textContent = letter ? `${sign}${letter} ${fitted(name, language, room)}` : `${name} · ${this.told(node)}`;
     made.node = node;
     node.box = made;
     return made;

@@ -25,7 +25,12 @@ function svg(name, attributes = {}) {
 }
 
 // A name from outside, kept apart so that its writing direction stays its own.
-const foreign = (text) => element("bdi", {}, text);
+// Its lines may end behind a slash or a scope, rather than amid a word; as page.py has it.
+const foreign = (text) => element("bdi", {}, ...text.split(/(?<=\/)|(?<=::)(?<!std::)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part])));
+
+// A sentence in which a number keeps its unit, and an option its dashes; as page.py has it.
+const TOGETHER = /([+-]?(?<![\d.])\d[\d.]* (?:(?:[KMGTPE]i)?B(?:\/s)?|[µm]?s|min|h|d|%)(?![\w/])|--[a-z]\S*)/;
+const sentence = (text) => element("bdi", {}, ...text.split(TOGETHER).map((part, at) => (at % 2 ? element("span", { class: "bound" }, part) : part)));
 
 // What the address holds: #site=KEY&metric=blocks; plain anchors are left to the browser.
 const state = {

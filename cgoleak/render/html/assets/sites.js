@@ -128,13 +128,13 @@ function makeStack(lines) {
 
 function makeBody(site) {
   const key = siteKeys[site];
-  const why = SITES.evidence[site].map((place) => element("li", {}, foreign(string(place))));
+  const why = SITES.evidence[site].map((place) => element("li", {}, sentence(string(place))));
   const advice = string(SITES.advice[site]);
   const mute = string(SITES.mute[site]);
   return element("div", { class: "body" },
     makeStack(stackLines(SITES.stack[site])),
     element("div", { class: "why" }, element("h3", {}, T("Why")), element("ul", {}, ...why)),
-    advice ? element("div", { class: "do" }, element("h3", {}, T("What to do")), element("p", {}, foreign(advice))) : null,
+    advice ? element("div", { class: "do" }, element("h3", {}, T("What to do")), element("p", {}, sentence(advice))) : null,
     element("p", { class: "site-foot" },
       mute ? element("span", {}, `${T("Suppression")} `, element("code", { class: "mute" }, mute)) : null,
       element("span", {}, `${T("Site")} `, element("a", { href: `#site=${encodeURIComponent(key)}` }, key))),
