@@ -77,6 +77,8 @@ def _estimate(facts: Facts) -> str:
 def _growth(facts: Facts) -> str:
     grew, intervals = facts.looked.growing_intervals
     if facts.noun == BLOCK:
+        # Of a block that is made ever larger the number stays; the rate is of bytes.
+        grew = max(grew, facts.looked.larger_intervals[0])
         rate, r2 = format_rate(facts.growth.per_second), facts.growth.r2
     else:
         line = facts.series.rise()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.ledger.series import largest_fall
@@ -25,6 +26,7 @@ __all__ = ["LEAST_BYTES", "LEAST_SHARE", "Growth", "Parts", "growth_of"]
 LEAST_BYTES: Final = 4 << 20
 LEAST_SHARE: Final = 0.05
 """RSS growth below both is what any busy process shows."""
+_FEWEST_COLLECTIONS: Final = 2
 _IDLE_SHARE: Final = 0.01
 """Share of all that Go allocated in the window, below which its last third was idle."""
 
@@ -83,7 +85,7 @@ def growth_of(ledger: Ledger) -> Growth | None:
         return None
     first = sheet_at(ledger, places[0], None)
     sheets = [sheet_at(ledger, place, first.before) for place in places]
-    sizes = [sheet.rss for sheet in sheets]
+    sizes = _without_tables(sheets)
     peak = sizes.index(max(sizes))
     times = [ledger.times_ns[place] for place in places]
     half = bisect_left(times, (times[0] + times[-1]) / 2)
@@ -99,6 +101,16 @@ def growth_of(ledger: Ledger) -> Growth | None:
         go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),
     )
+
+
+def _without_tables(sheets: Sequence[Sheet]) -> list[int]:
+    """Give RSS without what the probe's tables add between the first sheet and the last.
+
+    They grow with what is followed, and go when the hooks do: the last sheet is read after that.
+    Growth that is as large would seem to have stopped, and RSS to have come back.
+    """
+    usual = max(sheets[0].own, sheets[-1].own)
+    return [sheet.rss - max(0, sheet.own - usual) for sheet in sheets]
 
 
 def _has_settled(sizes: Sequence[int], half: int, last_quarter: int) -> bool:
@@ -154,7 +166,8 @@ def _live_room(ledger: Ledger) -> int:
     """Measure the floor of the live heap; between collections it goes up whatever becomes of it.
 
     ``heap_marked`` is what the last collection found reachable (mgcpacer.go). Where there was none
-    in the last third, the heap may be garbage as well as not: then nothing is known to rise.
+    in the last third, the heap may be garbage as well as not: then nothing is known to rise, unless
+    collections come ever more seldom because each finds more alive.
     """
     thirds = _thirds(ledger)
     if not thirds:
@@ -162,9 +175,31 @@ def _live_room(ledger: Ledger) -> int:
     floors = [min(go.heap_marked for go in third) for third in thirds]
     collected = thirds[2][-1].gc_cycles > thirds[1][-1].gc_cycles
     tops = [third[-1].heap_marked for third in thirds]
-    if not collected or not floors[0] < floors[1] < floors[2] or not tops[0] < tops[1] < tops[2]:
+    rises = floors[0] < floors[1] < floors[2] and tops[0] < tops[1] < tops[2]
+    if not (collected and rises) and not _finds_ever_more(ledger):
         return 0
     return (tops[2] - floors[0]) * (100 + max(0, thirds[2][-1].gc_percent)) // 100
+
+
+def _finds_ever_more(ledger: Ledger) -> bool:
+    """Tell whether each collection found more alive than the one before, up to the later half.
+
+    A heap that grows steadily is collected each time that it has grown by GOGC percent, so that
+    the time between two collections doubles, and a third of the window need not have one. Two in
+    the window at least: with what was alive at the attach these are three numbers that rise.
+    Cannot know: what has become of what was allocated since the last one.
+    """
+    known = [(at, go) for at, go in zip(ledger.times_ns, ledger.go, strict=True) if go is not None]
+    found: dict[int, tuple[int, int]] = {}
+    for at, go in known:
+        found.setdefault(go.gc_cycles, (at, go.heap_marked))
+    if len(found) <= _FEWEST_COLLECTIONS or len(found) <= known[-1][1].gc_cycles - min(found):
+        return False
+    last, _ = found[max(found)]
+    marked = [size for _, size in found.values()]
+    return 2 * last >= known[0][0] + known[-1][0] and all(
+        before < after for before, after in pairwise(marked)
+    )
 
 
 def _is_idle(ledger: Ledger) -> bool:

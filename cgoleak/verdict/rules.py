@@ -197,6 +197,8 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     shape = facts.shape
     if shape is None or (_stands_still(facts) and _missing(facts) >= _NO_ACCIDENT):
         return None
+    if _chance(facts, policy) is not None:
+        return None
     if shape.rises_at_the_end and _level(facts) >= (
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
     ):
