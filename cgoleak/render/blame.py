@@ -92,17 +92,30 @@ def _share_of(blamed: Finding, accused: Sequence[Finding], words: Words) -> list
     if len(accused) < 2:
         return []
     whole = sum(one.growth_bytes_per_second for one in accused)
-    said, shown = [], 1
-    if whole > 0:
-        share = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
-        said.append(words("{rate} of {all}", **share))
-        for one in accused[1 : 1 + _NEXT]:
-            rate = format_rate(one.growth_bytes_per_second)
-            said.append(words("then {site} {rate}", site=site_names(one.stack)[0], rate=rate))
-        shown = len(said)
-    if len(accused) > shown:
-        said.append(words("and {sites} more", sites=words.count(len(accused) - shown, "site")))
+    if whole <= 0:
+        return [words("and {sites} more", sites=words.count(len(accused) - 1, "site"))]
+    # One call of a library leaves as many sites as the library allocates in: all of the same name.
+    named: dict[tuple[str, ...], list[Finding]] = {}
+    for one in accused:
+        named.setdefault(site_names(one.stack), []).append(one)
+    first = named.pop(site_names(blamed.stack))
+    share = {"rate": format_rate(_rate(first)), "all": format_rate(whole)}
+    said = [words("{rate} of {all}", **share)]
+    nearest = sorted(named.items(), key=lambda other: -_rate(other[1]))[:_NEXT]
+    leaves = {site_names(blamed.stack)[0]}
+    for (leaf, *callers), same in nearest:
+        # A helper that all of them call tells nothing; who calls it does.
+        site = " ← ".join([leaf, *callers[:1]]) if leaf in leaves else leaf
+        leaves.add(leaf)
+        said.append(words("then {site} {rate}", site=site, rate=format_rate(_rate(same))))
+    left = len(accused) - len(first) - sum(len(same) for _, same in nearest)
+    if left:
+        said.append(words("and {sites} more", sites=words.count(left, "site")))
     return said
+
+
+def _rate(findings: Sequence[Finding]) -> float:
+    return sum(one.growth_bytes_per_second for one in findings)
 
 
 def _in_go(report: Report, words: Words) -> tuple[str, str]:

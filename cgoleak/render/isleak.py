@@ -69,7 +69,8 @@ def is_leak(report: Report, words: Words) -> str:
     leaks, suspects = of_verdict(report, Verdict.NATIVE_LEAK), of_verdict(report, Verdict.SUSPECT)
     if report.cause is Cause.NATIVE_LEAK:
         said = words(_NO_LEAK[report.cause])
-        return sentences([said, _beside_rss(report, leaks, words), _uncollected(report, words)])
+        beside = _beside_rss(report, leaks, words) or _without_rss(report, leaks, words)
+        return sentences([said, beside, _uncollected(report, words)])
     if leaks:
         part = words(
             "Yes, in part: {size} leaks.",
