@@ -109,13 +109,17 @@ def advice_for(
     maps: bool = False,
     larger: bool = False,
     cleaned: bool = False,
+    owned: bool = False,
 ) -> str:
     """Give one or two sentences.
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
-    ``cleaned``: those that were freed, finalizers or cleanups freed.
+    ``cleaned``: those that were freed, finalizers or cleanups freed; ``owned``: none was freed, and
+    Go objects that have one seem to own them.
     """
+    if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
+        return _let_go(frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
             return _fix(frames, freed, maps=maps)
@@ -125,10 +129,7 @@ def advice_for(
                 "handles are made and never given up."
             )
         case Verdict.SUSPECT if cleaned:
-            return (
-                f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
-                "look for what in Go still holds it (a map, a list, a goroutine)."
-            )
+            return _let_go(frames)
         case Verdict.SUSPECT if larger:
             return f"{_LONGER} {_limit(frames)}"
         case Verdict.SUSPECT:
@@ -144,6 +145,13 @@ def advice_for(
             return "Nothing to do."
         case Verdict.SUPPRESSED:
             return "Muted by a suppression; remove that line to see it judged."
+
+
+def _let_go(frames: Sequence[Frame]) -> str:
+    return (
+        f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
+        "look for what in Go still holds it (a map, a list, a goroutine)."
+    )
 
 
 def _whoever_asked(frames: Sequence[Frame]) -> str:

@@ -12,7 +12,7 @@ from cgoleak.stacks.site import native_part, only, the_rest, together
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
-from cgoleak.verdict.rules import is_made_larger, rests, rule_on
+from cgoleak.verdict.rules import has_an_owner_each, has_owners, is_made_larger, rests, rule_on
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
@@ -266,6 +266,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
             larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
+            owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),
         "suppression": suppression_for(frames),
         "interval_bytes": (
@@ -273,6 +274,12 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
         ),
         "history_bytes": tuple([curve[place] for place in history_places(len(curve))]),
     }
+
+
+def _has_owners(facts: Facts, verdict: Verdict) -> bool:
+    """Tell if Go objects seem to own its blocks; of a leak more is asked for."""
+    leaks = verdict is Verdict.NATIVE_LEAK
+    return has_an_owner_each(facts) if leaks else has_owners(facts)
 
 
 def _muted(site: Site, policy: Policy) -> Suppression | None:

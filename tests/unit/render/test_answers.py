@@ -324,3 +324,25 @@ def test_a_leak_that_is_not_resident_says_that_rss_did_not_rise_with_it():
     answer = told(replace(report, findings=(leak,)))["leak"]
 
     assert answer == "Yes. C memory accumulates and is not freed. RSS did not rise with it."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "owners", "told_so"),
+    [
+        (Verdict.NATIVE_LEAK, 0, False),
+        (Verdict.NATIVE_LEAK, 500, True),
+        (Verdict.NATIVE_LEAK, None, True),
+        (Verdict.SUSPECT, 500, True),
+        (Verdict.SUSPECT, 0, False),
+        (Verdict.SUSPECT, None, False),
+    ],
+)
+def test_a_missing_collection_is_told_where_finalizers_may_wait_for_it(verdict, owners, told_so):
+    cause = Cause.NATIVE_LEAK if verdict is Verdict.NATIVE_LEAK else Cause.UNKNOWN
+    report = replace(a_report(), cause=cause)
+    window = replace(report.window, gc_cycles=0, go_owners_change=owners)
+    found = replace(report.findings[0], verdict=verdict, outstanding_blocks=900)
+
+    answer = told(replace(report, window=window, findings=(found,)))["leak"]
+
+    assert answer.endswith("what finalizers would free is not known.") == told_so

@@ -607,3 +607,60 @@ def test_advice_tells_a_container_that_is_filled_from_an_object_that_is_made(
     stack = (inner, *frames("C++ feed w.cc:6", "Go main.f f.go:1"))
 
     assert says in advice_for(Verdict.NATIVE_LEAK, stack, infrastructure=None)
+
+
+def a_report_of_owners(owners: int | None, *, cycles: int = 0) -> Report:
+    """Thirty seconds in which a site gains ten blocks a second, and Go so many owners."""
+    snapshots = [
+        a_snapshot(
+            at,
+            {1: counts(10 * at)},
+            go=replace(
+                go_memory(gc_cycles=cycles * at // 30),
+                owners=None if owners is None else 40 + owners * at,
+            ),
+        )
+        for at in range(1, 31)
+    ]
+    return analyse(a_capture(snapshots, {1: LEAK}))
+
+
+def test_blocks_of_go_objects_that_no_collection_has_looked_at_are_no_leak() -> None:
+    report = a_report_of_owners(10)
+
+    (finding,) = report.findings
+    assert finding.verdict is Verdict.SUSPECT
+    assert any(
+        "290 more Go objects have a finalizer or cleanup than at the attach, and no GC cycle "
+        "could find them dead" in line
+        for line in finding.evidence
+    )
+    assert finding.advice.startswith("Free explicitly (Close, Free) what main.encode")
+    assert report.window.go_owners_change == 290
+
+
+@pytest.mark.parametrize("owners", [0, 1])
+def test_without_new_owners_no_collection_is_missing(owners: int) -> None:
+    (finding,) = a_report_of_owners(owners).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any("but it waits for none: Go has hardly more" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize("owners", [None, 2])
+def test_where_owners_are_few_or_not_known_the_limit_is_said(owners: int | None) -> None:
+    (finding,) = a_report_of_owners(owners).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any("waits for a finalizer looks the same" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(("owners", "held"), [(10, True), (5, False), (20, False)])
+def test_owners_that_collections_left_alive_are_looked_for_in_go(
+    *, owners: int, held: bool
+) -> None:
+    (finding,) = a_report_of_owners(owners, cycles=20).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert ("look for what in Go still holds it" in finding.advice) == held
+    assert any("something in Go may still hold them" in one for one in finding.evidence) == held
