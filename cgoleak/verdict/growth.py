@@ -55,6 +55,7 @@ class Growth:
         has_settled: in the later half RSS has not gone on growing, or goes up and down between the
             same bounds.
         late: by how much it rose in that half.
+        heights: the most of each half, if it came down in between and went up no higher again.
         go_live_room: how large a heap Go allows for by which its live heap rose, which is
             (1 + GOGC/100) times as much (gcController.commit, mgcpacer.go); 0 unless it rose in
             each third of the window.
@@ -69,6 +70,7 @@ class Growth:
     slack_reused: int
     has_settled: bool
     late: int
+    heights: tuple[int, int] | None
     go_live_room: int
     go_is_idle: bool
 
@@ -85,8 +87,9 @@ def growth_of(ledger: Ledger) -> Growth | None:
         return None
     first = sheet_at(ledger, places[0], None)
     sheets = [sheet_at(ledger, place, first.before) for place in places]
-    sizes = _without_tables(sheets)
+    sizes = [sheet.rss for sheet in sheets]
     peak = sizes.index(max(sizes))
+    steady = _without_tables(sheets)
     times = [ledger.times_ns[place] for place in places]
     half = bisect_left(times, (times[0] + times[-1]) / 2)
     return Growth(
@@ -96,8 +99,9 @@ def growth_of(ledger: Ledger) -> Growth | None:
         parts=_between(first, sheets[-1]),
         parts_at_peak=_at_peak(first, sheets[peak:]),
         slack_reused=largest_fall(tuple(sheet.slack for sheet in sheets)),
-        has_settled=_has_settled(sizes, half, bisect_left(times, (times[0] + 3 * times[-1]) / 4)),
-        late=sizes[-1] - sizes[half],
+        has_settled=_has_settled(steady, half, bisect_left(times, (times[0] + 3 * times[-1]) / 4)),
+        late=steady[-1] - steady[half],
+        heights=_heights(steady, half),
         go_live_room=_live_room(ledger),
         go_is_idle=_is_idle(ledger),
     )
@@ -119,13 +123,36 @@ def _has_settled(sizes: Sequence[int], half: int, last_quarter: int) -> bool:
     What is used and given back in turns, a pool for one, ends anywhere between its bounds: then
     both of them stay. Steady growth would move them by half of what it adds in that time.
     """
-    least = max(LEAST_BYTES / 2, LEAST_SHARE / 2 * sizes[0], 0.1 * (sizes[-1] - sizes[0]))
+    least = _least(sizes)
+    if _heights(sizes, half) is not None:
+        return True
     if sizes[-1] - min(sizes[half:]) < least:
         return True
     third, fourth = sizes[half:last_quarter], sizes[last_quarter:]
     if not third or not fourth:
         return False
     return max(min(fourth) - min(third), max(fourth) - max(third)) < least / 2
+
+
+def _heights(sizes: Sequence[int], half: int) -> tuple[int, int] | None:
+    """Give the most of each half, if both are as high and most of the rise was gone in between.
+
+    Where in its course the window began and ends says nothing then: batches come and go. Growth
+    beside it would lift the second; two heights that are the same by chance are rare.
+    """
+    if not 0 < half < len(sizes):
+        return None
+    earlier, later = max(sizes[:half]), max(sizes[half:])
+    lowest = min(sizes[sizes.index(earlier) : half + list(sizes[half:]).index(later) + 1])
+    rise = max(sizes[-1] - sizes[0], _least(sizes))
+    if abs(later - earlier) >= _least(sizes) / 2 or 2 * (min(earlier, later) - lowest) < rise:
+        return None
+    return earlier, later
+
+
+def _least(sizes: Sequence[int]) -> float:
+    """Give half of what any busy process shows, or a tenth of what it grew by."""
+    return max(LEAST_BYTES / 2, LEAST_SHARE / 2 * sizes[0], 0.1 * (sizes[-1] - sizes[0]))
 
 
 def _between(one: Sheet, other: Sheet) -> Parts:

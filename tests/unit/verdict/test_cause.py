@@ -56,6 +56,22 @@ CAUSES = {
         alloc   10..300/10
         """,
     ),
+    "batches come and go, and the window ends high": (
+        Cause.STABLE,
+        """
+        before  10
+        files   2
+        lost    2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11
+        """,
+    ),
+    "batches come and go while something else grows": (
+        Cause.OTHER,
+        """
+        before  10
+        stacks  1..27
+        slack   2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11
+        """,
+    ),
     "each collection finds more alive, and they come ever more seldom": (
         Cause.GO_HEAP,
         """
@@ -385,3 +401,10 @@ def test_tables_of_the_probe_that_go_at_the_detach_do_not_hide_what_grew() -> No
     ]
 
     assert analyse(replace(capture, snapshots=tuple(snapshots))).cause is Cause.OTHER
+
+
+def test_what_goes_up_and_down_is_said_with_the_height_of_each_half() -> None:
+    report = analyse(draw_sheets("files  2 4 8 12 2 4 8 12 2 4 8 12 2 4 8 12 2 4 8 12"))
+
+    assert report.cause is Cause.STABLE
+    assert "RSS goes up and down, to " in report.summary
