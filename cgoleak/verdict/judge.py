@@ -163,26 +163,35 @@ def _by_lines(
     """
     site = whole.site
     few = 1 < len(site.stack_ids) <= _MOST_APART
-    if not few or whole.verdict not in _GROWS or rests(site, whole.last, around):
+    if not few or rests(site, whole.last, around):
         return (whole,)
-    ids = {one for one in site.stack_ids if _leaks(only(site, {one}), around, policy)}
-    if not 0 < len(ids) < len(site.stack_ids):
+    verdict = _unmuted(site, around, policy)
+    if verdict not in _GROWS:
         return (whole,)
-    lost, rest = only(site, ids), the_rest(site, ids)
-    parts = [
-        _judged(part, around.ledger.total(part.stack_ids), resting, around, policy)
-        for part in (lost, rest)
-    ]
-    same = whole.verdict is Verdict.NATIVE_LEAK and parts[1].verdict in _GROWING
-    if same or parts[0].verdict is not Verdict.NATIVE_LEAK or _gives_way(rest, lost, around):
+    lines = [one for one in site.stack_ids if _leaks(only(site, {one}), around, policy)]
+    if not 0 < len(lines) < len(site.stack_ids):
         return (whole,)
-    return tuple(part for part in parts if part.last.outstanding_blocks > 0)
+    lost, rest = only(site, lines), the_rest(site, lines)
+    same = verdict is Verdict.NATIVE_LEAK and _unmuted(rest, around, policy) in _GROWING
+    if same or not _leaks(lost, around, policy) or _gives_way(rest, lost, around):
+        return (whole,)
+    lasts = [(part, around.ledger.total(part.stack_ids)) for part in (lost, rest)]
+    return tuple(
+        _judged(part, last, resting, around, policy)
+        for part, last in lasts
+        if last.outstanding_blocks > 0
+    )
+
+
+def _unmuted(site: Site, around: Surroundings, policy: Policy) -> Verdict:
+    """Give the verdict, whatever suppressions say: muting must not change what there is."""
+    if rests(site, around.ledger.total(site.stack_ids), around):
+        return Verdict.BOUNDED
+    return rule_on(facts_of(site, around), policy).verdict
 
 
 def _leaks(site: Site, around: Surroundings, policy: Policy) -> bool:
-    if rests(site, around.ledger.total(site.stack_ids), around):
-        return False
-    return rule_on(facts_of(site, around), policy).verdict is Verdict.NATIVE_LEAK
+    return _unmuted(site, around, policy) is Verdict.NATIVE_LEAK
 
 
 def _gives_way(rest: Site, lost: Site, around: Surroundings) -> bool:
