@@ -25,6 +25,7 @@ __all__ = [
     "COUNT_COLUMNS",
     "HEADER_BYTES",
     "INTEGER_MAX",
+    "OPTIONAL",
     "SCHEMA",
     "SCHEMA_VERSION",
     "SNAPSHOT_COLUMNS",
@@ -271,6 +272,11 @@ _FAMILY_STACK: Final = """CREATE TABLE family_stack (  -- stacks that made handl
   family INTEGER NOT NULL
 )"""
 
+_GO_OWNER: Final = """CREATE TABLE go_owner (  -- beside snapshots in which it was read
+  snapshot INTEGER PRIMARY KEY,
+  objects INTEGER NOT NULL        -- of Go, with a finalizer or cleanup, and not found dead
+)"""
+
 _MAPPING_STACK: Final = """CREATE TABLE mapping_stack (  -- stacks that called mmap itself
   stack INTEGER PRIMARY KEY
 )"""
@@ -303,8 +309,12 @@ TABLES: Final[dict[str, str]] = {
     "family": _FAMILY,
     "family_stack": _FAMILY_STACK,
     "mapping_stack": _MAPPING_STACK,
+    "go_owner": _GO_OWNER,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""
+
+OPTIONAL: Final = frozenset({"go_owner"})
+"""Those that captures of this version did not have from its beginning: they count as empty."""
 
 VIEWS: Final[dict[str, str]] = {"stack_address": _STACK_ADDRESS, "stack_count": _STACK_COUNT}
 """The same for views; they are for people, and nothing here reads them."""

@@ -18,6 +18,7 @@ from cgoleak.capture.earlier import EARLIER_OPTIONAL, EARLIER_TABLES, EARLIER_VE
 from cgoleak.capture.format import (
     APPLICATION_ID,
     HEADER_BYTES,
+    OPTIONAL,
     SCHEMA_VERSION,
     TABLES,
     VIEWS,
@@ -140,6 +141,9 @@ def _check_tables(db: sqlite3.Connection, path: Path) -> None:
     found = sorted(stored.fetchmany(len(every | views) + 1), key=repr)
     if version == EARLIER_VERSION and len(found) == len(EARLIER_TABLES):
         every = EARLIER_TABLES
+    names = {name for _, name, _ in found}
+    if version != EARLIER_VERSION and not names & OPTIONAL:
+        every = {name: text for name, text in every.items() if name not in OPTIONAL}
     wanted = [("table", *item) for item in every.items()]
     wanted += [("view", *item) for item in views.items()]
     if found != sorted(wanted, key=repr):

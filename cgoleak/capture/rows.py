@@ -258,13 +258,24 @@ class Rows:
 
     def _snapshots(self) -> tuple[Snapshot, ...]:
         history = self._history()
+        owners = self._owners()
         snapshots: list[Snapshot] = []
         for row in self._db.execute("SELECT * FROM snapshot ORDER BY id"):
             if len(row) != SNAPSHOT_COLUMNS:
                 self._bad("a snapshot has the wrong number of columns")
             number = self._count(row[0])
-            snapshots.append(self._snapshot(row[1:], number, history))
+            snapshot = self._snapshot(row[1:], number, history)
+            if snapshot.go is not None and number in owners:
+                snapshot = replace(snapshot, go=replace(snapshot.go, owners=owners[number]))
+            snapshots.append(snapshot)
         return tuple(snapshots)
+
+    def _owners(self) -> dict[int, int]:
+        """Give Go's objects with finalizers by snapshot, where they were counted."""
+        if not self._has("go_owner"):
+            return {}
+        rows = self._db.execute("SELECT snapshot, objects FROM go_owner")
+        return {self._count(snapshot): self._count(objects) for snapshot, objects in rows}
 
     def _snapshot(self, row: Sequence[object], number: int, history: History) -> Snapshot:
         at_ns = self._integer(row[0])

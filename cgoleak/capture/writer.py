@@ -69,7 +69,7 @@ _GONE: _Row = (None,) * COUNT_COLUMNS
 _Names = tuple[str, ...]
 # The columns of ``snapshot`` are the fields of these values, in their order.
 _PROCESS_VALUES: _Names = tuple(field.name for field in fields(ProcessMemory))
-_GO_VALUES: _Names = tuple(field.name for field in fields(GoMemory))
+_GO_VALUES: _Names = tuple(field.name for field in fields(GoMemory) if field.name != "owners")
 _NATIVE_VALUES: _Names = tuple(field.name for field in fields(NativeMemory))
 
 
@@ -228,6 +228,9 @@ class CaptureWriter:
                 _INSERT_SNAPSHOT,
                 (number, *_snapshot_row(snapshot)),
             )
+            if snapshot.go is not None and snapshot.go.owners is not None:
+                owners = _integer(snapshot.go.owners)
+                self._db.execute("INSERT INTO go_owner VALUES (?,?)", (number, owners))
             if changed:
                 self._db.execute(_INSERT_CHANGE, (number, _array(in_order), *map(_array, columns)))
         self._counts = now
@@ -239,11 +242,17 @@ class CaptureWriter:
 
         Those that say how stacks changed stay, since later ones build on them.
         """
+        dropped = list(numbers)
         with self._writing():
             self._db.executemany(
                 "DELETE FROM snapshot WHERE id = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM change WHERE snapshot = ?1)",
-                [(number,) for number in numbers],
+                [(number,) for number in dropped],
+            )
+            self._db.executemany(
+                "DELETE FROM go_owner WHERE snapshot = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM snapshot WHERE id = ?1)",
+                [(number,) for number in dropped],
             )
 
     def put_process(self, number: int, process: WatchedProcess) -> None:

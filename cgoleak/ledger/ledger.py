@@ -90,6 +90,12 @@ class Ledger:
         return max(0, known[-1] - known[0]) if len(known) > 1 else None
 
     @property
+    def owners(self) -> int | None:
+        """By how many Go's objects with a finalizer or cleanup rose, as ``gc_cycles`` is known."""
+        known = [go.owners for go in self.go if go is not None and go.owners is not None]
+        return known[-1] - known[0] if len(known) > 1 else None
+
+    @property
     def outstanding_bytes(self) -> tuple[int, ...]:
         """Bytes allocated since attach and not freed, at each snapshot."""
         return self.sums(_bytes_of)

@@ -57,9 +57,12 @@ class Series(NamedTuple):
     @property
     def growing_intervals(self) -> tuple[int, int]:
         """In how many intervals the outstanding blocks grew, and how many there are."""
-        blocks = self.blocks
-        steps = [later > earlier for earlier, later in itertools.pairwise(blocks)]
-        return sum(steps), len(steps)
+        return _steps_up(self.blocks)
+
+    @property
+    def larger_intervals(self) -> tuple[int, int]:
+        """The same of the outstanding bytes."""
+        return _steps_up(self.bytes)
 
     def rise(self) -> Line:
         """Fit the number of outstanding blocks."""
@@ -72,6 +75,11 @@ class Series(NamedTuple):
         first sixth of the time is left out if enough instants remain.
         """
         return _growth(self.times_ns, self.bytes)
+
+
+def _steps_up(values: tuple[int, ...]) -> tuple[int, int]:
+    steps = [later > earlier for earlier, later in itertools.pairwise(values)]
+    return sum(steps), len(steps)
 
 
 @lru_cache(maxsize=4096)

@@ -163,7 +163,11 @@ class HandleFinding:
 
 @dataclass(frozen=True, slots=True)
 class ReportWindow:
-    """The time that was measured; ``started_unix_seconds`` is the wall clock at its begin."""
+    """The time that was measured; ``started_unix_seconds`` is the wall clock at its begin.
+
+    ``go_owners_change`` is by how many Go's objects with a finalizer or cleanup rose; None where
+    that is not known.
+    """
 
     seconds: float
     snapshots: int
@@ -176,6 +180,7 @@ class ReportWindow:
     """Bytes per sampled block, in the mean; None if every block was followed."""
     sampled_since_seconds: float | None = None
     """When sampling began in the window; every block was followed before."""
+    go_owners_change: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class GoMemory:
         work_bufs: work space of the garbage collector.
         stacks_sys: thread stacks that the runtime itself has mapped.
         forced_gc_cycles: those of ``gc_cycles`` that the program asked for.
+        owners: objects with a finalizer or cleanup that no collection has found dead; None where
+            that is not known.
     """
 
     heap_in_use: int
@@ -122,6 +124,7 @@ class GoMemory:
     work_bufs: int = 0
     stacks_sys: int = 0
     forced_gc_cycles: int = 0
+    owners: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

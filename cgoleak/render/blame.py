@@ -98,16 +98,33 @@ def _beside(
     share: list[str] = []
     others: list[str] = []
     whole = sum(one.growth_bytes_per_second for one in accused)
-    if len(accused) > 1 and whole > 0:
-        rates = {"rate": format_rate(blamed.growth_bytes_per_second), "all": format_rate(whole)}
-        share.append(words("{rate} of {all}", **rates))
-        for one in accused[1 : 1 + _NEXT]:
-            rate = format_rate(one.growth_bytes_per_second)
-            others.append(words("then {site} {rate}", site=site_names(one.stack)[0], rate=rate))
-    left = len(accused) - 1 - len(others)
-    if left > 0:
+    if len(accused) < 2:
+        return share, others
+    if whole <= 0:
+        more = words.count(len(accused) - 1, "site")
+        return share, [words("and {sites} more", sites=more)]
+    # One call of a library leaves as many sites as the library allocates in: all of the same name.
+    named: dict[tuple[str, ...], list[Finding]] = {}
+    for one in accused:
+        named.setdefault(site_names(one.stack), []).append(one)
+    first = named.pop(site_names(blamed.stack))
+    rates = {"rate": format_rate(_rate(first)), "all": format_rate(whole)}
+    share.append(words("{rate} of {all}", **rates))
+    nearest = sorted(named.items(), key=lambda other: -_rate(other[1]))[:_NEXT]
+    leaves = {site_names(blamed.stack)[0]}
+    for (leaf, *callers), same in nearest:
+        # A helper that all of them call tells nothing; who calls it does.
+        site = " ← ".join([leaf, *callers[:1]]) if leaf in leaves else leaf
+        leaves.add(leaf)
+        others.append(words("then {site} {rate}", site=site, rate=format_rate(_rate(same))))
+    left = len(accused) - len(first) - sum(len(same) for _, same in nearest)
+    if left:
         others.append(words("and {sites} more", sites=words.count(left, "site")))
     return share, others
+
+
+def _rate(findings: Sequence[Finding]) -> float:
+    return sum(one.growth_bytes_per_second for one in findings)
 
 
 def _in_go(report: Report, words: Words) -> tuple[str, str]:

@@ -69,7 +69,8 @@ def is_leak(report: Report, words: Words) -> str:
     leaks, suspects = of_verdict(report, Verdict.NATIVE_LEAK), of_verdict(report, Verdict.SUSPECT)
     if report.cause is Cause.NATIVE_LEAK:
         said = words(_NO_LEAK[report.cause])
-        return sentences([said, _beside_rss(report, leaks, words), _uncollected(report, words)])
+        beside = _beside_rss(report, leaks, words) or _without_rss(report, leaks, words)
+        return sentences([said, beside, _uncollected(report, words)])
     if leaks:
         part = words(
             "Yes, in part: {size} leaks.",
@@ -79,7 +80,8 @@ def is_leak(report: Report, words: Words) -> str:
     if suspects and report.cause not in _NAMED:
         sites = words.count(len(suspects), "site")
         said = words("Not shown, but it may be: {sites} to look at.", sites=sites)
-        return sentences([said, _without_rss(report, suspects, words)])
+        waiting = _uncollected(report, words) if _may_wait(report, suspects) else ""
+        return sentences([said, _without_rss(report, suspects, words), waiting])
     if speed_between_restarts(report) is not None:
         return words(
             "Perhaps: it grew until it ended. RSS fell because a new process began; no memory was "
@@ -102,9 +104,20 @@ def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
     return words("It is a part of what RSS rose by: {size} of {change}.", **sizes)
 
 
+def _may_wait(report: Report, suspects: Sequence[Finding]) -> bool:
+    """Tell whether Go has so many more objects with finalizers that they may own these blocks."""
+    owners = report.window.go_owners_change
+    return owners is not None and 2 * owners >= max(one.outstanding_blocks for one in suspects)
+
+
 def _uncollected(report: Report, words: Words) -> str:
-    """Say where finalizers and cleanups had no chance: only a GC queues them."""
-    if report.window.gc_cycles != 0:
+    """Say where finalizers and cleanups had no chance: only a GC queues them.
+
+    Not where Go has hardly more of them than before.
+    """
+    owners = report.window.go_owners_change
+    blocks = sum(one.outstanding_blocks for one in of_verdict(report, Verdict.NATIVE_LEAK))
+    if report.window.gc_cycles != 0 or (owners is not None and _LITTLE * owners <= blocks):
         return ""
     return words("No GC ran meanwhile: what finalizers would free is not known.")
 

@@ -231,6 +231,7 @@ def _window(part: _Part) -> ReportWindow:
         ended=part.text_or_none("ended"),
         sample_bytes=part.whole_or_none("sample_bytes"),
         sampled_since_seconds=part.number_or_none("sampled_since_seconds"),
+        go_owners_change=part.whole_or_none("go_owners_change"),
     )
 
 

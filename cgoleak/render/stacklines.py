@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.golibrary import go_package, is_dependency, is_go_library, own_go_frame
 from cgoleak.model.names import brief_name, readable_name, short_name
-from cgoleak.model.ownership import allocating_frame, is_users
+from cgoleak.model.ownership import (
+    allocating_frame,
+    is_cpp_library,
+    is_users,
+    is_wrapper,
+)
 from cgoleak.model.words import ENGLISH, words_in
 from cgoleak.render.visible import shorten_left, shorten_middle, visible
 
@@ -187,19 +192,27 @@ def _folded(stack: Sequence[Frame], words: Words) -> Iterator[StackLine]:
             yield from _counted(frames, words)
         elif index < len(runs) - 1:
             # The outermost run is how every goroutine and thread starts: left out.
-            called = _called_directly(stack) if index == 0 else None
+            called = _called_directly(stack) if index <= 1 else None
             joins = words(_crossing(inner, stack[start].lang))
             yield StackLine(Language.BRIDGE, f"{called} {joins}" if called else joins)
 
 
 def _without_library(frames: Sequence[Frame], words: Words) -> Iterator[StackLine]:
-    """Fold three and more frames of Go's standard library in a row: they are how a server calls."""
-    if sum(map(is_go_library, frames)) < _LIBRARY_RUN:
+    """Fold three and more frames of Go's standard library in a row: they are how a server calls.
+
+    Of C++'s the outermost stays, which is what was called: ``std::make_shared``.
+    """
+    if len(list(filter(_library, frames))) < _LIBRARY_RUN:
         yield from _counted(frames, words)
         return
-    for library, run in groupby(frames, is_go_library):
+    for library, run in groupby(frames, _library):
         same = list(run)
-        if library and len(same) >= _LIBRARY_RUN:
+        if library and len(same) >= _LIBRARY_RUN and same[0].lang is not Language.GO:
+            count = len(same) - 1
+            folded = words("… {count} frames in {packages} …", count=count, packages="std")
+            yield StackLine(same[0].lang, folded)
+            yield _line(same[-1]._replace(function=short_name(same[-1])), 1, words.lang)
+        elif library and len(same) >= _LIBRARY_RUN:
             packages = list(dict.fromkeys(go_package(frame) for frame in same))
             named = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
             folded = words(
@@ -210,13 +223,21 @@ def _without_library(frames: Sequence[Frame], words: Words) -> Iterator[StackLin
             yield from _counted(same, words)
 
 
+def _library(frame: Frame) -> str:
+    """Name the language whose own library a frame is in; empty for any other."""
+    if is_go_library(frame):
+        return "Go"
+    return "C++" if frame.lang is Language.CPP and is_cpp_library(frame.function) else ""
+
+
 def _called_directly(stack: Sequence[Frame]) -> str | None:
     """Name what Go called if that has no frame of its own: ``C.malloc``, ``C.CString``.
 
     cgo allocates for these in its own stub; the Go side of it is ``pkg._Cfunc_NAME``
-    (``cmd/cgo/out.go``; ``C.malloc`` is ``_Cfunc__CMalloc``).
+    (``cmd/cgo/out.go``; ``C.malloc`` is ``_Cfunc__CMalloc``). Nor has a function one whose last act
+    is to call an allocator (``return strdup(s)``), which then returns in its place.
     """
-    run = list(takewhile(_is_plumbing, stack))
+    run = list(takewhile(lambda frame: _is_plumbing(frame) or is_wrapper(frame), stack))
     names = list(filter(None, map(called_by_stub, run)))
     return names[-1] if names and len(run) < len(stack) else None
 

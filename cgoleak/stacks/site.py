@@ -26,14 +26,23 @@ from cgoleak.stacks.infrastructure import infrastructure_of
 from cgoleak.stacks.join import DROPPED, join, leafward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from cgoleak.model.capture import Capture
     from cgoleak.model.frames import Frame
     from cgoleak.model.ids import Address
     from cgoleak.stacks.join import Joined
 
-__all__ = ["Site", "find_sites", "group", "native_part", "signature", "together"]
+__all__ = [
+    "Site",
+    "find_sites",
+    "group",
+    "native_part",
+    "only",
+    "signature",
+    "the_rest",
+    "together",
+]
 
 _KEY_DIGITS: Final = 6
 _KEY_DIGITS_TOGETHER: Final = 9
@@ -141,6 +150,18 @@ def together(sites: Sequence[Site]) -> Site:
         sites[0].stacks,
         len(sites),
     )
+
+
+def only(site: Site, stack_ids: Collection[StackId]) -> Site:
+    """Give a site with some of its stacks; its key stays."""
+    return site._replace(stack_ids=tuple(one for one in site.stack_ids if one in stack_ids))
+
+
+def the_rest(site: Site, stack_ids: Collection[StackId]) -> Site:
+    """Give what ``only`` leaves of a site; its key is longer than that of others."""
+    digest = hashlib.sha256(f"{site.key} but some of its lines".encode()).hexdigest()
+    others = tuple(one for one in site.stack_ids if one not in stack_ids)
+    return site._replace(key=SiteKey(digest[:_KEY_DIGITS_TOGETHER]), stack_ids=others)
 
 
 def _signatures(capture: Capture, joined: Joined) -> dict[StackId, Signature]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.frames import Language
 from cgoleak.model.golibrary import go_package, is_dependency, own_go_frame
 from cgoleak.model.names import brief_name
-from cgoleak.model.ownership import allocating_frame, c_callers, innermost_go, is_cpp_library
+from cgoleak.model.ownership import (
+    allocating_frame,
+    c_callers,
+    innermost_go,
+    is_cpp_library,
+    is_plumbing,
+)
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_percent
 
@@ -41,12 +48,40 @@ _LIBC_GIVES: Final = {
     "fopen": ("", "fclose"),
     "fdopen": ("", "fclose"),
     "file_doallocate": ("", "fclose"),
+    "fmemopen": ("", "fclose"),
+    "tmpfile": ("", "fclose"),
+    "popen": ("", "pclose"),
     "opendir": ("", "closedir"),
     "fdopendir": ("", "closedir"),
+    "getifaddrs": ("*ifap", "freeifaddrs"),
+    "if_nameindex": ("", "if_freenameindex"),
+    "glob": ("*pglob", "globfree"),
+    "wordexp": ("*p", "wordfree"),
+    "regcomp": ("*preg", "regfree"),
+    "regexec": ("*preg", "regfree"),
+    "newlocale": ("", "freelocale"),
+    "duplocale": ("", "freelocale"),
+    "iconv_open": ("", "iconv_close"),
+    "getcwd": ("", "free"),
+    "get_current_dir_name": ("", "free"),
+    "canonicalize_file_name": ("", "free"),
+    "wcsdup": ("", "free"),
 }
 """Function of libc → the argument through which it gives memory, empty where it returns it; and
-what takes it back. A stream's buffer is made at its first use, and belongs to the stream."""
+what takes it back. A stream's buffer is made at its first use, and belongs to the stream; what
+``regexec`` makes belongs to what ``regcomp`` compiled."""
 _STREAM_BUFFER: Final = "file_doallocate"
+_MEMORY_STREAM: Final = {"mem_finish": "open_memstream", "wmem_finish": "open_wmemstream"}
+"""What ``fclose`` calls to give the buffer of such a stream its last size → who gave it."""
+_CONTAINER: Final = re.compile(
+    r"\bstd::(?:__cxx11::)?"
+    r"(?:vector|deque|list|map|multimap|set|multiset|unordered_\w+|_Rb_tree|_Hashtable)<"
+)
+_FILLS: Final = re.compile(
+    r"::(?:push_\w+|emplace\w*|insert\w*|operator\[\]|resize|reserve|_M_realloc_\w+"
+    r"|_M_\w*append|_M_insert\w*|_M_emplace\w*)(?:<|\()"
+)
+"""Members of C++ containers that make room for more."""
 _LIBC_MARKS: Final = re.compile(r"^_+(?:GI_+)?(?:IO_)?(?:new_)?|_internal$")
 """What glibc puts around the names of its functions: aliases for itself, versions."""
 
@@ -74,13 +109,17 @@ def advice_for(
     maps: bool = False,
     larger: bool = False,
     cleaned: bool = False,
+    owned: bool = False,
 ) -> str:
     """Give one or two sentences.
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
-    ``cleaned``: those that were freed, finalizers or cleanups freed.
+    ``cleaned``: those that were freed, finalizers or cleanups freed; ``owned``: none was freed, and
+    Go objects that have one seem to own them.
     """
+    if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
+        return _let_go(frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
             return _fix(frames, freed, maps=maps)
@@ -90,10 +129,7 @@ def advice_for(
                 "handles are made and never given up."
             )
         case Verdict.SUSPECT if cleaned:
-            return (
-                f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
-                "look for what in Go still holds it (a map, a list, a goroutine)."
-            )
+            return _let_go(frames)
         case Verdict.SUSPECT if larger:
             return f"{_LONGER} {_limit(frames)}"
         case Verdict.SUSPECT:
@@ -109,6 +145,13 @@ def advice_for(
             return "Nothing to do."
         case Verdict.SUPPRESSED:
             return "Muted by a suppression; remove that line to see it judged."
+
+
+def _let_go(frames: Sequence[Frame]) -> str:
+    return (
+        f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
+        "look for what in Go still holds it (a map, a list, a goroutine)."
+    )
 
 
 def _whoever_asked(frames: Sequence[Frame]) -> str:
@@ -135,6 +178,8 @@ def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
     leaf = allocating_frame(frames)
     inner = [frame.function for frame in frames[: frames.index(leaf)]] if leaf else []
     where = _place(leaf) if leaf else "the allocating function"
+    if leaf is not None and leaf.lang is Language.GO:
+        where = _called_in_c(frames) or where
     if maps:
         return _find_owner(frames, where, _caller(frames), freed, _MAPPINGS)
     if _is_callback(frames):
@@ -145,6 +190,14 @@ def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
     caller = _caller(frames)
     fix = _fix_c(inner, where, f" from {caller}" if caller else "", freed)
     return fix or _find_owner(frames, where, caller, freed, _BLOCKS)
+
+
+def _called_in_c(frames: Sequence[Frame]) -> str:
+    """Name what Go called where that left no frame: its last act was to call the allocator."""
+    inner = takewhile(lambda frame: frame.lang is not Language.GO, frames)
+    parts = [one.function.rpartition("_Cfunc_") for one in inner if is_plumbing(one)]
+    stubs = [name for _, stub, name in parts if stub]
+    return f"C.{stubs[-1]}" if stubs else ""
 
 
 def _limit(frames: Sequence[Frame]) -> str:
@@ -178,6 +231,17 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
     """Choose by the functions between the user's code and the allocator, leaf first."""
     if any(name.startswith("operator new[]") for name in inner):
         return f"Give the array made in {where} to delete[], or hold it in a std::vector."
+    if any("std::shared_ptr<" in name or "_Sp_counted" in name for name in inner):
+        return (
+            f"What {where} makes is owned by std::shared_ptr: find who still holds one (a "
+            "container; two objects that hold each other, which std::weak_ptr in one of them ends)."
+        )
+    if any(_CONTAINER.search(name) and _FILLS.search(name) for name in inner):
+        return (
+            f"A C++ container that {where} fills holds this memory: erase what is done with, or "
+            "have the object that owns it deleted (by a pointer to a base class only where the "
+            "destructor is virtual)."
+        )
     if any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
         return (
             f"A C++ object that {where} makes holds this memory: have the C function that deletes "
@@ -195,6 +259,7 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
         )
     # The outermost is what the program called: fgets goes through getline's inner part.
     plain = [_LIBC_MARKS.sub("", name) for name in reversed(inner)]
+    plain = [_MEMORY_STREAM.get(name, name) for name in plain]
     given = next((name for name in plain if name in _LIBC_GIVES), None)
     if given is not None:
         return _give_back(given, where, caller)

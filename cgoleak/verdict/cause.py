@@ -129,6 +129,14 @@ def _settled(growth: Growth, findings: Sequence[Finding], window: str) -> Conclu
     if _LATE * growth.late > grown:
         late = format_bytes(growth.late)
         rose = f"RSS rose by {format_bytes(grown)} in {window}, {late} of it in the second half"
+    if growth.heights is not None:
+        first, second = map(format_bytes, growth.heights)
+        rose = (
+            f"RSS goes up and down, to {first} in the first half of {window} and to {second} in "
+            "the second"
+        )
+        if bounded < _HELD_WORTH:
+            return Conclusion(Cause.STABLE, f"{rose}.")
     if bounded < _HELD_WORTH:
         return Conclusion(Cause.STABLE, f"{rose}: warming up, or a cache that filled.")
     size = format_bytes(bounded)

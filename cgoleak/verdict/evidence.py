@@ -15,6 +15,7 @@ from cgoleak.units import (
     plural,
 )
 from cgoleak.verdict.facts import BLOCK
+from cgoleak.verdict.rules import has_an_owner_each
 
 if TYPE_CHECKING:
     from cgoleak.verdict.facts import Facts
@@ -77,6 +78,8 @@ def _estimate(facts: Facts) -> str:
 def _growth(facts: Facts) -> str:
     grew, intervals = facts.looked.growing_intervals
     if facts.noun == BLOCK:
+        # Of a block that is made ever larger the number stays; the rate is of bytes.
+        grew = max(grew, facts.looked.larger_intervals[0])
         rate, r2 = format_rate(facts.growth.per_second), facts.growth.r2
     else:
         line = facts.series.rise()
@@ -84,15 +87,32 @@ def _growth(facts: Facts) -> str:
     return f"grew in {grew} of {plural(intervals, 'interval')}, {rate} (r² {r2:.2f})"
 
 
+def _is_unowned(facts: Facts) -> bool:
+    """Tell if finalizers and cleanups that were set since cannot be for a tenth of its blocks."""
+    owners = facts.around.owners
+    return owners is not None and 10 * owners <= facts.series.last.outstanding_blocks
+
+
 def _limits(facts: Facts, policy: Policy) -> list[str]:
     lines: list[str] = []
     cycles = facts.around.gc_cycles
     if cycles is None:
         lines.append("GC cycles are not known: memory that waits for a finalizer looks the same")
+    elif cycles < policy.gc_cycles and _is_unowned(facts):
+        lines.append(
+            f"{plural(cycles, 'GC cycle') if cycles else 'no GC cycle'} in this window, but it "
+            "waits for none: Go has hardly more objects with a finalizer or cleanup than at the "
+            "attach"
+        )
     elif cycles < policy.gc_cycles:
         lines.append(
             f"{plural(cycles, 'GC cycle') if cycles else 'no GC cycle'} in this window: "
             "memory that waits for a finalizer looks the same"
+        )
+    elif has_an_owner_each(facts):
+        lines.append(
+            f"{plural(cycles, 'GC cycle')} in this window left alive as many more Go objects with "
+            "a finalizer or cleanup as are outstanding here: something in Go may still hold them"
         )
     else:
         freed = facts.series.last.cleaned_blocks

@@ -39,6 +39,7 @@ class Surroundings:
 
     Attributes:
         gc_cycles: in this window; None if Go's runtime was not read.
+        owners: by how many Go's objects with a finalizer or cleanup rose; None if not known.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
         late: stacks at which something happened since the last third of these began; all of them
@@ -60,6 +61,7 @@ class Surroundings:
     holdings: Mapping[StackId, Holding] | None = None
     mappings: frozenset[StackId] = frozenset()
     noun: str = BLOCK
+    owners: int | None = None
 
     @classmethod
     def of(
@@ -78,6 +80,7 @@ class Surroundings:
             mappings=mappings,
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
+            owners=ledger.owners,
             cleans=ledger.cleans,
             active=active,
             late=ledger.changed_since(last_third((0, *ledger.times_ns)[:active])),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Finding, Verdict
-from cgoleak.stacks.site import native_part, together
+from cgoleak.stacks.site import native_part, only, the_rest, together
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
-from cgoleak.verdict.rules import is_made_larger, rests, rule_on
+from cgoleak.verdict.rules import has_an_owner_each, has_owners, is_made_larger, rests, rule_on
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
@@ -42,6 +42,11 @@ ORDER: Final = (
 """Worst first."""
 _SCREEN: Final = 50
 """Sites that are looked at one by one."""
+_MOST_APART: Final = 64
+"""Stacks of one site that are looked at one by one."""
+_GROWING: Final = frozenset({Verdict.NATIVE_LEAK, Verdict.SUSPECT})
+_GROWS: Final = _GROWING | {Verdict.BOUNDED}
+"""Verdicts that speak of growth, and that there is none."""
 _RANKS: Final = {verdict: rank for rank, verdict in enumerate(ORDER)}
 
 
@@ -79,6 +84,7 @@ def judge(
         if last.outstanding_blocks > 0
     ]
     judged = _with_shared_code(judged, resting, around, policy)
+    judged = [part for one in judged for part in _by_lines(one, resting, around, policy)]
     if not judged:
         return ()
     found, counts, verdicts, finds = zip(*judged, strict=True)
@@ -143,6 +149,59 @@ def _with_shared_code(
             leaks.append(whole)
             replaced.update(one.site.key for one in members)
     return [*(one for one in judged if one.site.key not in replaced), *leaks]
+
+
+def _by_lines(
+    whole: _Judged, resting: _Resting, around: Surroundings, policy: Policy
+) -> tuple[_Judged, ...]:
+    """Part a site of which some stacks leak by themselves from what the others make.
+
+    A function that makes a node of a cache makes its key as well as its value. Together they have
+    the bytes of all that is alive, and its ups and downs, which hide what is lost. It stays whole
+    where the rest is no better, or gives way to what grows: then one line may have taken the place
+    of another.
+    """
+    site = whole.site
+    few = 1 < len(site.stack_ids) <= _MOST_APART
+    if not few or rests(site, whole.last, around):
+        return (whole,)
+    verdict = _unmuted(site, around, policy)
+    if verdict not in _GROWS:
+        return (whole,)
+    lines = [one for one in site.stack_ids if _leaks(only(site, {one}), around, policy)]
+    if not 0 < len(lines) < len(site.stack_ids):
+        return (whole,)
+    lost, rest = only(site, lines), the_rest(site, lines)
+    same = verdict is Verdict.NATIVE_LEAK and _unmuted(rest, around, policy) in _GROWING
+    if same or not _leaks(lost, around, policy) or _gives_way(rest, lost, around):
+        return (whole,)
+    lasts = [(part, around.ledger.total(part.stack_ids)) for part in (lost, rest)]
+    return tuple(
+        _judged(part, last, resting, around, policy)
+        for part, last in lasts
+        if last.outstanding_blocks > 0
+    )
+
+
+def _unmuted(site: Site, around: Surroundings, policy: Policy) -> Verdict:
+    """Give the verdict, whatever suppressions say: muting must not change what there is."""
+    if rests(site, around.ledger.total(site.stack_ids), around):
+        return Verdict.BOUNDED
+    return rule_on(facts_of(site, around), policy).verdict
+
+
+def _leaks(site: Site, around: Surroundings, policy: Policy) -> bool:
+    return _unmuted(site, around, policy) is Verdict.NATIVE_LEAK
+
+
+def _gives_way(rest: Site, lost: Site, around: Surroundings) -> bool:
+    """Tell whether one part lost half as many blocks as the other gained, or more.
+
+    In the later two thirds: at the attach nothing is outstanding, so that all rise in the first.
+    """
+    shapes = facts_of(rest, around).shape, facts_of(lost, around).shape
+    fell, rose = (0 if shape is None else sum(shape.rises[1:]) for shape in shapes)
+    return -2 * fell >= rose
 
 
 class _Resting:
@@ -216,6 +275,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
             larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
+            owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),
         "suppression": suppression_for(frames),
         "interval_bytes": (
@@ -225,13 +285,27 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
     }
 
 
+def _has_owners(facts: Facts, verdict: Verdict) -> bool:
+    """Tell if Go objects seem to own its blocks; of a leak more is asked for."""
+    leaks = verdict is Verdict.NATIVE_LEAK
+    return has_an_owner_each(facts) if leaks else has_owners(facts)
+
+
 def _muted(site: Site, policy: Policy) -> Suppression | None:
     return next((one for one in policy.suppressions if any(map(one.matches, site.variants))), None)
 
 
 def _heaviest(site: Site, ledger: Ledger) -> tuple[Frame, ...]:
-    """Give the stack that holds most: two lines of one function are one site, one may be sound."""
+    """Give the stack that gained most bytes in the later half of the window, or holds most.
+
+    Two lines of one function are one site, and one of them may be sound.
+    """
     if len(site.stack_ids) == 1:
         return site.frames
-    stack = max(site.stack_ids, key=lambda one: (ledger.last(one).outstanding_blocks, -one))
+
+    def gained(stack: StackId) -> tuple[int, int, int]:
+        sizes = ledger.series((stack,)).bytes
+        return max(0, sizes[-1] - sizes[len(sizes) // 2]), sizes[-1], -stack
+
+    stack = max(site.stack_ids, key=gained)
     return site.stacks[stack]

@@ -96,6 +96,7 @@ def report_of(
             sampled_since_seconds=(
                 capture.sampling[0].since_ns / 1e9 if capture.sampling else None
             ),
+            go_owners_change=None if capture.processes else ledger.owners,
         ),
         cause=cause,
         summary=summary,

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from cgoleak.verdict.policy import Policy
     from cgoleak.verdict.shape import Shape
 
-__all__ = ["RULES", "Ruling", "is_made_larger", "rests", "rule_on"]
+__all__ = [
+    "RULES",
+    "Ruling",
+    "has_an_owner_each",
+    "has_owners",
+    "is_made_larger",
+    "rests",
+    "rule_on",
+]
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
@@ -196,6 +204,8 @@ def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
     if shape is None or (_stands_still(facts) and _missing(facts) >= _NO_ACCIDENT):
+        return None
+    if _chance(facts, policy) is not None:
         return None
     if shape.rises_at_the_end and _level(facts) >= (
         policy.min_suspect_blocks if shape.rises[1] > 0 else policy.min_blocks
@@ -399,12 +409,43 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
             f"cleanups freed some of its {facts.noun}s, and GC cycles are not known: "
             "it may wait for one"
         )
-    if cycles >= policy.gc_cycles or not facts.around.cleans:
+    if cycles >= policy.gc_cycles:
+        return None
+    if has_owners(facts):
+        return (
+            f"{format_count(facts.around.owners or 0)} more Go objects have a finalizer or cleanup "
+            f"than at the attach, and {_gc(cycles)} could find them dead: they may own what is "
+            "outstanding here"
+        )
+    if not facts.around.cleans:
         return None
     return (
         f"only {plural(cycles, 'GC cycle')} in this window, and this program frees C memory "
         "by finalizers or cleanups: it may wait for the GC"
     )
+
+
+def has_owners(facts: Facts) -> bool:
+    """Tell if Go's objects with a finalizer or cleanup rose by half as much as its blocks, or more.
+
+    An object may own blocks of many sites, and others own none: only where few came is it known
+    that these blocks have no owner.
+    """
+    owners, shape = facts.around.owners, facts.shape
+    return owners is not None and shape is not None and 2 * owners >= sum(shape.rises) > 0
+
+
+def has_an_owner_each(facts: Facts) -> bool:
+    """Tell if these objects rose by as much as its blocks, within a tenth: each may own one."""
+    owners, shape = facts.around.owners, facts.shape
+    if owners is None or shape is None:
+        return False
+    blocks = facts.series.last.outstanding_blocks
+    return sum(shape.rises) > 0 and 10 * abs(owners - blocks) <= blocks
+
+
+def _gc(cycles: int) -> str:
+    return f"only {plural(cycles, 'GC cycle')}" if cycles else "no GC cycle"
 
 
 _DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)

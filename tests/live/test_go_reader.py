@@ -370,7 +370,16 @@ def _members(die: DIE) -> dict[str, int]:
 
 def test_the_layout_is_that_of_the_compiler(go: str, tmp_path: Path) -> None:
     path = build_go(tmp_path, go, SELF_REPORTING)
-    wanted = {"gcControllerState", "mstats", "heapStatsDelta", "g", "gobuf", "m", "mheap"}
+    wanted = {
+        "gcControllerState",
+        "mstats",
+        "heapStatsDelta",
+        "g",
+        "gobuf",
+        "m",
+        "mheap",
+        "fixalloc",
+    }
     structs: dict[str, dict[str, int]] = {}
     sizes: dict[str, int] = {}
     with path.open("rb") as file:
@@ -393,6 +402,10 @@ def test_the_layout_is_that_of_the_compiler(go: str, tmp_path: Path) -> None:
     assert structs["mstats"]["heapStats"] == 0
     arenas = structs["mheap"].get("heapArenas", structs["mheap"].get("allArenas"))
     assert arenas == layout.heap.arenas
+    if layout.heap.finalizers:
+        assert structs["mheap"]["specialfinalizeralloc"] == layout.heap.finalizers
+        assert structs["mheap"].get("specialCleanupAlloc", 0) == layout.heap.cleanups
+        assert (structs["fixalloc"]["size"], structs["fixalloc"]["inuse"]) == (0, 0x30)
     has_bits = "inPtrScalarBits" in structs["heapStatsDelta"]
     assert has_bits == layout.memstats.has_ptr_scalar_bits
 

@@ -115,6 +115,52 @@ def test_findings_and_balance_add_up(rows, gc) -> None:
     assert native.now_bytes == 64 * sum(born - freed for born, freed, _ in (h[-1] for h in rows))
 
 
+def judged_as_lines(rows: list[History], policy: Policy | None = None) -> Report:
+    """Judge sites of one function that differ in their lines."""
+    snapshots = []
+    for at in range(max(map(len, rows))):
+        now = [history[min(at, len(history) - 1)] for history in rows]
+        stacks = {line: counts(born, freed) for line, (born, freed, _) in enumerate(now, start=1)}
+        snapshots.append(a_snapshot(at + 1, stacks))
+    names = {line: frames(f"C alpha a.c:{line}") for line in range(1, len(rows) + 1)}
+    capture = a_capture(snapshots, names)
+    return analyse(capture, policy or Policy(min_seconds=1, min_blocks=3))
+
+
+lines = st.lists(st.one_of(growing, histories()), min_size=2, max_size=4)
+
+
+@given(lines)
+def test_lines_of_a_function_that_are_parted_add_up(rows) -> None:
+    report = judged_as_lines(rows)
+
+    sizes = [one.outstanding_bytes for one in report.findings]
+    assert sum(sizes) == 64 * sum(born - freed for born, freed, _ in (h[-1] for h in rows))
+    assert len({one.site for one in report.findings}) == len(sizes) <= 2
+
+
+@given(lines)
+def test_muting_a_function_changes_nothing_about_how_its_lines_are_parted(rows) -> None:
+    muted = Policy(min_seconds=1, min_blocks=3, suppressions=parse_suppressions("leak:alpha\n"))
+
+    before, after = judged_as_lines(rows), judged_as_lines(rows, muted)
+
+    assert {one.site: one.outstanding_bytes for one in after.findings} == {
+        one.site: one.outstanding_bytes for one in before.findings
+    }
+    assert all(one.verdict is Verdict.SUPPRESSED for one in after.findings)
+
+
+@given(st.lists(growing, min_size=2, max_size=3), st.integers(1, 99))
+def test_freeing_a_further_share_at_every_line_never_makes_a_leak(rows, percent) -> None:
+    thinned = [
+        [(born, freed + (born - freed) * percent // 100, cleaned) for born, freed, cleaned in row]
+        for row in rows
+    ]
+
+    assert leaks(judged_as_lines(thinned)) <= leaks(judged_as_lines(rows))
+
+
 @given(sites)
 def test_every_finding_says_why_and_what_to_do(rows) -> None:
     for one in judged(rows).findings:

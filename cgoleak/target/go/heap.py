@@ -9,7 +9,7 @@ repeated before it is given up. A reading that stays implausible becomes a notic
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.notice import Notice
@@ -34,6 +34,9 @@ _MAX_GC_PERCENT: Final = 1_000_000
 _YEAR_2100_NS: Final = 4_102_444_800 * 10**9
 _MIN_HEADROOM: Final = 1 << 20  # memoryLimitMinHeapGoalHeadroom, mgcpacer.go
 _FIRST_WITH_SHARE: Final = 21  # minor release from which 3 % headroom is kept, not 1 MiB flat
+_FIXALLOC_BYTES: Final = 0x38  # up to its inuse
+_LARGEST_SPECIAL: Final = 256
+_MOST_SPECIALS: Final = 1 << 32
 _MIN_RUNWAY: Final = 64 << 10  # heapGoalInternal, mgcpacer.go
 
 
@@ -65,6 +68,7 @@ class GoHeap:
             if wrong is not None:
                 reason = wrong
                 continue
+            found = replace(found, owners=self.owners())
             if raw.in_heap == found.heap_in_use and raw.released == found.heap_released:
                 return found
             fallback = found
@@ -73,6 +77,26 @@ class GoHeap:
             text=f"the Go runtime's memory numbers are left out: {reason}",
             fix="report this with the Go version and how the program was linked",
         )
+
+    def owners(self) -> int | None:
+        """Count objects with a finalizer or a cleanup; None where it cannot be known.
+
+        Each has a record of the runtime, until the collector has found the object dead: from a
+        ``fixalloc`` (mfixalloc.go) that keeps the bytes of those in use.
+        """
+        heap, mheap = self.layout.heap, self.variables.mheap
+        if mheap is None or not heap.finalizers:
+            return None
+        total = 0
+        for offset in filter(None, (heap.finalizers, heap.cleanups)):
+            raw = self.read(mheap + offset, _FIXALLOC_BYTES)
+            if raw is None or len(raw) != _FIXALLOC_BYTES:
+                return None
+            size, *_, in_use = struct.unpack("<7Q", raw)
+            if not 0 < size <= _LARGEST_SPECIAL or in_use % size or in_use > _MOST_SPECIALS * size:
+                return None
+            total += in_use // size
+        return total
 
     def arenas(self) -> tuple[tuple[int, int], ...]:
         """Give start and end of every 64 MiB heap arena, ascending; empty if they cannot be read.

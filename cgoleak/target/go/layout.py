@@ -167,11 +167,16 @@ class Heap:
             capacity.
         current_arena: ``curArena``: base, end of the arena that the heap grows in.
         arena_base: added to an arena index shifted by 26 (``arenaBaseOffset``, malloc.go).
+        finalizers: ``specialfinalizeralloc``, which gives out a record per object with one;
+            0 where it is not known.
+        cleanups: ``specialCleanupAlloc`` (1.24 and later), or 0.
     """
 
     arenas: int
     current_arena: int
     arena_base: int
+    finalizers: int = 0
+    cleanups: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +306,11 @@ _HEAPS: Final = {
     AMD64: {
         19: Heap(arenas=0x101E0, current_arena=0x10228, arena_base=_AMD64_BASE),
         20: Heap(arenas=0x101C0, current_arena=0x10208, arena_base=_AMD64_BASE),
-        21: Heap(arenas=0x101F0, current_arena=0x10238, arena_base=_AMD64_BASE),
-        22: Heap(arenas=0x10230, current_arena=0x10278, arena_base=_AMD64_BASE),
-        25: Heap(arenas=0x10230, current_arena=0x10290, arena_base=_AMD64_BASE),
+        21: Heap(0x101F0, 0x10238, arena_base=_AMD64_BASE, finalizers=0x168D8),
+        22: Heap(0x10230, 0x10278, arena_base=_AMD64_BASE, finalizers=0x16918),
+        24: Heap(0x10230, 0x10278, _AMD64_BASE, finalizers=0x16918, cleanups=0x16960),
+        25: Heap(0x10230, 0x10290, _AMD64_BASE, finalizers=0x16930, cleanups=0x16978),
+        26: Heap(0x10230, 0x10290, _AMD64_BASE, finalizers=0x16978, cleanups=0x169C0),
     },
     ARM64: {
         19: Heap(arenas=0x101E0, current_arena=0x10228, arena_base=0),

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from support.builders import (
     a_window,
     counts,
     frames,
+    go_memory,
 )
 from support.earlier import write_earlier
 
@@ -446,6 +448,42 @@ def test_the_columns_of_a_snapshot_are_the_fields_of_what_it_holds() -> None:
         *("id", "at_ns"),
         *(field.name for field in fields(ProbeCounters)),
         *(field.name for field in fields(ProcessMemory)),
-        *(field.name for field in fields(GoMemory)),
+        *(field.name for field in fields(GoMemory) if field.name != "owners"),
         *(f"native_{field.name}" for field in fields(NativeMemory)),
     ]
+
+
+def test_go_s_objects_with_finalizers_are_stored_where_they_were_counted(tmp_path: Path) -> None:
+    path = tmp_path / "capture.cgoleak"
+    known = [replace(go_memory(), owners=owners) for owners in (7, None, 900)]
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        for at, go in enumerate(known, start=1):
+            writer.add_snapshot(a_snapshot(at, go=go))
+        writer.finish(a_window(), a_cost())
+
+    found = open_capture(path)
+
+    assert [one.go for one in found.snapshots] == known
+
+
+def test_a_capture_from_before_they_were_counted_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "capture.cgoleak"
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, go=replace(go_memory(), owners=7)))
+        writer.finish(a_window(), a_cost())
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DROP TABLE go_owner")
+
+    assert open_capture(path).snapshots[0].go == go_memory()
+
+
+def test_what_a_long_watch_drops_leaves_no_count_of_go_s_objects() -> None:
+    with CaptureWriter() as writer:
+        for at in (1, 2, 3):
+            writer.add_snapshot(a_snapshot(at, go=replace(go_memory(), owners=at)))
+        writer.drop_snapshots([2])
+        rows = writer._db.execute("SELECT objects FROM go_owner").fetchall()
+
+    assert rows == [(1,), (3,)]

@@ -12,6 +12,7 @@ from cgoleak.model.notice import Notice
 from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline, Verdict
 from cgoleak.render.answers import answers_to, finding_to_blame
 from cgoleak.units import format_rate
+from support.builders import frames
 from support.reports import MIB, a_report
 from support.scenario_reports import SCENARIOS, many_sites, scenario_report
 
@@ -293,3 +294,55 @@ def test_blocks_that_were_lost_without_growing_are_told_by_their_size():
     lost = replace(report.findings[0], growth_bytes_per_second=0.0, outstanding_bytes=96)
 
     assert told(replace(report, findings=(lost,)))["speed"].startswith("96 B so far")
+
+
+def leak_at(report, rate, *stack):
+    return replace(report.findings[0], growth_bytes_per_second=rate, stack=frames(*stack))
+
+
+def test_leaks_of_one_name_are_told_as_one_and_those_of_one_helper_by_who_calls_it():
+    report = a_report()
+    leaks = (
+        leak_at(report, 4096.0, "C regex @libc.so.6", "C match m.c:5", "Go main.f f.go:1"),
+        leak_at(report, 2048.0, "C xmalloc x.c:1", "Go main.g f.go:2"),
+        leak_at(report, 2048.0, "C nodes @libc.so.6", "C match m.c:5", "Go main.f f.go:1"),
+        leak_at(report, 1024.0, "C xmalloc x.c:1", "Go main.h f.go:3"),
+    )
+
+    line = told(replace(report, findings=leaks))["line"]
+
+    assert line.endswith(
+        "6.0 KiB/s of 9.0 KiB/s · called from main.f (f.go:1) · then xmalloc (x.c:1) 2.0 KiB/s "
+        "· then xmalloc (x.c:1) ← main.h (f.go:3) 1.0 KiB/s"
+    )
+
+
+def test_a_leak_that_is_not_resident_says_that_rss_did_not_rise_with_it():
+    report = replace(a_report(), cause=Cause.NATIVE_LEAK, balance=a_sheet(RSS=MIB // 4))
+    leak = replace(report.findings[0], outstanding_bytes=120 * MIB)
+
+    answer = told(replace(report, findings=(leak,)))["leak"]
+
+    assert answer == "Yes. C memory accumulates and is not freed. RSS did not rise with it."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "owners", "told_so"),
+    [
+        (Verdict.NATIVE_LEAK, 0, False),
+        (Verdict.NATIVE_LEAK, 500, True),
+        (Verdict.NATIVE_LEAK, None, True),
+        (Verdict.SUSPECT, 500, True),
+        (Verdict.SUSPECT, 0, False),
+        (Verdict.SUSPECT, None, False),
+    ],
+)
+def test_a_missing_collection_is_told_where_finalizers_may_wait_for_it(verdict, owners, told_so):
+    cause = Cause.NATIVE_LEAK if verdict is Verdict.NATIVE_LEAK else Cause.UNKNOWN
+    report = replace(a_report(), cause=cause)
+    window = replace(report.window, gc_cycles=0, go_owners_change=owners)
+    found = replace(report.findings[0], verdict=verdict, outstanding_blocks=900)
+
+    answer = told(replace(report, window=window, findings=(found,)))["leak"]
+
+    assert answer.endswith("what finalizers would free is not known.") == told_so

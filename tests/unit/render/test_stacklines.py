@@ -67,6 +67,43 @@ def test_c_string_is_named_although_it_has_no_c_frame():
     assert stack_lines(stack)[0].text == "C.CString … cgo call …"
 
 
+def test_a_function_that_ends_in_the_call_of_an_allocator_is_named_by_the_stub():
+    stack = frames(
+        "C __GI___strdup /src/strdup.c:42 @libc.so.6",
+        "bridge _cgo_91_Cfunc_next",
+        "bridge main._Cfunc_next",
+        "Go main.encode /src/main.go:7",
+    )
+
+    assert site_words(stack) == "C.next ← main.encode (main.go:7)"
+    assert [line.text for line in stack_lines(stack)] == [
+        "__GI___strdup",
+        "C.next … cgo call …",
+        "main.encode",
+    ]
+
+
+def test_of_the_cpp_library_only_what_was_called_is_shown():
+    std = [
+        Frame(Language.CPP, name, None, None, "worker")
+        for name in (
+            "operator new(unsigned long)",
+            "std::_Vector_base<int, std::allocator<int> >::_M_allocate(unsigned long)",
+            "std::vector<int, std::allocator<int> >::push_back(int&&)",
+        )
+    ]
+
+    lines = stack_lines((*std, *frames("C++ feed", "Go main.f")))
+
+    assert [line.text for line in lines] == [
+        "… 2 frames in std …",
+        "std::vector<int>::push_back(int&&)",
+        "feed",
+        "main.f",
+    ]
+    assert len(stack_lines(tuple(std), full=True)) == 3
+
+
 def test_a_stub_under_a_c_function_is_not_named_again():
     assert texts("C leaf", "bridge main._Cfunc_f", "Go main.f")[1] == "… cgo call …"
 

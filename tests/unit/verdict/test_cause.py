@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.verdict import analyse
 from support.builders import a_capture, a_snapshot, counts, frames
-from support.sheets import draw_sheets, sheets_of
+from support.sheets import MIB, draw_sheets, sheets_of
 
 if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
@@ -53,6 +54,40 @@ CAUSES = {
         marked  6..93/3
         gc      1..30
         alloc   10..300/10
+        """,
+    ),
+    "batches come and go, and the window ends high": (
+        Cause.STABLE,
+        """
+        before  10
+        files   2
+        lost    2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11
+        """,
+    ),
+    "batches come and go while something else grows": (
+        Cause.OTHER,
+        """
+        before  10
+        stacks  1..27
+        slack   2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11 13 2 3 5 7 9 11
+        """,
+    ),
+    "each collection finds more alive, and they come ever more seldom": (
+        Cause.GO_HEAP,
+        """
+        in-use  8..68/2
+        marked  6*3 12*5 24*10 48*12
+        gc      2*3 3*5 4*10 5*12
+        alloc   10..70/2
+        """,
+    ),
+    "the last of few collections found less alive": (
+        Cause.UNKNOWN,
+        """
+        in-use  8..68/2
+        marked  6*3 30*5 24*10 20*12
+        gc      2*3 3*5 4*10 5*12
+        alloc   10..70/2
         """,
     ),
     "Go freed a burst and has not handed it back": (
@@ -351,3 +386,25 @@ def test_many_leaks_for_one_function_of_the_program_are_told_in_one_sentence():
 
     assert report.cause is Cause.NATIVE_LEAK
     assert "all of it for main.lookup (main.go:48)" in report.summary
+
+
+def test_tables_of_the_probe_that_go_at_the_detach_do_not_hide_what_grew() -> None:
+    rows = {"stacks": [*range(4, 13)]}
+    capture = sheets_of(rows)
+    snapshots = [
+        replace(
+            one,
+            native=replace(one.native, own=table * MIB),
+            process=replace(one.process, rss=one.process.rss + table * MIB),
+        )
+        for one, table in zip(capture.snapshots, [0, 2, 3, 4, 5, 6, 7, 8, 0], strict=True)
+    ]
+
+    assert analyse(replace(capture, snapshots=tuple(snapshots))).cause is Cause.OTHER
+
+
+def test_what_goes_up_and_down_is_said_with_the_height_of_each_half() -> None:
+    report = analyse(draw_sheets("files  2 4 8 12 2 4 8 12 2 4 8 12 2 4 8 12 2 4 8 12"))
+
+    assert report.cause is Cause.STABLE
+    assert "RSS goes up and down, to " in report.summary

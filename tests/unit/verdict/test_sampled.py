@@ -115,3 +115,11 @@ def test_the_report_says_that_and_since_when_blocks_were_sampled():
     assert "hooks took 21 % of the target's CPU time" in notice.text
     assert "from 3 s on" in notice.text
     assert "--max-overhead" in notice.fix
+
+
+def test_a_full_cache_that_sampling_moves_up_and_down_is_no_suspect():
+    samples = (*range(1, 20), 18, 17, 16, 15, 16, 17, 18, 19, 20, 20, 20)
+
+    report = a_report(lambda second: sampled(samples[second - 1], block_bytes=2048))
+
+    assert report.findings[0].verdict is Verdict.BOUNDED

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cgoleak.errors import PolicyError
+from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Report, Verdict
@@ -302,6 +303,22 @@ def test_a_policy_out_of_range_is_refused(field: str, value: float) -> None:
             ["C getline @libc.so.6", "C first_line m.c:3"],
             "owns what getline leaves in *lineptr: free it in first_line",
         ),
+        (
+            ["C build_trtable @libc.so.6", "C __GI___regexec @libc.so.6", "C match m.c:5"],
+            "owns what regexec leaves in *preg: give it to regfree in match (m.c:5)",
+        ),
+        (
+            ["C _IO_mem_finish @libc.so.6", "C _IO_new_fclose @libc.so.6", "C page m.c:5"],
+            "owns what open_memstream leaves in *ptr: free it in page (m.c:5)",
+        ),
+        (
+            ["C __GI___strndup @libc.so.6", "bridge _cgo_1_Cfunc_next", "Go main.f f.go:1"],
+            "owns what strndup returns: free it in C.next, or after its last use from main.f",
+        ),
+        (
+            ["bridge _cgo_1_Cfunc_open", "bridge main._Cfunc_open", "Go main.f f.go:1"],
+            "Find who should free what C.open allocates for main.f (f.go:1)",
+        ),
         (["C grow_realloc a.c:2"], "Keep what realloc returns in grow_realloc (a.c:2)"),
         (
             ["C work a.c:1", "bridge _cgoexp_1_goDone", "Go main.goDone d.go:2"],
@@ -492,3 +509,158 @@ def test_advice_for_the_other_verdicts() -> None:
 def test_a_curve_of_four_instants_has_no_thirds() -> None:
     assert shape_of((0, 1, 2, 3), (0, 1, 2, 3)) is None
     assert shape_of((0, 1, 2, 3, 4), (0, 1, 2, 3, 4)) is not None
+
+
+PUT = "Go main.(*Cache).Put cache.go:7"
+KEY = frames("C lru_put lru.c:20", PUT)
+VALUE = frames("C lru_put lru.c:21", PUT)
+
+
+def lines_of_one_function(key, value, *, seconds: int = 30, block_bytes: int = 2048) -> Report:
+    """Judge a function whose one line makes keys of 24 bytes and another makes larger values."""
+    snapshots = [
+        a_snapshot(
+            at,
+            {
+                1: counts(*key(at), block_bytes=24),
+                2: counts(*value(at), block_bytes=block_bytes),
+            },
+        )
+        for at in range(1, seconds + 1)
+    ]
+    return analyse(a_capture(snapshots, {1: KEY, 2: VALUE}))
+
+
+def test_a_line_that_leaks_is_told_from_another_of_its_function_that_does_not() -> None:
+    report = lines_of_one_function(
+        lambda at: (400 * at, 0), lambda at: (400 * at, max(0, 400 * at - 2000 - at % 3))
+    )
+
+    leak, live = report.findings
+    assert (leak.verdict, leak.outstanding_bytes) == (Verdict.NATIVE_LEAK, 400 * 30 * 24)
+    assert leak.growth_bytes_per_second == pytest.approx(400 * 24)
+    assert leak.stack == KEY
+    assert (live.verdict, live.stack) == (Verdict.BOUNDED, VALUE)
+    assert leak.site != live.site
+
+
+def test_a_leak_at_one_line_shows_under_the_ups_and_downs_of_another() -> None:
+    report = lines_of_one_function(
+        lambda at: (2 * at, 0), lambda at: (4000 * at, 4000 * at - 900 * (at % 5))
+    )
+
+    assert [one.verdict for one in report.findings] == [Verdict.NATIVE_LEAK]
+    assert report.findings[0].outstanding_blocks == 60
+
+
+def test_a_line_that_takes_the_place_of_another_is_no_leak_of_its_own() -> None:
+    report = lines_of_one_function(
+        lambda at: (100 * at, 0),
+        lambda at: (3000, 100 * (at - 1)),
+        block_bytes=24,
+    )
+
+    assert [one.verdict for one in report.findings] == [Verdict.BOUNDED]
+
+
+def test_a_function_that_leaks_at_every_line_is_one_site() -> None:
+    report = lines_of_one_function(lambda at: (20 * at, 0), lambda at: (30 * at, 0))
+
+    (leak,) = report.findings
+    assert (leak.verdict, leak.outstanding_blocks) == (Verdict.NATIVE_LEAK, 1500)
+    assert leak.stack == VALUE
+
+
+def test_the_line_that_is_shown_is_the_one_whose_bytes_grew() -> None:
+    # Two lines together are suspect, one of them with most bytes at rest.
+    report = lines_of_one_function(lambda at: (at // 4, 0), lambda at: (5000, 0), block_bytes=4096)
+
+    assert report.findings[0].stack == KEY
+
+
+def test_a_buffer_that_is_made_larger_says_in_how_many_intervals_it_grew() -> None:
+    snapshots = [
+        a_snapshot(at, {1: replace(counts(at, at - 1), born_bytes=at * MIB, freed_bytes=0)})
+        for at in range(1, 31)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, {1: LEAK})).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert any(line.startswith("grew in 30 of 30 intervals, ") for line in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("std::shared_ptr<Node> std::make_shared<Node>()", "is owned by std::shared_ptr"),
+        ("std::vector<int, std::allocator<int> >::push_back(int&&)", "A C++ container that"),
+        ("std::map<int, std::string>::operator[](int const&)", "A C++ container that"),
+        ("std::__cxx11::basic_string<char>::insert(unsigned long, char)", "A C++ object that"),
+        ("std::vector<int>::vector(unsigned long)", "A C++ object that"),
+    ],
+)
+def test_advice_tells_a_container_that_is_filled_from_an_object_that_is_made(
+    function: str, says: str
+) -> None:
+    inner = Frame(Language.CPP, function, None, None, "worker")
+    stack = (inner, *frames("C++ feed w.cc:6", "Go main.f f.go:1"))
+
+    assert says in advice_for(Verdict.NATIVE_LEAK, stack, infrastructure=None)
+
+
+def a_report_of_owners(owners: int | None, *, cycles: int = 0) -> Report:
+    """Thirty seconds in which a site gains ten blocks a second, and Go so many owners."""
+    snapshots = [
+        a_snapshot(
+            at,
+            {1: counts(10 * at)},
+            go=replace(
+                go_memory(gc_cycles=cycles * at // 30),
+                owners=None if owners is None else 40 + owners * at,
+            ),
+        )
+        for at in range(1, 31)
+    ]
+    return analyse(a_capture(snapshots, {1: LEAK}))
+
+
+def test_blocks_of_go_objects_that_no_collection_has_looked_at_are_no_leak() -> None:
+    report = a_report_of_owners(10)
+
+    (finding,) = report.findings
+    assert finding.verdict is Verdict.SUSPECT
+    assert any(
+        "290 more Go objects have a finalizer or cleanup than at the attach, and no GC cycle "
+        "could find them dead" in line
+        for line in finding.evidence
+    )
+    assert finding.advice.startswith("Free explicitly (Close, Free) what main.encode")
+    assert report.window.go_owners_change == 290
+
+
+@pytest.mark.parametrize("owners", [0, 1])
+def test_without_new_owners_no_collection_is_missing(owners: int) -> None:
+    (finding,) = a_report_of_owners(owners).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any("but it waits for none: Go has hardly more" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize("owners", [None, 2])
+def test_where_owners_are_few_or_not_known_the_limit_is_said(owners: int | None) -> None:
+    (finding,) = a_report_of_owners(owners).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any("waits for a finalizer looks the same" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(("owners", "held"), [(10, True), (5, False), (20, False)])
+def test_owners_that_collections_left_alive_are_looked_for_in_go(
+    *, owners: int, held: bool
+) -> None:
+    (finding,) = a_report_of_owners(owners, cycles=20).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert ("look for what in Go still holds it" in finding.advice) == held
+    assert any("something in Go may still hold them" in one for one in finding.evidence) == held

@@ -214,3 +214,32 @@ def test_what_cannot_be_read_costs_a_bounded_number_of_reads() -> None:
 
     assert isinstance(read(memory), Notice)
     assert memory.reads < 20
+
+
+@pytest.mark.parametrize(("minor", "cleanups"), [(21, 0), (23, 0), (24, 30), (26, 30)])
+def test_objects_with_finalizers_and_with_cleanups_are_counted(minor: int, cleanups: int) -> None:
+    at, memory = layout(minor), a_heap(layout(minor))
+    put_fixalloc(memory, at.heap.finalizers, size=48, in_use=5 * 48)
+    if at.heap.cleanups:
+        put_fixalloc(memory, at.heap.cleanups, size=40, in_use=30 * 40)
+
+    found = read(memory, at)
+
+    assert isinstance(found, GoMemory)
+    assert found.owners == 5 + cleanups
+
+
+@pytest.mark.parametrize(("size", "in_use"), [(0, 0), (48, 50), (1 << 20, 1 << 20), (8, 1 << 62)])
+def test_records_that_cannot_be_true_are_not_counted(size: int, in_use: int) -> None:
+    at, memory = layout(23), a_heap(layout(23))
+    put_fixalloc(memory, at.heap.finalizers, size=size, in_use=in_use)
+
+    found = read(memory, at)
+
+    assert isinstance(found, GoMemory)
+    assert found.owners is None
+
+
+def put_fixalloc(memory: Memory, offset: int, *, size: int, in_use: int) -> None:
+    assert offset
+    memory.put(0x620000 + offset, "<7Q", size, 0, 0, 0, 0, 0, in_use)
