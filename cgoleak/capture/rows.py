@@ -39,7 +39,7 @@ from cgoleak.model.snapshot import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cgoleak.model.goprofile import GoProfile, GoUse
     from cgoleak.model.handles import HandleFamily
