@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap, Counter
 from functools import lru_cache
-from itertools import chain, takewhile
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -127,8 +127,13 @@ def signature(frames: Sequence[Frame]) -> Signature:
 
 def native_part(frames: Iterable[Frame]) -> Signature:
     """Give the names from the leaf to where Go called C; empty if there is no code in C there."""
-    inner = takewhile(lambda frame: frame.lang is not Language.GO, frames)
-    return _without_repetitions(filter(None, map(_own_part, inner)))
+    found: dict[str, None] = {}
+    for frame in frames:
+        if frame.lang is Language.GO:
+            break
+        if part := _own_part(frame):
+            found[part] = None
+    return tuple(found)
 
 
 def together(sites: Sequence[Site]) -> Site:
