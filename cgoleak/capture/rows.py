@@ -320,16 +320,15 @@ class Rows:
     def _history(self) -> History:
         changes = Changes()
         stacks: list[Any] = []
-        before = None
-        is_odd = False
+        before, are_odd = None, False
         for number, of_stacks, *texts in self._db.execute(self._changes()):
             if of_stacks != before:  # under a steady load they are those of the snapshot before
                 stacks = self._array(*self._texts([of_stacks]))
-                before = of_stacks
-                is_odd |= _is_odd(of_stacks, None)
-            nothing = f"[{','.join('0' * len(stacks))}]"  # as most of many columns are
+                before, are_odd = of_stacks, _is_odd(of_stacks, None)
             zeros = [0] * len(stacks)
-            columns = []
+            nothing = f"[{','.join('0' * len(stacks))}]"  # as most of many columns are
+            columns: list[list[Any]] = []
+            is_odd = are_odd
             for place, text in enumerate(self._texts(texts)):
                 if text == nothing:
                     columns.append(zeros)
@@ -338,11 +337,13 @@ class Rows:
                     is_odd |= _is_odd(text, place)
             if any(len(column) != len(stacks) for column in columns):
                 self._bad("the columns of a change are not equally long")
-            changes.add(self._count(number), stacks, columns)
-        if is_odd:
-            for stack, *values in zip(changes.stacks, *changes.columns, strict=True):
-                self._integer(stack)
-                self._check_counts(values)
+            if is_odd:
+                for stack, *values in zip(stacks, *columns, strict=True):
+                    self._integer(stack)
+                    self._check_counts(values)
+            changes.add(
+                self._count(number), stacks, [c if c is not zeros else None for c in columns]
+            )
         return History(changes)
 
     def _changes(self) -> str:
