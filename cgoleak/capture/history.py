@@ -141,7 +141,7 @@ class History:
     def __init__(self, changes: Changes | None = None) -> None:
         changes = changes or Changes()
         self.numbers = changes.numbers
-        zeros = [0] * (len(self.numbers) + 1)
+        zeros: list[Any] = [0] * (len(self.numbers) + 1)
         self._columns: list[list[Any]] = []
         for stored, nothing in zip(changes.columns, NOTHING, strict=True):
             column = zeros
