@@ -89,31 +89,36 @@ GONE: Final = (None,) * len(NOTHING)
 
 @final
 class Changes:
-    """Changes of stacks in order of time, as columns: what a ``History`` is made of."""
+    """Changes of stacks in order of time, as columns: what a ``History`` is made of.
+
+    A column is None as long as it has nothing but zeros, as half of them have in most captures.
+    """
 
     __slots__ = ("columns", "numbers", "stacks")
 
-    def __init__(
-        self,
-        numbers: list[int] | None = None,
-        stacks: list[StackId] | None = None,
-        columns: list[list[Any]] | None = None,
-    ) -> None:
-        self.numbers = numbers or []
-        self.stacks = stacks or []
-        self.columns = columns or [[] for _ in CountRow._fields]
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.stacks: list[StackId] = []
+        self.columns: list[list[Any] | None] = [None] * len(CountRow._fields)
 
     def add(
-        self, snapshot: int, stacks: Sequence[StackId], columns: Iterable[Sequence[int | None]]
+        self,
+        snapshot: int,
+        stacks: Sequence[StackId],
+        columns: Iterable[Sequence[int | None] | None],
     ) -> None:
         """Add those of the next snapshot: the stacks, and a column per field of ``CountRow``.
 
-        ``born_blocks`` is None where a stack is no longer reported.
+        ``born_blocks`` is None where a stack is no longer reported. A column may be None for zeros.
         """
+        for place, more in enumerate(columns):
+            mine = self.columns[place]
+            if mine is None and more is not None:
+                mine = self.columns[place] = [0] * len(self.numbers)
+            if mine is not None:
+                mine += [0] * len(stacks) if more is None else more
         self.numbers += [snapshot] * len(stacks)
         self.stacks += stacks
-        for mine, more in zip(self.columns, columns, strict=True):
-            mine.extend(more)
 
 
 @final
@@ -135,10 +140,15 @@ class History:
 
     def __init__(self, changes: Changes | None = None) -> None:
         changes = changes or Changes()
-        self._columns = changes.columns
         self.numbers = changes.numbers
-        for column, nothing in zip(changes.columns, NOTHING, strict=True):
-            column.append(nothing)
+        zeros: list[Any] = [0] * (len(self.numbers) + 1)
+        self._columns: list[list[Any]] = []
+        for stored, nothing in zip(changes.columns, NOTHING, strict=True):
+            column = zeros
+            if stored is not None or nothing != 0:
+                column = stored or zeros[1:]
+                column.append(nothing)
+            self._columns.append(column)
         self.last: dict[StackId, int] = {}
         self.previous: list[int] = []
         self._link(changes.stacks)

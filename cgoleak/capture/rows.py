@@ -39,7 +39,7 @@ from cgoleak.model.snapshot import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cgoleak.model.goprofile import GoProfile, GoUse
     from cgoleak.model.handles import HandleFamily
@@ -57,8 +57,7 @@ _frame = partial(tuple.__new__, Frame)
 """Make them of tuples, at half the cost of a call."""
 _LANGUAGES = {language.value: language for language in Language}
 
-# Arrays are read as a whole, all of a column together. What is none of these is a whole number that
-# is not negative, or null.
+# Arrays are read as a whole. What is none of these is a whole number that is not negative, or null.
 _NOT_NATURAL = ('"', ".", "e", "E", "N", "I", "{", "[", "-")
 _NOT_WHOLE = _NOT_NATURAL[:-1]
 _CHANGES = f"SELECT snapshot, stacks, {', '.join(CountRow._fields)} FROM change ORDER BY snapshot"  # noqa: S608 - of constants
@@ -330,23 +329,33 @@ class Rows:
         )
 
     def _history(self) -> History:
-        rows = self._db.execute(self._changes()).fetchall()
-        if not rows:
-            return History()
-        snapshots, *arrays = zip(*rows, strict=True)
-        texts = [self._texts(column) for column in arrays]
-        (stacks, ends), *columns = map(self._numbers, texts)
-        if any(others != ends for _, others in columns):
-            self._bad("the columns of a change are not equally long")
-        numbers: list[int] = []
-        for number, end in zip(self._counts(snapshots), ends, strict=True):
-            numbers += [number] * (end - len(numbers))
-        counts = [values for values, _ in columns]
-        if _is_odd(texts):
-            for stack, *values in zip(stacks, *counts, strict=True):
-                self._integer(stack)
-                self._check_counts(values)
-        return History(Changes(numbers, stacks, counts))
+        changes = Changes()
+        stacks: list[Any] = []
+        before, are_odd = None, False
+        for number, of_stacks, *texts in self._db.execute(self._changes()):
+            if of_stacks != before:  # under a steady load they are those of the snapshot before
+                stacks = self._array(*self._texts([of_stacks]))
+                before, are_odd = of_stacks, _is_odd(of_stacks, None)
+            zeros = [0] * len(stacks)
+            nothing = f"[{','.join('0' * len(stacks))}]"  # as most of many columns are
+            columns: list[list[Any]] = []
+            is_odd = are_odd
+            for place, text in enumerate(self._texts(texts)):
+                if text == nothing:
+                    columns.append(zeros)
+                else:
+                    columns.append(self._array(text))
+                    is_odd |= _is_odd(text, place)
+            if any(len(column) != len(stacks) for column in columns):
+                self._bad("the columns of a change are not equally long")
+            if is_odd:
+                for stack, *values in zip(stacks, *columns, strict=True):
+                    self._integer(stack)
+                    self._check_counts(values)
+            changes.add(
+                self._count(number), stacks, [c if c is not zeros else None for c in columns]
+            )
+        return History(changes)
 
     def _changes(self) -> str:
         """Give the statement that reads the changes, as columns per snapshot."""
@@ -357,22 +366,12 @@ class Rows:
             sampled = self._db.execute("SELECT 1 FROM sample_count").fetchone() is not None
         return _EARLIER_CHANGES.format(samples=_SAMPLES if sampled else _NO_SAMPLES)
 
-    def _numbers(self, arrays: Iterable[str]) -> tuple[list[Any], list[int]]:
-        """Give the values of a column, and where those of each snapshot end."""
-        values: list[Any] = []
-        ends: list[int] = []
-        for text in arrays:
-            count = len(text) // 2
-            if text == f"[{'0,' * count}"[:-1] + "]":  # as most of many columns are
-                values += [0] * count
-            else:
-                found = self._loaded(text)
-                if type(found) is not list:
-                    self._bad("an array is none")
-                self._check_size([found], text)
-                values += found
-            ends.append(len(values))
-        return values, ends
+    def _array(self, text: str) -> list[Any]:
+        found = self._loaded(text)
+        if type(found) is not list:
+            self._bad("an array is none")
+        self._check_size([found], text)
+        return found
 
     def _check_size(self, arrays: Sequence[list[Any]], text: str) -> None:
         """See that no number is larger than SQLite's are; what is no number is found elsewhere."""
@@ -559,15 +558,16 @@ class Rows:
         )
 
 
-def _is_odd(columns: Sequence[Sequence[str]]) -> bool:
-    """Tell if values of ``change`` have to be looked at one by one, a stack's name first."""
-    for place, arrays in enumerate(columns, start=-1):
-        signs = _NOT_WHOLE if place in (-1, _OLDEST_BORN) else _NOT_NATURAL
-        if place not in (_OLDEST_BORN, _OLD_BLOCKS):
-            signs = (*signs, "n")  # null
-        if any(sign in body for body in (text[1:] for text in arrays) for sign in signs):
-            return True
-    return False
+def _is_odd(array: str, place: int | None) -> bool:
+    """Tell if values of a column of ``change`` have to be looked at one by one.
+
+    ``place`` is that of the column in ``CountRow``; None for the stacks' names.
+    """
+    signs = _NOT_WHOLE if place in (None, _OLDEST_BORN) else _NOT_NATURAL
+    if place not in (_OLDEST_BORN, _OLD_BLOCKS):
+        signs = (*signs, "n")  # null
+    body = array[1:]
+    return any(sign in body for sign in signs)
 
 
 def _unfinished(window: Window, snapshots: int) -> Notice:

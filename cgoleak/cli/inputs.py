@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Final
 
 from cgoleak import pipeline
 from cgoleak.capture.reader import open_capture
+from cgoleak.cli.garbage import uncollected
 from cgoleak.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -27,15 +27,8 @@ def open_report(path: Path, policy: Policy | None = None) -> Report:
         CaptureError: it is neither, damaged, or of a newer version.
     """
     if not _is_json(path):
-        # Millions of values without a cycle among them: looking for garbage costs a fifth.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
+        with uncollected():
             return pipeline.analyse(open_capture(path), policy)
-        finally:
-            if collects:
-                gc.freeze()  # nor is what was made looked through later
-                gc.enable()
     from cgoleak.render.jsonread import read_report  # noqa: PLC0415 - captures do not need it
 
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from cgoleak.cli.garbage import uncollected
 from cgoleak.errors import CgoleakError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"cgoleak.cli.{cmd_name}").command
+        with uncollected():
+            command = import_module(f"cgoleak.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cgoleak.cli.garbage import uncollected
 from cgoleak.cli.inputs import open_report
 from cgoleak.cli.options import ReportOptions, report_options
 from cgoleak.cli.outputs import plan_outputs
@@ -34,5 +35,6 @@ def command(capture: Path, **report: Any) -> int:
     options = ReportOptions(**report)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=False)
     raise_on_interrupt()
-    deliver(open_report(capture, options.policy), options, outputs)
+    with uncollected():
+        deliver(open_report(capture, options.policy), options, outputs)
     return 0

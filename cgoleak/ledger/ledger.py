@@ -223,7 +223,7 @@ class Ledger:
         """
         columns = self._history.column(born), self._history.column(freed)
         if not self._history.ends:
-            return list(map(sub, *columns))
+            return list(map(sub, *columns)) if any(columns[1]) else columns[0]
         found = [0 if one is None else one - other for one, other in zip(*columns, strict=True)]
         for place in sorted(self._history.ends):
             found[place] = found[self._history.previous[place]]

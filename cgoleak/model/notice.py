@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cgoleak.model.value import dataclass
 
 __all__ = ["Notice"]
 

@@ -95,6 +95,8 @@ def is_cpp_library(function: str) -> bool:
     Names of template functions begin with the type they return, which does not count:
     ``std::unique_ptr<Tag> make_tag<int>(int)`` is the user's.
     """
+    if not any(name in function for name in _CPP_LIBRARY):
+        return False  # as of most functions
     if function.startswith(_CPP_LIBRARY[2:]):
         return True
     depth = start = 0

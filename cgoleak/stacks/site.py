@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap, Counter
 from functools import lru_cache
-from itertools import chain, takewhile
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -116,7 +116,7 @@ def find_sites(capture: Capture) -> tuple[Site, ...]:
     }
     if undescribed:
         stacks = ChainMap(dict.fromkeys(undescribed, (DROPPED,)), joined)  # type: ignore[arg-type]
-        signatures |= dict.fromkeys(undescribed, signature((DROPPED,)))
+        signatures |= dict.fromkeys(undescribed, _text(signature((DROPPED,))))
     return _sites(signatures, stacks, incomplete | undescribed)
 
 
@@ -124,19 +124,25 @@ def group(
     stacks: Mapping[StackId, tuple[Frame, ...]], incomplete: set[StackId] | frozenset[StackId]
 ) -> tuple[Site, ...]:
     """Group stacks (leaf first) into sites; the order of ``stacks`` does not matter."""
-    return _sites({one: signature(frames) for one, frames in stacks.items()}, stacks, incomplete)
+    signatures = {one: _text(signature(frames)) for one, frames in stacks.items()}
+    return _sites(signatures, stacks, incomplete)
 
 
 def signature(frames: Sequence[Frame]) -> Signature:
     """Give the names that identify a stack, leaf first; plumbing only if there is nothing else."""
-    own = tuple(filter(None, map(_own_part, frames))) or tuple(map(_part, frames))
-    return _without_repetitions(own)
+    own = tuple(filter(None, map(_own_part, frames)))
+    return _without_repetitions(own or map(_part, frames))
 
 
 def native_part(frames: Iterable[Frame]) -> Signature:
     """Give the names from the leaf to where Go called C; empty if there is no code in C there."""
-    inner = takewhile(lambda frame: frame.lang is not Language.GO, frames)
-    return _without_repetitions(tuple(filter(None, map(_own_part, inner))))
+    found: dict[str, None] = {}
+    for frame in frames:
+        if frame.lang is Language.GO:
+            break
+        if part := _own_part(frame):
+            found[part] = None
+    return tuple(found)
 
 
 def together(sites: Sequence[Site]) -> Site:
@@ -164,31 +170,38 @@ def the_rest(site: Site, stack_ids: Collection[StackId]) -> Site:
     return site._replace(key=SiteKey(digest[:_KEY_DIGITS_TOGETHER]), stack_ids=others)
 
 
-def _signatures(capture: Capture, joined: Joined) -> dict[StackId, Signature]:
-    """Give the signature of each stack; the names at an address are found once."""
+def _signatures(capture: Capture, joined: Joined) -> dict[StackId, str]:
+    """Give the signature of each stack, a line per name; those at an address are found once."""
     names = _OwnParts(joined)
-    found: dict[StackId, Signature] = {}
+    found: dict[StackId, str] = {}
     for stack, raw in capture.stacks.items():
-        own = tuple(chain.from_iterable(map(names.__getitem__, raw.addresses)))
-        found[stack] = _without_repetitions(own) if own else signature(joined[stack])
+        own = list(filter(None, map(names.__getitem__, raw.addresses)))
+        text = _text(own)
+        # Several names at an address are told from one as there are more lines than addresses.
+        if len(set(own)) < len(own) or text.count("\n") >= len(own) > 0:
+            text = _text(dict.fromkeys(text.split("\n")))
+        found[stack] = text or _text(signature(joined[stack]))
     return found
 
 
-class _OwnParts(dict["Address", tuple[str, ...]]):
-    """What the frames at an address add to a signature."""
+class _OwnParts(dict["Address", str]):
+    """What the frames at an address add to a signature, a line per name; empty for plumbing."""
 
     def __init__(self, joined: Joined) -> None:
         super().__init__()
         self._joined = joined
 
-    def __missing__(self, address: Address) -> tuple[str, ...]:
-        parts = self[address] = tuple(filter(None, map(_own_part, self._joined.at(address))))
+    def __missing__(self, address: Address) -> str:
+        parts = self[address] = _text(filter(None, map(_own_part, self._joined.at(address))))
         return parts
 
 
-def _without_repetitions(parts: Signature) -> Signature:
-    # Hardly any stack has one; to tell that takes half the time.
-    return parts if len(set(parts)) == len(parts) else tuple(dict.fromkeys(parts))
+def _text(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
+
+
+def _without_repetitions(parts: Iterable[str]) -> Signature:
+    return tuple(dict.fromkeys(parts))
 
 
 @lru_cache(maxsize=65536)
@@ -203,13 +216,13 @@ def _part(frame: Frame) -> str:
 
 
 def _sites(
-    signatures: Mapping[StackId, Signature],
+    signatures: Mapping[StackId, str],
     stacks: Mapping[StackId, tuple[Frame, ...]],
     incomplete: set[StackId] | frozenset[StackId],
 ) -> tuple[Site, ...]:
     members: dict[str, list[StackId]] = {}
-    for stack, parts in sorted(signatures.items()):
-        members.setdefault("\n".join(parts), []).append(stack)
+    for stack, text in sorted(signatures.items()):
+        members.setdefault(text, []).append(stack)
     keys = _keys(list(members))
     sites = [
         Site(key, tuple(ids), incomplete.isdisjoint(ids), stacks)

@@ -5,7 +5,7 @@ The rules, with what they cannot know, are in ``docs/verdicts.md``.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import BalanceLine, Finding
     from cgoleak.verdict.growth import Growth, Parts
+
+    _Parted = defaultdict[Verdict, list[Finding]]
 
 __all__ = ["Conclusion", "conclude", "grows"]
 
@@ -62,15 +64,17 @@ def conclude(
     explains most of the growth, and is several times larger, is the cause; the sentence then says
     both, the leak first.
     """
-    leaks = [one for one in findings if one.verdict is Verdict.NATIVE_LEAK]
-    suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
+    parted: _Parted = defaultdict(list)
+    for one in findings:
+        parted[one.verdict].append(one)
+    leaks, suspects = parted[Verdict.NATIVE_LEAK], parted[Verdict.SUSPECT]
     if not ledger.times_ns and not leaks:
         return Conclusion(Cause.UNKNOWN, "Nothing was measured: there is no snapshot.")
     growth = growth_of(ledger)
     besides = (
-        _by_lines(ledger, findings, balance)
+        _by_lines(ledger, parted, balance)
         if growth is None
-        else _by_growth(ledger, findings, growth, balance)
+        else _by_growth(ledger, parted, growth, balance)
     )
     if not leaks:
         return besides
@@ -91,21 +95,20 @@ def grows(balance: Sequence[BalanceLine]) -> bool:
 
 def _by_growth(
     ledger: Ledger,
-    findings: Sequence[Finding],
+    parted: _Parted,
     growth: Growth,
     balance: Sequence[BalanceLine],
 ) -> Conclusion:
     """Judge by the parts of RSS: what grew, or what came and went within the window."""
     window = format_seconds(ledger.seconds)
-    suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
+    suspects, held = parted[Verdict.SUSPECT], parted[Verdict.GO_HELD]
     grown = growth.now - growth.start
-    held = [one for one in findings if one.verdict is Verdict.GO_HELD]
     if grown > growth.least:
         found = _most_of(grown, growth.parts, growth, held, window)
         if found is not None:
             return _told_apart(found, ledger, growth, balance)
         if growth.has_settled and not suspects:
-            return _gone(growth, window, more_than=grown) or _settled(growth, findings, window)
+            return _gone(growth, window, more_than=grown) or _settled(growth, parted, window)
         return _unexplained(grown, growth, suspects, window)
     gone = _gone(growth, window)
     if gone is not None:
@@ -121,9 +124,9 @@ def _by_growth(
     return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
 
 
-def _settled(growth: Growth, findings: Sequence[Finding], window: str) -> Conclusion:
+def _settled(growth: Growth, parted: _Parted, window: str) -> Conclusion:
     """Say what has stayed of a rise that is over, as far as it is C memory that was followed."""
-    bounded = _size([one for one in findings if one.verdict is Verdict.BOUNDED])
+    bounded = _size(parted[Verdict.BOUNDED])
     grown = growth.now - growth.start
     rose = f"RSS rose by {format_bytes(grown)} in the first half of {window} and has stayed since"
     if _LATE * growth.late > grown:
@@ -264,13 +267,10 @@ def _unexplained(
     )
 
 
-def _by_lines(
-    ledger: Ledger, findings: Sequence[Finding], balance: Sequence[BalanceLine]
-) -> Conclusion:
+def _by_lines(ledger: Ledger, parted: _Parted, balance: Sequence[BalanceLine]) -> Conclusion:
     """Judge without the mappings: by what the kernel and Go say in sum."""
     changes = {line.part: line.change_bytes or 0 for line in balance}
-    suspects = [one for one in findings if one.verdict is Verdict.SUSPECT]
-    held = [one for one in findings if one.verdict is Verdict.GO_HELD]
+    suspects, held = parted[Verdict.SUSPECT], parted[Verdict.GO_HELD]
     window = format_seconds(ledger.seconds)
     grown = changes.get("RSS", 0)
     if held and _matters(held, changes, balance):
