@@ -43,7 +43,7 @@ def is_left_alone(terminal, worker):
 def test_a_stack_is_opened_the_view_pauses_and_q_finishes_with_the_report(leaking, tmp_path):
     report = tmp_path / "leak.json"
     with attached(leaking, "-o", report) as terminal:
-        terminal.shows("histogram_new ← …")  # named
+        terminal.shows("histogram_new ← algo.Process.func1")  # named
         terminal.shows("NATIVE LEAK")  # and judged: with its verdict it is the first
         assert "RSS" in terminal.picture
 
@@ -161,7 +161,7 @@ def test_a_watch_that_hooks_shows_the_sites(sample):
             cgoleak_command("watch", worker.pid, "--attach-on-growth", "20KiB/s"), lines=40
         ) as terminal,
     ):
-        terminal.shows("histogram_new ← …", 60)
+        terminal.shows("histogram_new ← algo.Process.func1", 60)
         terminal.press("q")
 
         assert terminal.finish() == 0
