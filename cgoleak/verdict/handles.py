@@ -67,11 +67,7 @@ def handle_findings(
         ours = _only(snapshots, set(stacks), keep=True)
         ledger = Ledger(ours)
         sites = find_sites(replace(capture, stacks=stacks, snapshots=ours))
-        rates = {site.key: ledger.series(site.stack_ids).rise().per_second for site in sites}
-        found += [
-            _finding(one, family, rates[one.site])
-            for one in judge(ledger, sites, policy, noun=HANDLE)
-        ]
+        found += [_finding(one, family) for one in judge(ledger, sites, policy, noun=HANDLE)]
     return tuple(
         sorted(
             found,
@@ -109,14 +105,14 @@ def _only(
     )
 
 
-def _finding(one: Finding, family: HandleFamily, rate: float) -> HandleFinding:
+def _finding(one: Finding, family: HandleFamily) -> HandleFinding:
     return HandleFinding(
         site=_key(one.site, family.name),
         family=family.name,
         verdict=one.verdict,
         outstanding=one.outstanding_blocks,
         outstanding_bytes=one.outstanding_bytes,
-        growth_per_second=rate,
+        growth_per_second=one.growth_bytes_per_second,  # of handles: their number
         oldest_seconds=one.oldest_seconds,
         stack=one.stack,
         evidence=(*one.evidence, *_calls(family)),

@@ -249,8 +249,10 @@ def _of_resting(
 
 
 def _numbers(facts: Facts) -> dict[str, object]:
+    # Of handles it is their number that grows; sites may have been put together or parted here.
+    growth = facts.growth if facts.noun == BLOCK else facts.series.rise()
     return {
-        "growth_bytes_per_second": facts.growth.per_second,
+        "growth_bytes_per_second": growth.per_second,
         "oldest_seconds": facts.oldest_ns / 1e9,
     }
 

@@ -159,3 +159,42 @@ def test_a_gate_takes_the_limit_of_blocks_for_handles():
 
     assert gate.passed
     assert report.handles[0].site in gate.tolerated
+
+
+def two_stacks(made, stacks):
+    """Thirty seconds of one kind of handle, made at two stacks."""
+    snapshots = [
+        a_snapshot(second, {at: made[at](second) for at in stacks}, go=go_memory(gc_cycles=second))
+        for second in range(1, 31)
+    ]
+    capture = a_capture(snapshots, stacks)
+    raw = {at: one._replace(family=1) for at, one in capture.stacks.items()}
+    return replace(capture, stacks=raw, families=(STATEMENTS,))
+
+
+def test_a_line_that_loses_handles_is_told_from_one_that_gives_them_up():
+    query = "Go main.query db.go:12"
+    lines = {2: frames("C prepare db.c:3", query), 3: frames("C prepare db.c:9", query)}
+    capture = two_stacks({2: growing, 3: steady}, lines)
+
+    lost, kept = analyse(capture).handles
+
+    assert (lost.verdict, lost.outstanding) == (Verdict.NATIVE_LEAK, 300)
+    assert round(lost.growth_per_second) == 10
+    assert (kept.verdict, kept.outstanding) == (Verdict.BOUNDED, 4)
+
+
+def test_handles_of_one_c_function_for_two_callers_are_judged_together():
+    def few(second):
+        made = second // 4
+        return counts(made, 0, block_bytes=0, old=max(0, made - 1), oldest_s=second)
+
+    callers = {
+        at: frames("C prepare db.c:3", f"Go main.{name} db.go:1")
+        for at, name in ((2, "query"), (3, "insert"))
+    }
+
+    (lost,) = analyse(two_stacks({2: few, 3: few}, callers)).handles
+
+    assert (lost.verdict, lost.outstanding) == (Verdict.NATIVE_LEAK, 14)
+    assert 0.4 < lost.growth_per_second < 0.6
