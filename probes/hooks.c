@@ -129,9 +129,12 @@ static __attribute__((noinline)) void cg_born_chosen(void *block, uint64_t size,
  * function have different stack pointers, so that they seldom share a cell; one that is full is only read. */
 static inline int cg_is_rare(uint64_t sp, uint64_t pc)
 {
+    uint32_t rare = CG_LOAD(&R->rare);
+    if (rare == 0)
+        return 0;
     uint64_t h = (pc ^ sp >> 4) * 0x9e3779b97f4a7c15ull;
     uint8_t *seen = (uint8_t *)R->seen + (h >> 32 & (CG_PLACES - 1)), count = CG_LOAD(seen);
-    if (CG_LIKELY(count >= CG_LOAD(&R->rare)))
+    if (CG_LIKELY(count >= rare))
         return 0;
     CG_STORE(seen, (uint8_t)(count + 1)); /* lost to another thread's now and then: one block more */
     return 1;
@@ -286,8 +289,8 @@ static __attribute__((noinline)) int cg_died_otherwise(void *block, struct cg_bl
     return found;
 }
 
-static __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64_t sp, uint64_t pc,
-                                              uint64_t fp)
+static CG_HOT __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64_t sp, uint64_t pc,
+                                                     uint64_t fp)
 {
     struct cg_thread *t = cg_enter_exact();
     if (CG_UNLIKELY(t == 0)) {
@@ -298,7 +301,7 @@ static __attribute__((noinline)) void cg_born(void *block, uint64_t size, uint64
     cg_leave(t);
 }
 
-static __attribute__((noinline)) int cg_died(void *block, struct cg_block *old, int *cleaned)
+static CG_HOT __attribute__((noinline)) int cg_died(void *block, struct cg_block *old, int *cleaned)
 {
     struct cg_thread *t = cg_enter_exact();
     if (CG_UNLIKELY(t == 0))
@@ -320,14 +323,14 @@ static __attribute__((noinline)) int cg_died(void *block, struct cg_block *old, 
         } \
     } while (0)
 
-static void *cg_malloc(size_t size)
+static CG_HOT void *cg_malloc(size_t size)
 {
     void *block = REAL(CG_MALLOC, void *(*)(size_t))(size);
     BORN(block, size);
     return block;
 }
 
-static void *cg_calloc(size_t count, size_t size)
+static CG_HOT void *cg_calloc(size_t count, size_t size)
 {
     void *block = REAL(CG_CALLOC, void *(*)(size_t, size_t))(count, size);
     BORN(block, count * size);
@@ -370,7 +373,7 @@ static int cg_posix_memalign(void **out, size_t alignment, size_t size)
     return result;
 }
 
-static __attribute__((noinline)) void cg_free_known(void *block)
+static CG_HOT __attribute__((noinline)) void cg_free_known(void *block)
 {
     struct cg_block old;
     int cleaned;
@@ -378,7 +381,7 @@ static __attribute__((noinline)) void cg_free_known(void *block)
     REAL(CG_FREE, void (*)(void *))(block);
 }
 
-static void cg_free(void *block)
+static CG_HOT void cg_free(void *block)
 {
     if (CG_LIKELY(block != 0)) {
         if (R == 0 || CG_LOAD(&R->enabled) != CG_SAMPLED || CG_UNLIKELY(cg_may_be_known((uint64_t)block))) {
@@ -412,7 +415,7 @@ static inline __attribute__((always_inline)) void *cg_resize(void *block, size_t
     return moved;
 }
 
-static void *cg_realloc(void *block, size_t size)
+static CG_HOT void *cg_realloc(void *block, size_t size)
 {
     return cg_resize(block, size, HERE, CALLER, CALLER_FP);
 }

@@ -27,7 +27,7 @@
 #define CG_REGIONS 16384u  /* application mmaps: power of two */
 #define CG_MEMO_BITS 4u    /* sets of remembered stacks per thread, as a power of two */
 #define CG_MEMO_WAYS 8u    /* in each of them: a cache line of tags */
-#define CG_MEMO_LAST_BITS 6u /* places of which it is known which memo matched last: one cache line */
+#define CG_MEMO_LAST_BITS 8u /* places, each after another memo, of which it is known which memo matched last */
 #define CG_MEMO_FRAMES 64u
 #define CG_RATE_MOST (1ull << 32) /* bytes per sample */
 #define CG_WEIGHT_ONE 65536u /* weights of sampled blocks are counted in this unit */

@@ -8,6 +8,8 @@
 
 #define CG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define CG_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* What every event goes through lies together: in a large program its pages and cache lines are what it costs. */
+#define CG_HOT __attribute__((hot))
 #define CG_COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 
 #define CG_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
@@ -62,6 +64,7 @@ _Static_assert(sizeof(struct cg_thread) == 128, "two cache lines, the second sel
 
 #define CG_FILTER_LEAST (1u << 15)
 #define CG_FILTER_MOST (1u << 22)
+#define CG_FILTER_SMALL (1u << 11) /* a page */
 #define CG_PLACES 8192u /* power of two */
 
 struct cg_resident {
@@ -82,35 +85,40 @@ struct cg_resident {
     struct cg_thread threads[CG_MAX_THREADS];
     /* Blocks in the table, by hash of the address: where there is 0, a free need not look. */
     uint16_t filter[CG_FILTER_MOST];
+    _Alignas(4096) uint16_t filter_small[CG_FILTER_SMALL];
     uint64_t seen[CG_PLACES / 8]; /* bytes: blocks of this second, by hash of the call place; stops at rare */
 };
 _Static_assert(__builtin_offsetof(struct cg_resident, overflow) == 4096, "the first page is wiped alone");
 
-/* A stack that a thread took before, in order to see at a glance that it takes it again. */
+/* A stack that a thread took before, in order to see at a glance that it takes it again. What is compared lies
+ * together, the C stack's first: cache lines are what it costs. */
 struct cg_memo {
-    uint64_t sp;
+    _Alignas(64) uint64_t sp;
     uint64_t pc;
     uint64_t limit;      /* upper end of what was read on this stack */
     uint64_t fp;         /* caller's frame pointer, where the walk used it */
     uint32_t stack;      /* 0: empty */
     uint32_t generation; /* of the unwind rules */
     uint16_t words;      /* words on the C stack that must be the same */
-    uint16_t go_frames;
+    uint16_t go_frames;  /* and return addresses of Go, leaf first */
     uint8_t uses_fp;
     uint8_t is_go;
-    uint8_t crossed; /* the Go chain goes through a callback from C */
-    uint32_t at[CG_MEMO_FRAMES]; /* offset of each word from sp */
-    uint64_t word[CG_MEMO_FRAMES];
-    uint64_t go[CG_MEMO_FRAMES]; /* Go return addresses, leaf first */
+    uint8_t crossed;     /* the Go chain goes through a callback from C */
+    uint64_t go_span;    /* from the first Go frame to the last, unless crossed */
+    uint32_t at[2 * CG_MEMO_FRAMES]; /* of a word: its offset from sp; of a Go frame: how far the next is above it */
+    uint64_t value[2 * CG_MEMO_FRAMES];
 };
 
 /* Those of one thread. One place may be reached in several ways at the same depth, so that a set has several for one tag. */
 struct cg_memos {
     uint64_t tag[1u << CG_MEMO_BITS][CG_MEMO_WAYS]; /* 0: empty */
     uint8_t next[1u << CG_MEMO_BITS];               /* which is given up next */
-    uint8_t last[1u << CG_MEMO_LAST_BITS];          /* which matched last, of all of them, at a place and depth */
+    uint8_t before;                                 /* the one that was taken before, of all of them */
+    uint8_t last[1u << CG_MEMO_LAST_BITS];          /* which it was last, at a place and depth, after that one */
     struct cg_memo memo[1u << CG_MEMO_BITS][CG_MEMO_WAYS];
 };
+
+_Static_assert(CG_MEMO_WAYS << CG_MEMO_BITS <= 1u << CG_MEMO_LAST_BITS && CG_MEMO_LAST_BITS <= 8, "indexes of a byte");
 
 struct cg_rule_entry {
     uint64_t key;  /* tag of pc and generation, xor packed: a torn entry does not match */

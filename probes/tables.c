@@ -132,7 +132,7 @@ static inline void cg_book_birth(struct cg_thread *t, uint32_t stack, uint64_t s
 }
 
 /* owner: stack and epoch, as in cg_block.who; its other bits do not matter. */
-static void cg_book_free(struct cg_thread *t, uint64_t owner, uint64_t size, uint64_t born, int cleaned)
+static CG_HOT void cg_book_free(struct cg_thread *t, uint64_t owner, uint64_t size, uint64_t born, int cleaned)
 {
     int own;
     uint64_t age = (CG_LOAD(&T.shared->tick) - born) & ((1u << CG_TICK_BITS) - 1);
@@ -202,7 +202,7 @@ static inline __attribute__((always_inline)) struct cg_block *cg_room(struct cg_
     return empty;
 }
 
-static inline struct cg_block *cg_block_find(uint32_t level, uint64_t address)
+static inline CG_HOT struct cg_block *cg_block_find(uint32_t level, uint64_t address)
 {
     struct cg_block *home[2];
     cg_homes(level, address, home);
@@ -237,7 +237,7 @@ static void cg_forget_stale(struct cg_thread *t, struct cg_block *b)
         cg_filter_drop(who >> CG_OWNER_BITS << 3);
 }
 
-static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, uint64_t what)
+static CG_HOT int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, uint64_t what)
 {
     for (;;) {
         uint32_t used = CG_LOAD_ACQUIRE(&T.shared->levels_used);
@@ -275,7 +275,7 @@ static int cg_block_place(struct cg_thread *t, uint64_t address, uint64_t who, u
     }
 }
 
-void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack, uint64_t epoch)
+CG_HOT void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint32_t stack, uint64_t epoch)
 {
     uint64_t who = (address >> 3) << CG_OWNER_BITS | epoch << CG_STACK_BITS | stack;
     /* First the filter: whoever frees the block finds it there. */
@@ -295,7 +295,7 @@ void cg_block_insert(struct cg_thread *t, uint64_t address, uint64_t size, uint3
         cg_book_birth(t, stack, size);
 }
 
-int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
+CG_HOT int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
 {
     for (uint32_t level = CG_LOAD(&T.shared->levels_used); level-- > 0;) {
         struct cg_block *b = cg_block_find(level, address);
@@ -315,7 +315,7 @@ int cg_block_take(struct cg_thread *t, uint64_t address, int cleaned, struct cg_
     return 0;
 }
 
-int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
+CG_HOT int cg_block_remove(struct cg_thread *t, uint64_t address, int cleaned, struct cg_block *old)
 {
     if (CG_LIKELY(cg_block_take(t, address, cleaned, old)))
         return 1;

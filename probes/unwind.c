@@ -50,7 +50,7 @@ struct cg_goroutine {
 /* The goroutine whose cgo call this is. 0 where there is none: a C thread, the runtime's own
  * calls, a signal handler. Every pointer is checked before it is followed, in the order of
  * docs/decisions/0002-go-stacks-in-the-hook.md. */
-static inline int cg_goroutine_here(uint64_t sp, struct cg_goroutine *out)
+static inline CG_HOT int cg_goroutine_here(uint64_t sp, struct cg_goroutine *out)
 {
     const struct cg_go *go = &T.go;
     if (!go->present)
@@ -85,7 +85,7 @@ static inline int cg_goroutine_here(uint64_t sp, struct cg_goroutine *out)
     return 1;
 }
 
-int cg_is_cleaner(void)
+CG_HOT int cg_is_cleaner(void)
 {
     const struct cg_go *go = &T.go;
     if (!go->present || go->cleaners[0] == 0)
@@ -325,6 +325,7 @@ struct cg_walk {
     uint32_t go_segments;
     uint32_t at[CG_MEMO_FRAMES];
     uint64_t word[CG_MEMO_FRAMES];
+    uint32_t step[CG_MEMO_FRAMES]; /* from one Go frame to the next */
     uint64_t c[CG_MAX_FRAMES];
     uint64_t go[CG_MAX_FRAMES];
 };
@@ -588,8 +589,8 @@ static inline uint64_t cg_memo_tag(uint64_t sp, uint64_t pc, int is_go, const st
 /* The same stack as last time? Same sp and pc, and every word that decided the walk unchanged:
  * then the walk would take the same way again. The Go chain is followed anew each time, since
  * the goroutine may be another, on a stack elsewhere; its frames are compared. */
-static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo *memo, uint64_t sp, uint64_t pc, uint64_t fp, int is_go,
-                                const struct cg_goroutine *here)
+static inline CG_HOT int cg_memo_holds(const struct cg_thread *t, const struct cg_memo *memo, uint64_t sp, uint64_t pc,
+                                       uint64_t fp, int is_go, const struct cg_goroutine *here)
 {
     if (memo->sp != sp || memo->pc != pc || memo->stack == 0 || memo->is_go != is_go ||
         memo->generation != CG_LOAD(&T.shared->rules_generation) || (memo->uses_fp && memo->fp != fp))
@@ -597,17 +598,27 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
     /* Everything that the memo looks at lies below this limit, which was shown to be readable. */
     if (is_go ? memo->limit != here->limit : memo->limit != t->range_hi || sp < t->range_lo)
         return 0;
-    for (uint32_t i = 0; i < memo->words; i++)
-        if (cg_read(sp + memo->at[i]) != memo->word[i])
+    const uint32_t *at = memo->at;
+    const uint64_t *value = memo->value, *end = value + memo->words;
+    for (; value != end; value++)
+        if (cg_read(sp + *at++) != *value)
             return 0;
     if (is_go && CG_LIKELY(!memo->crossed)) {
         /* What a return address means was settled when it was remembered: here it is compared. */
         uint64_t bp = cg_go_first(here->curg), lo = cg_read(here->curg);
         uint64_t room = cg_read(here->curg + 8) - 16 - lo;
-        for (uint32_t i = 0; i < memo->go_frames; i++) {
-            if (CG_UNLIKELY(bp - lo > room) || cg_read(bp + 8) != memo->go[i])
+        if (CG_UNLIKELY(bp - lo > room || memo->go_span > room - (bp - lo)))
+            return 0;
+        /* Where the next frame lies is known before it was read: so the reads need not wait for each other. */
+        for (end = value + memo->go_frames; value != end;) {
+            if (cg_read(bp + 8) != *value)
                 return 0;
-            bp = cg_read(bp);
+            if (++value == end)
+                break;
+            uint64_t next = bp + *at++;
+            if (cg_read(bp) != next)
+                return 0;
+            bp = next;
         }
         return 1;
     }
@@ -615,7 +626,7 @@ static inline int cg_memo_holds(const struct cg_thread *t, const struct cg_memo 
         struct cg_go_chain chain;
         cg_go_begin(&chain, here);
         for (uint32_t i = 0; i < memo->go_frames; i++)
-            if (cg_go_next(&chain) != memo->go[i])
+            if (cg_go_next(&chain) != value[i])
                 return 0;
         return chain.fp == 0 && !chain.lost;
     }
@@ -649,13 +660,19 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
     cg_cut_c(&w);
 
     uint32_t chain_lost = 0;
+    uint64_t go_span = 0;
     if (is_go) {
         struct cg_go_chain chain;
         cg_go_begin(&chain, here);
         while (w.go_count < CG_MAX_FRAMES) {
-            uint64_t next = cg_go_next(&chain);
+            uint64_t at = chain.fp, next = cg_go_next(&chain);
             if (next == 0)
                 break;
+            if (w.go_count < CG_MEMO_FRAMES) {
+                /* If it were above 2^32 the memo would not hold, and read no further than it says. */
+                w.step[w.go_count] = chain.fp != 0 ? (uint32_t)(chain.fp - at) : 0;
+                go_span += w.step[w.go_count];
+            }
             w.go[w.go_count++] = next;
             if (chain.crossed && w.go_segments < CG_MAX_SEGMENTS)
                 w.go_cut[w.go_segments++] = w.go_count;
@@ -712,17 +729,20 @@ static __attribute__((noinline)) uint32_t cg_stack_walk(struct cg_thread *t, uin
         memo->crossed = w.go_segments > 0;
         for (uint32_t i = 0; i < w.words; i++) {
             memo->at[i] = w.at[i];
-            memo->word[i] = w.word[i];
+            memo->value[i] = w.word[i];
         }
-        for (uint32_t i = 0; i < w.go_count; i++)
-            memo->go[i] = w.go[i];
+        for (uint32_t i = 0; i < w.go_count; i++) {
+            memo->at[w.words + i] = w.step[i];
+            memo->value[w.words + i] = w.go[i];
+        }
+        memo->go_span = go_span;
         CG_COMPILER_BARRIER();
         memo->stack = stack;
     }
     return stack;
 }
 
-uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
+CG_HOT uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
 {
     struct cg_goroutine here = {0, 0, 0, 0, 0};
     int is_go = cg_goroutine_here(sp, &here);
@@ -731,9 +751,13 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
         return cg_stack_walk(t, sp, pc, fp, is_go, &here, 0, 0);
     struct cg_memos *memos = &T.memos[t->index];
     struct cg_memo *all = &memos->memo[0][0];
-    uint8_t *last = &memos->last[((sp ^ pc << 20) * 0x9e3779b97f4a7c15ull) >> (64 - CG_MEMO_LAST_BITS)];
-    if (CG_LIKELY(cg_memo_holds(t, &all[*last], sp, pc, fp, is_go, &here)))
-        return all[*last].stack;
+    /* A program mostly goes the way that it went before: after the same one comes the same one. */
+    uint64_t place = ((sp ^ pc << 20) * 0x9e3779b97f4a7c15ull) >> (64 - CG_MEMO_LAST_BITS);
+    uint8_t *last = &memos->last[place ^ memos->before], expected = *last;
+    if (CG_LIKELY(cg_memo_holds(t, &all[expected], sp, pc, fp, is_go, &here))) {
+        memos->before = expected;
+        return all[expected].stack;
+    }
     uint64_t tag = cg_memo_tag(sp, pc, is_go, &here);
     uint32_t set = (uint32_t)(tag >> (64 - CG_MEMO_BITS)), way = CG_MEMO_WAYS;
     struct cg_memo *memo = memos->memo[set];
@@ -741,7 +765,7 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
         if (memos->tag[set][i] != tag)
             continue;
         if (CG_LIKELY(cg_memo_holds(t, &memo[i], sp, pc, fp, is_go, &here))) {
-            *last = (uint8_t)(&memo[i] - all);
+            memos->before = *last = (uint8_t)(&memo[i] - all);
             return memo[i].stack;
         }
         if (memo[i].stack == 0)
@@ -751,7 +775,7 @@ uint32_t cg_stack_of(struct cg_thread *t, uint64_t sp, uint64_t pc, uint64_t fp)
         way = memos->next[set]++ & (CG_MEMO_WAYS - 1);
     memo[way].stack = 0;
     memos->tag[set][way] = tag;
-    *last = (uint8_t)(&memo[way] - all);
+    memos->before = *last = (uint8_t)(&memo[way] - all);
     return cg_stack_walk(t, sp, pc, fp, is_go, &here, &memo[way], 0);
 }
 

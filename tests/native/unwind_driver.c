@@ -165,6 +165,27 @@ static void mode_damage(void)
     SAME(take(0), first);
     put(fp_go + 8, GO_MAIN + 7);
     CHECK(take(0) != first, "the Go frame changed unseen");
+
+    /* A chain that passes a frame by is another one, whatever lies where that frame was; the same callers further
+     * apart are the same stack, on whatever goroutine. */
+    plain();
+    c_frame(3);
+    for (uint32_t i = 0; i < 3; i++) /* then this memo is the expected one */
+        SAME(take(0), first);
+    uint64_t next = *(const uint64_t *)fp_go;
+    put(fp_go, *(const uint64_t *)next);
+    CHECK(take(0) != first, "a link of Go frames changed unseen");
+    put(fp_go, next);
+    SAME(take(0), first);
+    start();
+    go_frame(GOEXIT + 1);
+    sp_go -= 64;
+    go_frame(GO_MAIN);
+    into_c(22);
+    c_frame(1);
+    c_frame(2);
+    c_frame(3);
+    SAME(take(0), first);
     world_end();
 }
 
