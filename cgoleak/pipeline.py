@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgoleak.errors import CgoleakError, SymbolError
 from cgoleak.model.capture import RawStack, Span
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
-from cgoleak.model.value import dataclass
 from cgoleak.units import format_seconds
 
 if TYPE_CHECKING:

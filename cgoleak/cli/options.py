@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from cgoleak.model.value import dataclass
 from cgoleak.model.words import LANGUAGES
 from cgoleak.render.base import RENDERERS
 from cgoleak.units import parse_rate, parse_seconds, parse_size

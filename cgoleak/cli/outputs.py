@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from cgoleak.errors import OutputError
-from cgoleak.model.value import dataclass
 from cgoleak.render.base import RENDERERS, format_by_suffix
 
 if TYPE_CHECKING:

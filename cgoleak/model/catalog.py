@@ -6,12 +6,12 @@ they say the same. A test reads the package for notice codes: each has its entry
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

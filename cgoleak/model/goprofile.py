@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from cgoleak.model.frames import Frame

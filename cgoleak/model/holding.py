@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
-
-from cgoleak.model.value import dataclass
 
 __all__ = ["AT_ITS_END", "Holding"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgoleak.model.value import dataclass
+from dataclasses import dataclass
 
 __all__ = ["Notice"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cgoleak.model.later import Later
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Module, Target

@@ -8,12 +8,11 @@ writes a sentence need not know of languages. What has no translation stays Engl
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.model.value import dataclass
 from cgoleak.units import format_count, plural
 
 if TYPE_CHECKING:

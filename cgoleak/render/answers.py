@@ -7,12 +7,12 @@ that order, so that each is found at the same place in every report.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import CAUSES
 from cgoleak.model.ownership import innermost_go
 from cgoleak.model.report import Cause, Verdict
-from cgoleak.model.value import dataclass
 from cgoleak.model.words import ENGLISH
 from cgoleak.render.blame import NO_PROFILE, finding_to_blame, which_line
 from cgoleak.render.isleak import grown_most, is_leak

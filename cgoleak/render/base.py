@@ -6,11 +6,9 @@ when it is used, because rich and the like cost more time than ``cgoleak --help`
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
-
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgoleak.model.frames import Language
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

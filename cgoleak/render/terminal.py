@@ -7,6 +7,7 @@ complete. Names are never read as markup, and what does not print is shown as it
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from rich.cells import cell_len
@@ -14,7 +15,6 @@ from rich.cells import cell_len
 from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.model.sheetwords import PLAIN_WORDS
-from cgoleak.model.value import dataclass
 from cgoleak.model.words import words_in
 from cgoleak.render.estimates import sampling_facts
 from cgoleak.render.labels import cause_label, is_leaking

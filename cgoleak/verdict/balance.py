@@ -8,12 +8,11 @@ is beyond it is ``unexplained``. See ``docs/balance.md`` for what each line can 
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import BalanceLine
-from cgoleak.model.value import dataclass
 from cgoleak.units import format_bytes
 from cgoleak.verdict.totals import narrow_sheet, outstanding_bytes
 

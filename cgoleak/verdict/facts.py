@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgoleak.ledger.estimate import seen
 from cgoleak.model.holding import Holding
-from cgoleak.model.value import dataclass
 from cgoleak.verdict.shape import Shape, last_third, shape_of
 
 if TYPE_CHECKING:

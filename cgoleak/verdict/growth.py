@@ -7,12 +7,11 @@ up, fills caches, takes its first load) is told from what goes on to its end.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.ledger.series import largest_fall
-from cgoleak.model.value import dataclass
 from cgoleak.verdict.balance import sheet_at
 
 if TYPE_CHECKING:

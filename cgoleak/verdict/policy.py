@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import PolicyError
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from cgoleak.verdict.suppress import Suppression

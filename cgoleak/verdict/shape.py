@@ -8,12 +8,11 @@ filled, a burst and an allocation made once do not lift it in the last.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from operator import sub
 from typing import TYPE_CHECKING, Final
-
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

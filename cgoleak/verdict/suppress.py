@@ -7,12 +7,12 @@ module name; ``*`` stands for anything, ``^`` and ``$`` for the ends (compiler-r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgoleak.errors import PolicyError
 from cgoleak.model.names import plain_function
 from cgoleak.model.ownership import allocating_frame
-from cgoleak.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
