@@ -72,7 +72,7 @@ def step_summary_for(report: Report, options: ReportOptions) -> None:
     """Write the step summary where GitHub wants one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if options.format == "github" and path:
-        from cgoleak.render.stepsummary import step_summary  # noqa: PLC0415
+        from cgoleak.render.pipelines.stepsummary import step_summary  # noqa: PLC0415
 
         # A summary that cannot be written must not fail the build.
         with suppress(OSError), open(path, "ab") as file:  # noqa: PTH123

@@ -74,7 +74,7 @@ def _folded(text: str) -> Iterator[str]:
     if text.isascii():
         yield textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="  ")
         return
-    from cgoleak.render.paper import Paper  # noqa: PLC0415 - rich takes 50 ms
+    from cgoleak.render.text.paper import Paper  # noqa: PLC0415 - rich takes 50 ms
 
     paper = Paper(width=80, cut=False)
     paper.paragraph(text, label="  ", label_style="", hang=2)

@@ -29,7 +29,7 @@ def open_report(path: Path, policy: Policy | None = None) -> Report:
     if not _is_json(path):
         with uncollected():
             return pipeline.analyse(open_capture(path), policy)
-    from cgoleak.render.jsonread import read_report  # noqa: PLC0415 - captures do not need it
+    from cgoleak.render.contract.reading import read_report  # noqa: PLC0415 - captures do not need it
 
     try:
         if path.stat().st_size > _LARGEST:

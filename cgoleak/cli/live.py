@@ -204,7 +204,7 @@ class LiveView:
 
     def _draw(self) -> bool:
         from cgoleak.render.live import frame  # noqa: PLC0415
-        from cgoleak.render.paper import Paper, printed  # noqa: PLC0415
+        from cgoleak.render.text.paper import Paper, printed  # noqa: PLC0415
 
         width, height = self._screen.size
         picture = frame(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cgoleak.render.sources import SourceTree
+from cgoleak.render.pipelines.sources import SourceTree
 
 __all__ = ["source_tree"]
 

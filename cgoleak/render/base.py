@@ -58,7 +58,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".txt",
         media_type="text/plain; charset=utf-8",
         help="text for people",
-        module="terminal",
+        module="text.document",
         renderer="TerminalRenderer",
     ),
     Format(
@@ -74,7 +74,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".json",
         media_type="application/json",
         help="the whole report for scripts; a JSON Schema ships with cgoleak",
-        module="jsondoc",
+        module="contract.document",
         renderer="JsonRenderer",
     ),
     Format(
@@ -82,7 +82,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".pb.gz",
         media_type="application/vnd.google.protobuf+gzip",
         help="heap profile for go tool pprof",
-        module="pprof",
+        module="exports.pprof",
         renderer="PprofRenderer",
     ),
     Format(
@@ -90,7 +90,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".folded",
         media_type="text/plain; charset=utf-8",
         help="folded stacks for flame graphs",
-        module="folded",
+        module="exports.folded",
         renderer="FoldedRenderer",
     ),
     Format(
@@ -98,7 +98,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".speedscope.json",
         media_type="application/json",
         help="for speedscope.app",
-        module="speedscope",
+        module="exports.speedscope",
         renderer="SpeedscopeRenderer",
     ),
     Format(
@@ -106,7 +106,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".prom",
         media_type="application/openmetrics-text; version=1.0.0; charset=utf-8",
         help="metrics for Prometheus",
-        module="openmetrics",
+        module="exports.openmetrics",
         renderer="OpenMetricsRenderer",
     ),
     Format(
@@ -114,7 +114,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".sarif",
         media_type="application/sarif+json",
         help="code scanning, SARIF 2.1.0",
-        module="sarif",
+        module="pipelines.sarif",
         renderer="SarifRenderer",
     ),
     Format(
@@ -122,7 +122,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=".junit.xml",
         media_type="application/xml",
         help="test reports, JUnit XML",
-        module="junit",
+        module="pipelines.junit",
         renderer="JunitRenderer",
     ),
     Format(
@@ -130,7 +130,7 @@ RENDERERS: Final[tuple[Format, ...]] = (
         suffix=None,
         media_type="text/plain; charset=utf-8",
         help="annotations of GitHub Actions",
-        module="github",
+        module="pipelines.github",
         renderer="GithubRenderer",
     ),
 )
@@ -142,7 +142,7 @@ DIFFERENCES: Final[tuple[Format, ...]] = (
         suffix=".txt",
         media_type="text/plain; charset=utf-8",
         help="text for people",
-        module="difftext",
+        module="text.difference",
         renderer="DiffTextRenderer",
     ),
     Format(
@@ -158,7 +158,7 @@ DIFFERENCES: Final[tuple[Format, ...]] = (
         suffix=".json",
         media_type="application/json",
         help="for scripts; a JSON Schema ships with cgoleak",
-        module="diffjson",
+        module="contract.difference",
         renderer="DiffJsonRenderer",
     ),
 )

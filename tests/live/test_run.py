@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from cgoleak.capture.reader import open_capture
-from cgoleak.render.jsondoc import schema_text
+from cgoleak.render.contract.document import schema_text
 from support.findings import findings_at, is_called, leaks, reported
 from support.go_programs import go_commands, missing_tools
 from support.live import Cgoleak, Http, Load, cgoleak, cgoleak_command, child_running, wait_until

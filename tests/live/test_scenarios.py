@@ -9,7 +9,7 @@ from functools import partial
 import jsonschema
 import pytest
 
-from cgoleak.render.jsondoc import schema_text
+from cgoleak.render.contract.document import schema_text
 from support.findings import findings_at, leaks, reported, without_lines
 from support.go_programs import missing_tools
 from support.sample import Scenario, scenarios

@@ -19,7 +19,7 @@ import pytest
 from cgoleak.capture.reader import open_capture
 from cgoleak.errors import CaptureError
 from cgoleak.pipeline import analyse
-from cgoleak.render.jsondoc import schema_text
+from cgoleak.render.contract.document import schema_text
 from cgoleak.watching.loop import watch
 from cgoleak.watching.plan import WatchPlan
 from support.findings import findings_at, leaks, reported

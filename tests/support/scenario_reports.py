@@ -14,7 +14,7 @@ from cgoleak.model.ids import SiteKey
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Finding, Report, Timeline, Verdict
 from cgoleak.render.base import format_by_name
-from cgoleak.render.jsonread import read_report
+from cgoleak.render.contract.reading import read_report
 from support.reports import a_finding, a_report
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgoleak.capture import open_capture
 from cgoleak.pipeline import analyse
-from cgoleak.render.jsondoc import report_document
+from cgoleak.render.contract.document import report_document
 from support.findings import findings_at, leaks
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import words_in
-from cgoleak.render.answers import answers_to
+from cgoleak.render.answers.five import answers_to
+from cgoleak.render.answers.labels import cause_label, is_leaking
+from cgoleak.render.answers.recovery import go_gives_back
 from cgoleak.render.estimates import is_estimated, sampling_facts
 from cgoleak.render.html.about import cost_of, known_from, method_of, notices_in, run_of
 from cgoleak.render.html.page import Page
@@ -16,9 +18,7 @@ from cgoleak.render.html.payload import payload_of, safe_json
 from cgoleak.render.html.sheet import sheet_of
 from cgoleak.render.html.sites import handle_view_of, view_of
 from cgoleak.render.html.timechart import HEIGHT, WIDTH, chart_of
-from cgoleak.render.labels import cause_label, is_leaking
-from cgoleak.render.recovery import go_gives_back
-from cgoleak.render.termgate import gate_notes
+from cgoleak.render.text.gate import gate_notes
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 
 from cgoleak.model.words import words_in
-from cgoleak.render.labels import cause_label, is_leaking
+from cgoleak.render.answers.labels import cause_label, is_leaking
 from cgoleak.render.live.panes import help_lines, sheet_lines, stack_lines
 from cgoleak.render.live.parts import curves, largest_parts
 from cgoleak.render.live.sites import has_room_beside, site_rows
 from cgoleak.render.live.view import Pane, Seen, View, in_order
-from cgoleak.render.paper import Paper
-from cgoleak.render.terminal import CAUSE_STYLES, write_sheet
-from cgoleak.render.text import Text
+from cgoleak.render.text.document import CAUSE_STYLES, write_sheet
+from cgoleak.render.text.paper import Paper
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_seconds
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 
 from cgoleak.render.live.parts import curve
-from cgoleak.render.paper import Paper, left_in
-from cgoleak.render.termfindings import write_one
-from cgoleak.render.terminal import write_balance, write_notices
-from cgoleak.render.text import Text
+from cgoleak.render.text.document import write_balance, write_notices
+from cgoleak.render.text.findings import write_one
+from cgoleak.render.text.paper import Paper, left_in
+from cgoleak.render.text.styled import Text
 from cgoleak.units import format_seconds
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 
 from cgoleak.model.report import BalanceLine
 from cgoleak.render.live.sparkline import sparkline
-from cgoleak.render.paper import left_in
-from cgoleak.render.text import Text
+from cgoleak.render.text.paper import left_in
+from cgoleak.render.text.styled import Text
 from cgoleak.units import format_bytes, format_bytes_change
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.render.live.view import Order
-from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import fitted_site
-from cgoleak.render.termfindings import VERDICT_STYLES, growth_words
-from cgoleak.render.text import Text
+from cgoleak.render.text.findings import VERDICT_STYLES, growth_words
+from cgoleak.render.text.paper import left_in, right_in
+from cgoleak.render.text.styled import Text
 from cgoleak.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:

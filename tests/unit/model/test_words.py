@@ -13,7 +13,8 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Verdict
 from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.model.words import ENGLISH, LANGUAGES, words_in
-from cgoleak.render import answers, blame, isleak
+from cgoleak.render.answers import blame, isleak
+from cgoleak.render.answers import five as answers
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.compare import compare
 from support.builders import frames

@@ -10,7 +10,7 @@ import pytest
 from cgoleak.model.goprofile import GoSiteGrowth
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import BalanceLine, Cause, GoReturn, Timeline, Verdict
-from cgoleak.render.answers import answers_to, finding_to_blame
+from cgoleak.render.answers.five import answers_to, finding_to_blame
 from cgoleak.units import format_rate
 from support.builders import frames
 from support.reports import MIB, a_report

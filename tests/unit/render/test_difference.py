@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cgoleak.render.base import DIFFERENCES, format_by_name
-from cgoleak.render.diffjson import diff_schema_text
+from cgoleak.render.contract.difference import diff_schema_text
 from cgoleak.verdict.compare import compare
 from support.golden import assert_golden
 from support.said_texts import english_left

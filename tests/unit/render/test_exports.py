@@ -10,7 +10,7 @@ from jsonschema import Draft7Validator
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as older_parser
 
-from cgoleak.render.folded import FoldedRenderer
+from cgoleak.render.exports.folded import FoldedRenderer
 from support.builders import frames
 from support.reports import a_finding, a_report
 from support.scenario_reports import (

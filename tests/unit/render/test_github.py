@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 
 from cgoleak.model.report import Verdict
-from cgoleak.render.github import GithubRenderer
-from cgoleak.render.sources import SourceTree
-from cgoleak.render.stepsummary import step_summary
+from cgoleak.render.pipelines.github import GithubRenderer
+from cgoleak.render.pipelines.sources import SourceTree
+from cgoleak.render.pipelines.stepsummary import step_summary
 from support.gates import checked, hostile_report
 from support.reports import a_finding
 

@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 
 from cgoleak.model.handles import HandleFamily
-from cgoleak.render.ci import headline, told
+from cgoleak.render.contract.document import JsonRenderer, schema_text
+from cgoleak.render.contract.reading import read_report
 from cgoleak.render.html import HtmlRenderer
-from cgoleak.render.jsondoc import JsonRenderer, schema_text
-from cgoleak.render.jsonread import read_report
-from cgoleak.render.terminal import TerminalRenderer
+from cgoleak.render.pipelines.ci import headline, told
+from cgoleak.render.text.document import TerminalRenderer
 from support.reports import a_handle_finding, a_report
 
 HANDLES = a_handle_finding()

@@ -24,7 +24,7 @@ from cgoleak.model.report import (
     Restart,
     Verdict,
 )
-from cgoleak.render.jsondoc import JsonRenderer, report_document, schema_text
+from cgoleak.render.contract.document import JsonRenderer, report_document, schema_text
 from support.reports import MIB, a_finding, a_report
 
 CONTRACT = {

@@ -19,7 +19,7 @@ from cgoleak.model import report as report_model
 from cgoleak.model.gate import Gate, Level, Violation
 from cgoleak.model.ids import SiteKey
 from cgoleak.model.report import Report
-from cgoleak.render.jsonread import read_report
+from cgoleak.render.contract.reading import read_report
 from support.reports import a_report
 from support.scenario_reports import SCENARIOS, many_sites, rendered, scenario_report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from xml.etree import ElementTree as ET
 
-from cgoleak.render.junit import JunitRenderer
+from cgoleak.render.pipelines.junit import JunitRenderer
 from support.gates import HOSTILE, checked, hostile_report
 from support.reports import a_report
 

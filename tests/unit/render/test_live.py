@@ -14,7 +14,7 @@ from cgoleak.model.words import ENGLISH
 from cgoleak.render.live import Moment, Order, Pane, View, frame
 from cgoleak.render.live.parts import largest_parts
 from cgoleak.render.live.sparkline import sparkline
-from cgoleak.render.paper import Paper, printed
+from cgoleak.render.text.paper import Paper, printed
 from support.builders import frames
 from support.golden import assert_golden
 from support.reports import MIB, a_finding, a_growing_report, a_report

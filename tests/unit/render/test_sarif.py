@@ -17,8 +17,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cgoleak.render.sarif import SarifRenderer
-from cgoleak.render.sources import SourceTree
+from cgoleak.render.pipelines.sarif import SarifRenderer
+from cgoleak.render.pipelines.sources import SourceTree
 from cgoleak.verdict.baseline import Baseline
 from cgoleak.verdict.limits import Limits
 from support.builders import frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cgoleak.cli.sourcetree import source_tree
-from cgoleak.render.sources import SourceTree, main_frame
+from cgoleak.render.pipelines.sources import SourceTree, main_frame
 from support.builders import frames
 
 TREE = SourceTree("/repo", (("example.org/m", "go"),))

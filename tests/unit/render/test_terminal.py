@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Restart, Verdict
-from cgoleak.render.terminal import TerminalRenderer
+from cgoleak.render.text.document import TerminalRenderer
 from cgoleak.verdict.baseline import Baseline
 from cgoleak.verdict.limits import Limits
 from support.builders import frames

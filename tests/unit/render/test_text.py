@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text as RichText
 
-from cgoleak.render.paper import Paper, printed
-from cgoleak.render.text import Text
+from cgoleak.render.text.paper import Paper, printed
+from cgoleak.render.text.styled import Text
 
 PARTS = [
     (" ", ""),

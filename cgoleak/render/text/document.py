@@ -16,15 +16,15 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.report import Cause
 from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.model.words import words_in
+from cgoleak.render.answers.labels import cause_label, is_leaking
+from cgoleak.render.answers.recovery import go_gives_back
 from cgoleak.render.estimates import sampling_facts
-from cgoleak.render.labels import cause_label, is_leaking
-from cgoleak.render.paper import Paper, left_in, printed, right_in
-from cgoleak.render.recovery import go_gives_back
 from cgoleak.render.stacklines import place_of
-from cgoleak.render.termanswers import write_answers, write_line
-from cgoleak.render.termfindings import write_details, write_table
-from cgoleak.render.termhandles import write_handles
-from cgoleak.render.text import Text
+from cgoleak.render.text.answers import write_answers, write_line
+from cgoleak.render.text.findings import write_details, write_table
+from cgoleak.render.text.handles import write_handles
+from cgoleak.render.text.paper import Paper, left_in, printed, right_in
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import (
     format_bytes,
@@ -99,7 +99,7 @@ class TerminalRenderer:
         paper = Paper(width=width, cut=self.width is not None)
         write_head(paper, report, words)
         if report.gate is not None:
-            from cgoleak.render.termgate import write_gate  # noqa: PLC0415 - check only
+            from cgoleak.render.text.gate import write_gate  # noqa: PLC0415 - check only
 
             write_gate(paper, report, words)
         write_answers(paper, report, words)

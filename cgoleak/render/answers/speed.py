@@ -10,8 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
-from cgoleak.render.estimates import is_estimated
-from cgoleak.render.recovery import (
+from cgoleak.render.answers.recovery import (
     change_bytes,
     come_back_bytes,
     of_verdict,
@@ -19,6 +18,7 @@ from cgoleak.render.recovery import (
     rss_known,
     rss_over_time,
 )
+from cgoleak.render.estimates import is_estimated
 from cgoleak.units import format_bytes, format_bytes_change, format_rate, format_seconds
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
 from cgoleak.render.balances import balance_changes
-from cgoleak.render.paper import Paper, left_in, printed, right_in
 from cgoleak.render.stacklines import fitted_site
-from cgoleak.render.termfindings import growth_words, write_advice, write_stack
-from cgoleak.render.text import Text
+from cgoleak.render.text.findings import growth_words, write_advice, write_stack
+from cgoleak.render.text.paper import Paper, left_in, printed, right_in
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 from xml.etree import ElementTree as ET  # written only, nothing is parsed
 
-from cgoleak.render.ci import body_lines, cut, headline, program_of, told
+from cgoleak.render.pipelines.ci import body_lines, cut, headline, program_of, told
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
-    from cgoleak.render.ci import Told
+    from cgoleak.render.pipelines.ci import Told
 
 __all__ = ["JunitRenderer"]
 

@@ -11,8 +11,8 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.names import brief_name
 from cgoleak.model.ownership import c_callers, innermost_go
 from cgoleak.model.report import Cause, Verdict
-from cgoleak.render.isleak import grown_most
-from cgoleak.render.recovery import change_bytes, has_notice, held_bytes, of_verdict
+from cgoleak.render.answers.isleak import grown_most
+from cgoleak.render.answers.recovery import change_bytes, has_notice, held_bytes, of_verdict
 from cgoleak.render.stacklines import named_frame, place_of, site_names
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_rate

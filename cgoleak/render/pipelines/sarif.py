@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Verdict
-from cgoleak.render.ci import body_lines, cut, headline, program_of, told
-from cgoleak.render.sources import SourceTree, main_frame, other_frames
+from cgoleak.render.pipelines.ci import body_lines, cut, headline, program_of, told
+from cgoleak.render.pipelines.sources import SourceTree, main_frame, other_frames
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Report
-    from cgoleak.render.ci import Told
+    from cgoleak.render.pipelines.ci import Told
 
 __all__ = ["SarifRenderer"]
 

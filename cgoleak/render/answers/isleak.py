@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.sheetwords import PLAIN_WORDS
-from cgoleak.render.recovery import (
+from cgoleak.render.answers.recovery import (
     change_bytes,
     come_back_bytes,
     hands_back,
@@ -22,7 +22,7 @@ from cgoleak.render.recovery import (
     sentences,
     uncollected_bytes,
 )
-from cgoleak.render.speed import speed_between_restarts
+from cgoleak.render.answers.speed import speed_between_restarts
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_bytes_change, format_seconds
 

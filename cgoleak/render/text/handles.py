@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.report import Verdict
-from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import site_words
-from cgoleak.render.termfindings import VERDICT_STYLES, write_site
-from cgoleak.render.text import Text
+from cgoleak.render.text.findings import VERDICT_STYLES, write_site
+from cgoleak.render.text.paper import left_in, right_in
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_count, format_seconds, is_growth
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cgoleak.model.report import HandleFinding
     from cgoleak.model.words import Words
-    from cgoleak.render.paper import Paper
+    from cgoleak.render.text.paper import Paper
 
 __all__ = ["handles_per_second", "write_handles"]
 

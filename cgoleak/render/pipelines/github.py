@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from cgoleak.render.ci import body_lines, cut, headline, program_of, told
-from cgoleak.render.sources import SourceTree, main_frame
+from cgoleak.render.pipelines.ci import body_lines, cut, headline, program_of, told
+from cgoleak.render.pipelines.sources import SourceTree, main_frame
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
-    from cgoleak.render.ci import Told
+    from cgoleak.render.pipelines.ci import Told
 
 __all__ = ["GithubRenderer"]
 

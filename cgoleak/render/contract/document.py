@@ -60,7 +60,7 @@ def report_document(report: Report) -> dict[str, object]:
 
 def schema_text() -> str:
     """Return the JSON Schema of the document."""
-    return files("cgoleak.render").joinpath("report.schema.json").read_text("utf-8")
+    return files("cgoleak.render.contract").joinpath("report.schema.json").read_text("utf-8")
 
 
 def _on_one_line(column: re.Match[str]) -> str:

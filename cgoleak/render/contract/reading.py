@@ -32,7 +32,7 @@ from cgoleak.model.report import (
     Timeline,
     Verdict,
 )
-from cgoleak.render.jsondoc import SCHEMA
+from cgoleak.render.contract.document import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable

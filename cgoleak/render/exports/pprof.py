@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from cgoleak.model.catalog import CAUSES
 from cgoleak.model.frames import Frame, Language
-from cgoleak.render.protobuf import field, number_field, numbers_field, text_field
+from cgoleak.render.exports.protobuf import field, number_field, numbers_field, text_field
 from cgoleak.render.visible import visible
 from cgoleak.units import format_seconds, plural
 

@@ -11,9 +11,9 @@ from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.frames import Language
 from cgoleak.model.report import Verdict
 from cgoleak.render.growth import growth_shown
-from cgoleak.render.paper import left_in, right_in
 from cgoleak.render.stacklines import GUTTER, fitted_site, stack_lines
-from cgoleak.render.text import Text
+from cgoleak.render.text.paper import left_in, right_in
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_count, format_rate, format_seconds, is_growth
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cgoleak.model.frames import Frame
     from cgoleak.model.report import Finding, HandleFinding
     from cgoleak.model.words import Words
-    from cgoleak.render.paper import Paper
+    from cgoleak.render.text.paper import Paper
 
 __all__ = [
     "VERDICT_STYLES",

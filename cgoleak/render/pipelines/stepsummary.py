@@ -9,14 +9,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.render.ci import body_lines, cut, program_of, told
+from cgoleak.render.pipelines.ci import body_lines, cut, program_of, told
 from cgoleak.render.stacklines import site_words
 from cgoleak.render.visible import visible
 from cgoleak.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
-    from cgoleak.render.ci import Told
+    from cgoleak.render.pipelines.ci import Told
 
 __all__ = ["step_summary"]
 

@@ -14,16 +14,16 @@ from cgoleak.model.catalog import CAUSES
 from cgoleak.model.ownership import innermost_go
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
-from cgoleak.render.blame import NO_PROFILE, finding_to_blame, which_line
-from cgoleak.render.isleak import grown_most, is_leak
-from cgoleak.render.recovery import (
+from cgoleak.render.answers.blame import NO_PROFILE, finding_to_blame, which_line
+from cgoleak.render.answers.isleak import grown_most, is_leak
+from cgoleak.render.answers.recovery import (
     comes_back,
     has_notice,
     lazily_freed_bytes,
     of_verdict,
     uncollected_bytes,
 )
-from cgoleak.render.speed import how_fast, speed_between_restarts
+from cgoleak.render.answers.speed import how_fast, speed_between_restarts
 from cgoleak.render.stacklines import named_frame
 from cgoleak.render.visible import visible
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from cgoleak.model.gate import Level
-from cgoleak.render.paper import left_in
 from cgoleak.render.stacklines import site_words
+from cgoleak.render.text.paper import left_in
 from cgoleak.render.visible import visible
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cgoleak.model.gate import Gate
     from cgoleak.model.report import Report
     from cgoleak.model.words import Words
-    from cgoleak.render.paper import Paper
+    from cgoleak.render.text.paper import Paper
 
 __all__ = ["gate_notes", "write_gate"]
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from cgoleak.render.balances import balance_changes
-from cgoleak.render.jsondoc import plain
+from cgoleak.render.contract.document import plain
 
 if TYPE_CHECKING:
     from cgoleak.model.difference import Difference, SiteChange
@@ -53,7 +53,7 @@ def diff_document(difference: Difference) -> dict[str, Any]:
 
 def diff_schema_text() -> str:
     """Return the JSON Schema of the document."""
-    return files("cgoleak.render").joinpath("diff.schema.json").read_text("utf-8")
+    return files("cgoleak.render.contract").joinpath("diff.schema.json").read_text("utf-8")
 
 
 def _side(report: Report) -> dict[str, Any]:

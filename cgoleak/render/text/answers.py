@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 
-from cgoleak.render.answers import answers_to
-from cgoleak.render.paper import left_in
+from cgoleak.render.answers.five import answers_to
+from cgoleak.render.text.paper import left_in
 
 if TYPE_CHECKING:
     from cgoleak.model.report import Report
     from cgoleak.model.words import Words
-    from cgoleak.render.paper import Paper
+    from cgoleak.render.text.paper import Paper
 
 __all__ = ["write_answers", "write_line"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 
-from cgoleak.render.text import Text
+from cgoleak.render.text.styled import Text
 from cgoleak.render.visible import shorten_left, shorten_middle
 
 if TYPE_CHECKING:

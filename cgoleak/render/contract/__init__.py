@@ -1,0 +1,1 @@
+"""JSON by the contract, and back: ``cgoleak.report/1`` and ``cgoleak.diff/1``."""

@@ -1,0 +1,1 @@
+"""Profiles and metrics, for the tools of others."""

@@ -1,0 +1,1 @@
+"""What CI systems show: code scanning, test reports, annotations, step summaries."""
