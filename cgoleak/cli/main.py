@@ -100,8 +100,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         _show(error.what, cause=error.cause, fix=error.fix)
         return error.exit_code
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "cgoleak"
-        _show(error.format_message(), cause=None, fix=f"see: {path} --help")
+        _show(error.format_message(), cause=None, fix=_fix_of(error))
         return _WRONG_USE
     except click.ClickException as error:
         _show(error.format_message(), cause=None, fix=None)
@@ -112,6 +111,14 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         _show_bug()
         return _BUG
     return status if isinstance(status, int) else 0
+
+
+def _fix_of(error: click.UsageError) -> str:
+    context = error.ctx
+    path = context.command_path if context else "cgoleak"
+    if isinstance(error, click.NoSuchOption) and context and context.command is cli:
+        return f"options stand after the command: {path} COMMAND {error.option_name}"
+    return f"see: {path} --help"
 
 
 def _show(what: str, *, cause: str | None, fix: str | None) -> None:

@@ -59,6 +59,11 @@ def test_an_error_is_shown_with_cause_and_fix_and_no_traceback(pipeline, capsys)
     assert captured.out == ""
 
 
+def test_an_option_before_the_command_is_told_where_it_stands(capsys):
+    assert run_command_line(["--lang", "zh", "report", "x.cgoleak"]) == 2
+    assert "options stand after the command: cgoleak COMMAND --lang" in capsys.readouterr().err
+
+
 def test_control_characters_in_an_error_are_shown_as_codes(pipeline, capsys):
     pipeline.error = NotPermitted("cannot trace \x1b]0;x\x07 \u202e")
 
