@@ -21,7 +21,7 @@ from support.scenario_reports import (
     scenario_report,
 )
 
-SCHEMA = Path(__file__).parents[2] / "data" / "speedscope" / "file-format-schema.json"
+SCHEMA = Path(__file__).parents[3] / "data" / "speedscope" / "file-format-schema.json"
 
 
 def folded(report):
