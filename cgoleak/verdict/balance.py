@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.ledger import Ledger
     from cgoleak.model.snapshot import GoMemory, NativeMemory
 
-__all__ = ["Sheet", "balance_notices", "balance_of", "outstanding_bytes", "sheet_at"]
+__all__ = ["Sheet", "balance_notices", "balance_of", "is_hooked", "outstanding_bytes", "sheet_at"]
 
 _WORTH_SAYING: Final = 1 << 20
 
@@ -141,7 +141,7 @@ def sheet_at(ledger: Ledger, place: int, before_at_start: int | None) -> Sheet:
     before = max(0, used - outstanding - headers)
     # Nothing that was there at the attach can become more. But without hooks, or where free memory
     # is not told from memory in use, this line is all that is known.
-    if before_at_start is not None and native.free is not None and _is_hooked(ledger):
+    if before_at_start is not None and native.free is not None and is_hooked(ledger):
         before = min(before, before_at_start)
         lent = before_at_start - before
         if lent > _ROUGHLY and native.free_complete and not _old_blocks_freed(ledger, place):
@@ -203,7 +203,8 @@ def _header_bytes(blocks: Sequence[int], sizes: Sequence[int]) -> list[int]:
     ]
 
 
-def _is_hooked(ledger: Ledger) -> bool:
+def is_hooked(ledger: Ledger) -> bool:
+    """Tell if calls were followed at any time; a watch follows none."""
     return any(one.table_bytes or one.events for one in ledger.counters)
 
 
@@ -215,7 +216,7 @@ def _sources(ledger: Ledger, place: int, sheet: Sheet) -> dict[str, tuple[str, s
     """Name each line and where its number is from."""
     native = ledger.native[place]
     assert native is not None
-    hooked = _is_hooked(ledger)
+    hooked = is_hooked(ledger)
     if native.free is None:
         before = ("native, not split", "C memory from before attach, and what malloc holds free")
     elif hooked:

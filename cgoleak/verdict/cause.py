@@ -14,6 +14,7 @@ from cgoleak.model.names import brief_name
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.sheetwords import OUTSIDE_HEAPS, PLAIN_WORDS
 from cgoleak.units import format_bytes, format_rate, format_seconds, plural
+from cgoleak.verdict.balance import is_hooked
 from cgoleak.verdict.growth import LEAST_BYTES, LEAST_SHARE, growth_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def _by_growth(
             return _told_apart(found, ledger, growth, balance)
         if growth.has_settled and not suspects:
             return _gone(growth, window, more_than=grown) or _settled(growth, parted, window)
-        return _unexplained(grown, growth, suspects, window)
+        if is_hooked(ledger):
+            return _unexplained(grown, growth, suspects, window)
+        return _unfollowed(grown, growth, window)
     gone = _gone(growth, window)
     if gone is not None:
         return gone
@@ -121,7 +124,10 @@ def _by_growth(
         )
     if held and 2 * _size(held) > growth.now * LEAST_SHARE and _size(held) > growth.least:
         return Conclusion(Cause.GO_HELD, _held_sentence(held), _size(held))
-    return Conclusion(Cause.STABLE, f"No site kept growing in {window}, and RSS did not either.")
+    still = f"No site kept growing in {window}, and RSS did not either."
+    return Conclusion(
+        Cause.STABLE, still if is_hooked(ledger) else f"RSS did not grow in {window}."
+    )
 
 
 def _settled(growth: Growth, parted: _Parted, window: str) -> Conclusion:
@@ -265,6 +271,17 @@ def _unexplained(
         Cause.UNKNOWN,
         f"RSS grew by {format_bytes(grown)} in {window}; no site is shown to lose C memory{seen}.",
     )
+
+
+def _unfollowed(grown: int, growth: Growth, window: str) -> Conclusion:
+    """Say what grew where no calls were followed."""
+    rose, native = f"RSS grew by {format_bytes(grown)} in {window}", growth.parts.native
+    if 2 * growth.parts.go_in_use > grown:
+        return _unexplained(grown, growth, (), window)
+    if 2 * native > grown:
+        text = f"{rose}, {format_bytes(native)} of it in C memory; hooks tell which lines made it."
+        return Conclusion(Cause.UNKNOWN, text)
+    return Conclusion(Cause.UNKNOWN, f"{rose}; no part of it stands out.")
 
 
 def _by_lines(ledger: Ledger, parted: _Parted, balance: Sequence[BalanceLine]) -> Conclusion:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.snapshot import ProbeCounters
 from cgoleak.verdict import analyse
 from support.builders import a_capture, a_snapshot, counts, frames
 from support.sheets import MIB, draw_sheets, sheets_of
@@ -408,3 +409,27 @@ def test_what_goes_up_and_down_is_said_with_the_height_of_each_half() -> None:
 
     assert report.cause is Cause.STABLE
     assert "RSS goes up and down, to " in report.summary
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("before  40*30", "RSS did not grow in 30 s."),
+        ("before  10..300/10", "of it in C memory; hooks tell which lines made it."),
+        ("before  10..155/5\nstacks  10..155/5\nslack  10..155/5", "RSS grew by "),
+    ],
+)
+def test_where_no_calls_were_followed_nothing_is_said_of_sites(text, said):
+    drawn = draw_sheets(text)
+    watched = replace(
+        drawn,
+        stacks={},
+        snapshots=tuple(
+            replace(one, stacks={}, counters=ProbeCounters(events=0)) for one in drawn.snapshots
+        ),
+    )
+
+    summary = analyse(watched).summary
+
+    assert said in summary
+    assert "site" not in summary
