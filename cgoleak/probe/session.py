@@ -115,12 +115,14 @@ class ProbeSession:
             self._mark = find_mark(self._pid, self._memory, root)
             self._start = self._idle_start()
             regions = procfs.maps(self._pid, root)
-            self._survey = survey_target(facts, regions, self._memory, root)
+            self._survey = seen = survey_target(facts, regions, self._memory, root)
             self._calls = CallSites(self._pid, self._memory, self._survey.calls, root)
             self._pairs = Pairs(families, self._memory)
             self._pair_calls = tuple(
                 CallSites(self._pid, self._memory, inside, root)
-                for inside in self._pairs.survey_calls(self._survey, regions)
+                for inside in self._pairs.survey_calls(
+                    seen.modules, seen.go.text if seen.go else None, regions
+                )
             )
             own = dict(self._calls.own_code)
             for sites in self._pair_calls:
@@ -128,7 +130,15 @@ class ProbeSession:
             if (dead := self._survey.dead) is not None:
                 own[dead.start] = dead.own
             self._code = proof.code_sums(self._pid, self._memory, root, own)
-            self.libraries = Libraries(self._pid, self._memory, self._survey, root, self._pairs)
+            self.libraries = Libraries(
+                self._pid,
+                self._memory,
+                root,
+                self._pairs,
+                modules=seen.modules,
+                slots=seen.slots,
+                notices=seen.notices,
+            )
             heap = self._survey.heap
             self._observer = MemoryObserver(self._pid, root=root, facts=facts, heap=heap)
             opened.pop_all()

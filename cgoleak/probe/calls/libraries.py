@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from cgoleak.model.notice import Notice
     from cgoleak.probe.calls.pairs import Pairs
-    from cgoleak.probe.calls.slots import FoundSlot
-    from cgoleak.probe.survey import TargetSurvey
-    from cgoleak.probe.wire.tables import Tables
+    from cgoleak.probe.calls.slots import SlotSurvey
+    from cgoleak.probe.wire.tables import FoundSlot, Tables
     from cgoleak.target.kernel.memory import Memory
     from cgoleak.target.kernel.procfs import Region
 
@@ -62,20 +61,29 @@ class Libraries:
     """
 
     def __init__(
-        self, pid: int, memory: Memory, first: TargetSurvey, root: Path, pairs: Pairs
+        self,
+        pid: int,
+        memory: Memory,
+        root: Path,
+        pairs: Pairs,
+        *,
+        modules: tuple[LoadedModule, ...],
+        slots: SlotSurvey,
+        notices: Iterable[Notice],
     ) -> None:
+        """Begin with what the survey has found."""
         self._pid = pid
         self._memory = memory
         self._root = root
         self._pairs = pairs
-        self._providers = first.slots.providers
-        self._known = {_identity(m) for m in first.modules}
+        self._providers = slots.providers
+        self._known = {_identity(m) for m in modules}
         self._odd: dict[_Identity, tuple[tuple[Region, ...], int]] = {}
         """Modules that do not look settled: how they look, and in how many looks on end."""
-        self._kept = _kept_loaded(first.modules)
-        self.modules: tuple[LoadedModule, ...] = first.modules
-        self.foreign = set(first.slots.foreign)
-        self.notices: list[Notice] = list(first.notices)
+        self._kept = _kept_loaded(modules)
+        self.modules: tuple[LoadedModule, ...] = modules
+        self.foreign = set(slots.foreign)
+        self.notices: list[Notice] = list(notices)
 
     def take_first(
         self, session: Orders, slots: Iterable[FoundSlot], *, held: bool = False

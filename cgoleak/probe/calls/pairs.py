@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from cgoleak.model.handles import Family, PairFunction
     from cgoleak.probe.calls.callsites import CallSurvey
     from cgoleak.probe.calls.modules import LoadedModule
-    from cgoleak.probe.calls.slots import FoundSlot
-    from cgoleak.probe.survey import TargetSurvey
     from cgoleak.probe.wire.layout import Header
-    from cgoleak.probe.wire.tables import Tables
+    from cgoleak.probe.wire.tables import FoundSlot, Tables
     from cgoleak.symbols.code.getters import Field
     from cgoleak.target.go.runtime import Span
     from cgoleak.target.kernel.memory import Memory
@@ -171,7 +169,7 @@ class Pairs:
         return 0
 
     def survey_calls(
-        self, survey: TargetSurvey, regions: Iterable[Region]
+        self, modules: Iterable[LoadedModule], go_text: Span | None, regions: Iterable[Region]
     ) -> tuple[CallSurvey, ...]:
         """Find the direct calls that count: in the program, and in libraries of some families.
 
@@ -185,10 +183,10 @@ class Pairs:
             return ()
         pages = find_near_pages(regions)
         jumps = jumps_of({at: self._memory.read(at, NEAR_BYTES) or b"" for at in pages})
-        home = next((m for m in survey.modules if _is_program(m)), None)
+        home = next((m for m in modules if _is_program(m)), None)
         if home is not None:
-            self._survey_program(home, jumps, survey.go.text if survey.go else None)
-        for module in survey.modules:
+            self._survey_program(home, jumps, go_text)
+        for module in modules:
             if module is not home and not module.is_loader:
                 self._survey_library(module, jumps)
         return tuple(one.survey for one in self._calls)

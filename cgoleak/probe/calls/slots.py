@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.probe.wire.layout import Function
+from cgoleak.probe.wire.tables import FoundSlot
 from cgoleak.symbols.elf.object_file import EM_AARCH64, EM_X86_64
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FUNCTION_NAMES",
-    "FoundSlot",
     "SlotSurvey",
     "candidates",
     "definitions",
@@ -63,24 +63,6 @@ _HEART: Final = (Function.MALLOC, Function.FREE, Function.CALLOC, Function.REALL
 """Who provides these provides the rest, as far as he defines it."""
 _WRITE: Final = 2
 _ET_EXEC: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSlot:
-    """A slot: where it is, what it holds, what it leads to.
-
-    Attributes:
-        function: number of what it leads to: a ``Function``, or one behind them (``pairs``).
-        prot: protection of its page, as for mprotect.
-        lazy: the loader has not bound it yet.
-    """
-
-    address: int
-    original: int
-    function: int
-    prot: int
-    module: str
-    lazy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import math
 import mmap
 import os
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.capture.format import ADDRESS_LIMIT
@@ -51,10 +52,9 @@ from cgoleak.probe.wire.layout import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cgoleak.probe.calls.slots import FoundSlot
     from cgoleak.probe.wire.artifact import Artifact
 
-__all__ = ["Tables"]
+__all__ = ["FoundSlot", "Tables"]
 
 _ROW: Final = struct.Struct("<8Q")
 _AGES: Final = struct.Struct("<11Q")
@@ -72,6 +72,24 @@ _WAY_IN_NS: Final = 3.0
 """From the slot into a hook and out of it, which a hook cannot time (docs/decisions)."""
 _BLOCK_BYTES: Final = 16
 _REGION_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlot:
+    """A slot: where it is, what it holds, what it leads to.
+
+    Attributes:
+        function: number of what it leads to: a ``Function``, or one behind them (``pairs``).
+        prot: protection of its page, as for mprotect.
+        lazy: the loader has not bound it yet.
+    """
+
+    address: int
+    original: int
+    function: int
+    prot: int
+    module: str
+    lazy: bool = False
 
 
 class Tables:

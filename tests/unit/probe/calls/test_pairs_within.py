@@ -9,8 +9,6 @@ import pytest
 
 from cgoleak.model.handles import Family, PairFunction, Role
 from cgoleak.probe.calls.pairs import Pairs
-from cgoleak.probe.calls.slots import survey
-from cgoleak.probe.survey import TargetSurvey
 from cgoleak.probe.wire import layout as wire
 from support.elf_build import build
 from support.elf_slots import GLOB_DAT, SlotAsked, an_image, loaded, slot_at
@@ -57,27 +55,11 @@ def looked_at(tables, path, *, families=(OBJECTS,), code=None, program=True):
     memory = memory_of({**pieces, PROGRAM_AT + slot_at(0): make})
     modules = (other, module)
     pairs = Pairs(families, memory)
-    found = pairs.survey_calls(a_survey(modules, memory), [])
+    found = pairs.survey_calls(modules, None, [])
     header = wire.Header()
     header.pair_hook = 0x7D00_0000_1000
     pairs.begin(tables, header)
     return pairs, found, pairs.slots(tables, modules, modules), modules
-
-
-def a_survey(modules, memory):
-    return TargetSurvey(
-        modules=modules,
-        slots=survey(modules, memory),
-        calls=None,
-        dead=None,
-        go=None,
-        heap=None,
-        risky=(),
-        risky_data=(),
-        handler_returns=(),
-        main_stack_top=0,
-        notices=(),
-    )
 
 
 def roles_in_table(tables):
@@ -151,7 +133,7 @@ def test_a_library_that_comes_later_is_not_counted_by_halves(tables, library):
     other = loaded(PROGRAM_AT, "/srv/prog", an_image(slots=[SlotAsked("instance_make", GLOB_DAT)]))
     memory = memory_of({**pieces, PROGRAM_AT + slot_at(0): module.defines("instance_make")})
     pairs = Pairs((OBJECTS,), memory)
-    assert pairs.survey_calls(a_survey((other,), memory), []) == ()
+    assert pairs.survey_calls((other,), None, []) == ()
 
     assert pairs.slots(tables, (other, module), (other, module)) == []
 

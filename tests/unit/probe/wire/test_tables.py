@@ -10,11 +10,10 @@ from cgoleak.errors import ProtocolMismatch
 from cgoleak.model.capture import RawStack
 from cgoleak.model.ids import StackId
 from cgoleak.model.snapshot import StackCounts
-from cgoleak.probe.calls.slots import FoundSlot
 from cgoleak.probe.wire import layout as wire
 from cgoleak.probe.wire.artifact import load_artifact
 from cgoleak.probe.wire.layout import Function, MappedModule, SlotState
-from cgoleak.probe.wire.tables import Tables
+from cgoleak.probe.wire.tables import FoundSlot, Tables
 from support.probe_tables import TICK_MS
 
 TICK_NS = TICK_MS * 1_000_000
