@@ -296,7 +296,13 @@ def wait_for_program(pid: int, name: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_another_users_process_is_refused_to_an_unprivileged_user(programs, tmp_path):
     """Forked, since the other user may not be able to read this checkout and its Python."""
-    for name in ("cli.main", "cli.attach", "probe.injector", "probe.session", "probe.recorder"):
+    for name in (
+        "cli.main",
+        "cli.attach",
+        "probe.entry.injector",
+        "probe.session",
+        "probe.recorder",
+    ):
         import_module(f"cgoleak.{name}")
     told = tmp_path / "stderr"
     with running(programs["dynamic"]) as process, told.open("w") as stderr:
