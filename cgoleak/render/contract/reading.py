@@ -43,6 +43,8 @@ _NAMED: Final = {
     for kind in (Address, Frame, Gate, GoSiteGrowth, HandleFamily, Module, Notice, SiteKey, Target)
 }
 """What the model's modules name from each other for the type checker alone."""
+_PROMISED: Final = frozenset({"inlined", "created", "destroyed", "gone", "unmatched", "dropped"})
+"""Fields that have a default in the model, for whoever makes one, and are in every report."""
 
 
 def read_report(content: bytes, name: str) -> Report:
@@ -106,7 +108,8 @@ def _parts(kind: Any) -> Parts:
         defaults = kind._field_defaults
     found: Parts = {}
     for name, hint in hints.items():
-        absent = {name: defaults[name]} if name in defaults else {}
+        has_default = name in defaults and name not in _PROMISED
+        absent = {name: defaults[name]} if has_default else {}
         if not absent and get_origin(hint) in {UnionType, tuple}:
             absent = {name: None if get_origin(hint) is UnionType else ()}
         found[name] = (_reader(hint), absent)

@@ -100,6 +100,18 @@ def test_what_an_older_version_did_not_have_is_left_empty():
 
 
 @pytest.mark.parametrize(
+    ("part", "field"), [("stack", "inlined"), ("stack", "lang"), ("families", "created")]
+)
+def test_what_every_report_has_must_be_there(part, field):
+    document = json.loads(rendered(filled(Report), "json"))
+    place = document["findings"][0] if part == "stack" else document
+    del place[part][0][field]
+
+    with pytest.raises(NotACapture, match="not a whole report"):
+        read_report(json.dumps(document).encode(), "x.json")
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"1", b"{}", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000]
 )
 def test_anything_else_is_no_report(content):
