@@ -38,7 +38,6 @@ __all__ = [
     "rss_over_time",
     "sentences",
     "uncollected_bytes",
-    "within",
 ]
 
 LAZILY_FREED: Final = "memory.lazily-freed"
@@ -145,7 +144,7 @@ def _go_hands_back(report: Report, words: Words) -> str:
     back = report.go_return
     if back is None or not hands_back(back):
         return ""
-    size, when = format_bytes(back.returning_bytes), within(back, words)
+    size, when = format_bytes(back.returning_bytes), _within(back, words)
     if not when:
         return words("{size} of Go's heap, no telling when.", size=size)
     return words("{size} of Go's heap, {when}.", size=size, when=when)
@@ -166,7 +165,7 @@ def go_gives_back(report: Report, words: Words) -> str:
         return ""
     held = format_bytes(back.held_bytes)
     if back.returning_bytes:
-        when = within(back, words)
+        when = _within(back, words)
         said = words(
             "{returning} of {held}{when}; {buffer} stay for reuse.",
             held=held,
@@ -312,7 +311,7 @@ def _by_verdict(same: _Same) -> dict[Verdict, list[Finding]]:
     return found
 
 
-def within(back: GoReturn, words: Words) -> str:
+def _within(back: GoReturn, words: Words) -> str:
     """Say when Go hands back what it will: ``within 2 min``; empty where nobody can tell."""
     if back.within_seconds is None:
         return ""
