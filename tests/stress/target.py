@@ -28,6 +28,7 @@ from support.live import child_running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from cgoleak.model.capture import RawStack, StackId
     from cgoleak.target.kernel.procfs import Region
 
 __all__ = ["Residue", "Running", "hammer", "missing", "program", "torture"]
@@ -36,6 +37,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _OWN_MALLOC = REPOSITORY / "tests" / "support" / "own_malloc.c"
 _TORTURE = Path(__file__).resolve().parent / "torture"
 _STATIC = "-ldflags=-linkmode external -extldflags -static"
+_THREAD_START = "x_cgo_thread_start"
 _ENTRANCE = "runtime.rt0_go.abi0"
 _ENTRANCE_BYTES = 16
 _GO_ENVIRONMENT = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
@@ -169,6 +171,16 @@ class Running:
         before = len(self.lines())
         self.tell(number)
         return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", self.wait_for_line(before + 1))}
+
+    def thread_starts(self, stacks: Iterable[RawStack]) -> set[StackId]:
+        """Tell in which stacks Go starts a thread, which it does when it likes.
+
+        x_cgo_thread_start of runtime/cgo/gcc_util.c takes a block that the new thread gives back.
+        """
+        found = ObjectFile.open(Path(f"/proc/{self.pid}/exe")).symbol(_THREAD_START)
+        assert found is not None
+        code = range(found[0], found[0] + found[1])
+        return {s.id for s in stacks if any(a in code for a in s.addresses)}
 
     def residue(self) -> Residue:
         """Look at the process as it is now."""
