@@ -182,9 +182,19 @@ def test_an_address_with_a_site_opens_it(open_page):
 def test_the_answer_leads_to_its_site(open_page):
     with open_page(rendered(scenario_report("held-and-leak"))) as opened:
         page = opened.page
-        page.click(".answer-line a")
+        page.click(".answer-line dd > a")
 
         assert page.locator(".site.target").get_attribute("data-site") in page.url
+
+
+def test_a_leak_that_is_named_beside_the_first_leads_to_its_site(open_page):
+    report = many_sites(200)
+
+    with open_page(rendered(report)) as opened:
+        page = opened.page
+        page.locator(".answer-line small a").nth(1).click()
+
+        assert page.locator(".site.target").get_attribute("data-site") == report.findings[2].site
 
 
 def test_the_suppression_is_copied(open_page):

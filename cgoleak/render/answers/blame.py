@@ -5,6 +5,7 @@ Report → the place in the code to look at first, who called it, and what share
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.frames import Frame, Language
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cgoleak.model.report import Finding, Report
     from cgoleak.model.words import Words
 
-__all__ = ["NO_PROFILE", "finding_to_blame", "which_line"]
+__all__ = ["NO_PROFILE", "Detail", "finding_to_blame", "which_line"]
 
 NO_PROFILE: Final = "go.no-heap-profile"
 _UNPROFILED: Final = "In Go code; the program keeps no heap profile that would name it."
@@ -45,8 +46,18 @@ def finding_to_blame(report: Report) -> Finding | None:
     return next((one for one in found if one is not None), None)
 
 
-def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[str, str]:
-    """Name the line, or say why none is named."""
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A line under an answer; ``site`` is the key of the finding that it names, if it names one."""
+
+    text: str
+    site: str | None = None
+
+
+def which_line(
+    report: Report, blamed: Finding | None, words: Words
+) -> tuple[str, tuple[Detail, ...]]:
+    """Name the line, or say why none is named; and what is to be known of it."""
     leaking = blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK
     if report.cause is Cause.GO_HEAP and report.go_sites and not leaking:
         return _in_go(report, words)
@@ -56,21 +67,22 @@ def which_line(report: Report, blamed: Finding | None, words: Words) -> tuple[st
             if has_notice(report, NO_PROFILE)
             else "In Go code: its heap profile names it."
         )
-        return words(told), ""
+        return words(told), ()
     if blamed is None:
         return _no_line(report, words)
-    leaf, details = _named(blamed, words)
+    leaf, callers = _named(blamed, words)
     accused = of_verdict(report, blamed.verdict)
     share, others = _beside(blamed, accused, words)
-    details = [*share, *details, *others]
+    details = [*map(Detail, [*share, *callers]), *others]
     if report.cause is Cause.GO_HELD and blamed.verdict is not Verdict.GO_HELD:
         waiting = of_verdict(report, Verdict.GO_HELD)
         if waiting:
             names = site_names(waiting[0].stack)
-            details.append(words("waiting for the GC: {function}", function=names[0]))
+            told = words("waiting for the GC: {function}", function=names[0])
+            details.append(Detail(told, waiting[0].site))
     if report.cause is Cause.GO_HEAP and report.go_sites:
-        details.append(words("in Go: {function}", function=_in_go(report, words)[0]))
-    return leaf, " · ".join(details)
+        details.append(Detail(words("in Go: {function}", function=_in_go(report, words)[0])))
+    return leaf, tuple(details)
 
 
 def _named(blamed: Finding, words: Words) -> tuple[str, list[str]]:
@@ -90,19 +102,19 @@ def _is_thread(stack: Sequence[Frame]) -> bool:
 
 def _beside(
     blamed: Finding, accused: Sequence[Finding], words: Words
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[Detail]]:
     """Say how much of the rate the named line answers for, and name those that come next.
 
     Both are empty where there is no other.
     """
     share: list[str] = []
-    others: list[str] = []
+    others: list[Detail] = []
     whole = sum(one.growth_bytes_per_second for one in accused)
     if len(accused) < 2:
         return share, others
     if whole <= 0:
         more = words.count(len(accused) - 1, "site")
-        return share, [words("and {sites} more", sites=more)]
+        return share, [Detail(words("and {sites} more", sites=more))]
     # One call of a library leaves as many sites as the library allocates in: all of the same name.
     named: dict[tuple[str, ...], list[Finding]] = {}
     for one in accused:
@@ -116,10 +128,11 @@ def _beside(
         # A helper that all of them call tells nothing; who calls it does.
         site = " ← ".join([leaf, *callers[:1]]) if leaf in leaves else leaf
         leaves.add(leaf)
-        others.append(words("then {site} {rate}", site=site, rate=format_rate(_rate(same))))
+        told = words("then {site} {rate}", site=site, rate=format_rate(_rate(same)))
+        others.append(Detail(told, same[0].site))
     left = len(accused) - len(first) - sum(len(same) for _, same in nearest)
     if left:
-        others.append(words("and {sites} more", sites=words.count(left, "site")))
+        others.append(Detail(words("and {sites} more", sites=words.count(left, "site"))))
     return share, others
 
 
@@ -127,7 +140,7 @@ def _rate(findings: Sequence[Finding]) -> float:
     return sum(one.growth_bytes_per_second for one in findings)
 
 
-def _in_go(report: Report, words: Words) -> tuple[str, str]:
+def _in_go(report: Report, words: Words) -> tuple[str, tuple[Detail, ...]]:
     site = report.go_sites[0]
     frame = Frame(Language.GO, site.function, site.file, site.line)
     place = place_of(frame, parts=2)
@@ -137,29 +150,31 @@ def _in_go(report: Report, words: Words) -> tuple[str, str]:
     if site.change_bytes < grown:
         whole = format_bytes(grown)
         share = words("{size} of {all} by Go's heap profile, a sample", size=size, all=whole)
-    return visible(brief_name(frame)), f"{place} · {share}" if place else share
+    details = tuple(Detail(line) for line in (place, share) if line)
+    return visible(brief_name(frame)), details
 
 
-def _no_line(report: Report, words: Words) -> tuple[str, str]:
+def _no_line(report: Report, words: Words) -> tuple[str, tuple[Detail, ...]]:
     """Say why no line is named, and which part of RSS grew instead, if that is what it is about."""
     if report.window.mode == "watch" and not report.findings:
-        return words("Not looked for: a watch stays outside, and only hooks see lines."), ""
+        return words("Not looked for: a watch stays outside, and only hooks see lines."), ()
     if report.cause is Cause.STABLE and held_bytes(report):
         largest = of_verdict(report, Verdict.BOUNDED)[0]
-        leaf, details = _named(largest, words)
+        leaf, callers = _named(largest, words)
         size = format_bytes(largest.outstanding_bytes)
         said = words("Held by {function}: {size}", function=leaf, size=size)
-        return words("None to blame: no site kept growing."), " · ".join([said, *details])
+        details = (Detail(said, largest.site), *map(Detail, callers))
+        return words("None to blame: no site kept growing."), details
     most = grown_most(report)
     if report.cause is not Cause.OTHER or most is None:
-        return words("None to blame in C: no site kept growing."), ""
+        return words("None to blame in C: no site kept growing."), ()
     part, change = words(visible(most.part)), format_bytes_change(most.change_bytes or 0)
+    whole = format_bytes_change(change_bytes(report, "RSS") or 0)
     return (
         words("None: it is in neither heap."),
-        words(
-            "Grown most: {part} {change} of {all}",
-            part=part,
-            change=change,
-            all=format_bytes_change(change_bytes(report, "RSS") or 0),
+        (
+            Detail(
+                words("Grown most: {part} {change} of {all}", part=part, change=change, all=whole)
+            ),
         ),
     )

@@ -14,13 +14,14 @@ from cgoleak.model.catalog import CAUSES
 from cgoleak.model.ownership import innermost_go
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.words import ENGLISH
-from cgoleak.render.answers.blame import NO_PROFILE, finding_to_blame, which_line
+from cgoleak.render.answers.blame import NO_PROFILE, Detail, finding_to_blame, which_line
 from cgoleak.render.answers.isleak import grown_most, is_leak
 from cgoleak.render.answers.recovery import (
     comes_back,
     has_notice,
     lazily_freed_bytes,
     of_verdict,
+    sentences,
     uncollected_bytes,
 )
 from cgoleak.render.answers.speed import how_fast, speed_between_restarts
@@ -63,20 +64,21 @@ class Answer:
     name: str
     question: str
     text: str
-    detail: str = ""
+    details: tuple[Detail, ...] = ()
     site: str | None = None
 
     @property
-    def details(self) -> tuple[str, ...]:
-        """Give the detail by lines: of a place, its share, who called it, and what comes next."""
-        lines = self.detail.split(" · ") if self.name == "line" else [self.detail]
-        return tuple(filter(None, lines))
+    def detail(self) -> str:
+        """Give the details as one line."""
+        return " · ".join(one.text for one in self.details)
 
 
 def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
     """Answer all five."""
     blamed = finding_to_blame(report)
     line, whose = which_line(report, blamed, words)
+    speed, since = how_fast(report, words)
+    returning, what = comes_back(report, words)
     in_go = report.cause is Cause.GO_HEAP and bool(report.go_sites)
     if blamed is None or (in_go and blamed.verdict is not Verdict.NATIVE_LEAK):
         site = None
@@ -84,11 +86,15 @@ def answers_to(report: Report, words: Words = ENGLISH) -> tuple[Answer, ...]:
         site = blamed.site
     return (
         Answer("leak", words("Is it a leak?"), is_leak(report, words)),
-        Answer("speed", words("How fast?"), *how_fast(report, words)),
+        Answer("speed", words("How fast?"), speed, _lines(since)),
         Answer("line", words("Which line?"), line, whose, site),
-        Answer("return", words("What comes back by itself?"), *comes_back(report, words)),
+        Answer("return", words("What comes back by itself?"), returning, _lines(what)),
         Answer("do", words("What to do?"), _what_to_do(report, blamed, words)),
     )
+
+
+def _lines(detail: str) -> tuple[Detail, ...]:
+    return (Detail(detail),) if detail else ()
 
 
 def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
@@ -97,12 +103,23 @@ def _what_to_do(report: Report, blamed: Finding | None, words: Words) -> str:
     leaking = blamed is not None and blamed.verdict is Verdict.NATIVE_LEAK
     if report.cause is Cause.GO_HEAP and not leaking:
         advice = ""
-    if advice and leaking:
+    if blamed is not None and advice and leaking:
         if report.cause is Cause.NATIVE_LEAK:
-            return advice
+            return sentences([advice, _for_others(report, blamed, words)])
         other = _for_the_cause(report, words)
         return words("1. {first} 2. {second}", first=advice, second=other) if other else advice
     return advice or _for_the_cause(report, words) or words("Nothing.")
+
+
+def _for_others(report: Report, blamed: Finding, words: Words) -> str:
+    """Say where the advice for the other leaks is, if theirs is another."""
+    leaks = of_verdict(report, Verdict.NATIVE_LEAK)
+    others = sum(one.advice != blamed.advice for one in leaks)
+    if not others:
+        return ""
+    return words(
+        "For {sites} more, see below.", sites=words.count(others, "site")
+    )
 
 
 def _for_the_cause(report: Report, words: Words) -> str:

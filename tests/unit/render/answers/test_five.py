@@ -272,6 +272,23 @@ def test_of_several_leaks_the_next_two_are_named_with_their_rates(leaks, named, 
     assert line.endswith(end)
 
 
+def test_each_leak_that_is_named_leads_to_its_site_and_what_to_do_for_them_is_told_below():
+    report = many_sites(200)
+    (line,) = (one for one in answers_to(report) if one.name == "line")
+
+    linked = [one.site for one in line.details if one.text.startswith("then ")]
+
+    assert (line.site, *linked) == tuple(one.site for one in report.findings[:3])
+    assert told(report)["do"].endswith("For 3 sites more, see below.")
+
+
+def test_advice_that_serves_all_leaks_is_given_once():
+    report = a_report()
+    again = replace(report.findings[0], site="another")
+
+    assert "see below" not in told(replace(report, findings=(report.findings[0], again)))["do"]
+
+
 @pytest.mark.parametrize(
     ("rise", "said"),
     [
