@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,26 @@ def sleep_until(moment: float) -> None:
 
 def is_left_alone(worker: Worker) -> bool:
     return worker.is_running() and worker.answers() and not hooked_slots(worker.pid)
+
+
+def test_nothing_is_left_where_temporary_files_are_and_no_process_runs_on(busy, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    measured = cgoleak("attach", busy.pid, "--duration", "1s", TMPDIR=str(temporary))
+
+    assert measured.returncode == 0, measured.stderr
+    assert [one.name for one in temporary.iterdir()] == []
+    assert processes_from(temporary) == []
+
+
+def processes_from(folder: Path) -> list[str]:
+    """Programs that lie in a folder and run."""
+    found = []
+    for exe in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):  # it has ended, or is the kernel's
+            found.append(str(exe.readlink()))
+    return [one for one in found if one.startswith(f"{folder}/")]
 
 
 @pytest.mark.parametrize("after", moments("interrupt"), ids=lambda s: f"{s:.2f}s")

@@ -237,9 +237,11 @@ def cgoleak_command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "cgoleak", *map(str, arguments)]
 
 
-def cgoleak(*arguments: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return ended(cgoleak_command(*arguments), seconds)
+def cgoleak(
+    *arguments: object, seconds: float = 120, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, with these environment variables besides."""
+    return ended(cgoleak_command(*arguments), seconds, **variables)
 
 
 def ended(

@@ -41,6 +41,7 @@ def main() -> int:
     """Wait for the order, carry it out, report."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    _keep_frida_to_itself()
     device = frida.get_local_device()
     _tell({"ready": True})
     line = sys.stdin.readline()
@@ -57,6 +58,16 @@ def main() -> int:
     _finish(order.pid)
     _tell(answer)
     return 0
+
+
+def _keep_frida_to_itself() -> None:
+    """Have Frida start no process but this one.
+
+    Whoever asks it for a device starts its daemon for iPhones (idund), which outlives us, and whose
+    ten megabytes stay where temporary files are. Frida says so and goes on where there is no such
+    place; nothing that it does with a process of this machine needs one.
+    """
+    os.environ["TMPDIR"] = os.devnull
 
 
 def _tell(message: dict[str, Any]) -> None:

@@ -117,9 +117,7 @@ def _for_others(report: Report, blamed: Finding, words: Words) -> str:
     others = sum(one.advice != blamed.advice for one in leaks)
     if not others:
         return ""
-    return words(
-        "For {sites} more, see below.", sites=words.count(others, "site")
-    )
+    return words("For {sites} more, see below.", sites=words.count(others, "site"))
 
 
 def _for_the_cause(report: Report, words: Words) -> str:
