@@ -1,14 +1,18 @@
-"""Who still knew the blocks of a command when it ended."""
+"""Who owns blocks in Go, and who still knew those of a command when it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["AT_ITS_END", "Holding"]
+__all__ = ["AT_ITS_END", "OWNED_BLOCKS", "Holding"]
 
 AT_ITS_END: Final = "when the command ended, "
 """How evidence begins that rests on this; a report knows by it that somebody looked."""
+
+OWNED_BLOCKS: Final = 10
+"""Of one site, that a Go object with a finalizer may own where nobody looked: a connection has the
+columns of its tables."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,9 @@ class _Words(NamedTuple):
 
 
 _LONGER: Final = "Measure longer, under load (--duration 2m). If it goes on:"
+_PAST_GC: Final = (
+    "Measure until the GC has run (Go forces one every two minutes: --duration 5m). If it goes on:"
+)
 _BLOCKS: Final = _Words("blocks", "allocates", "free", "freed")
 _MAPPINGS: Final = _Words("mappings", "maps", "munmap", "unmapped")
 
@@ -119,7 +122,7 @@ def advice_for(
     Go objects that have one seem to own them.
     """
     if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
-        return _let_go(frames)
+        return _held_in_go(verdict, frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
             return _fix(frames, freed, maps=maps)
@@ -147,9 +150,15 @@ def advice_for(
             return "Muted by a suppression; remove that line to see it judged."
 
 
+def _held_in_go(verdict: Verdict, frames: Sequence[Frame]) -> str:
+    return f"{_PAST_GC} {_let_go(frames)}" if verdict is Verdict.SUSPECT else _let_go(frames)
+
+
 def _let_go(frames: Sequence[Frame]) -> str:
+    taken = _from_module(frames)
+    act = f"Close {taken}" if taken else f"Free explicitly (Close, Free) what {_go(frames)} makes"
     return (
-        f"Free explicitly (Close, Free) what {_go(frames)} makes when it is done with, and "
+        f"{act} when it is done with, and "
         "look for what in Go still holds it (a map, a list, a goroutine)."
     )
 
@@ -217,14 +226,21 @@ def _caller(frames: Sequence[Frame]) -> str:
 
 def _by_way_of_module(frames: Sequence[Frame]) -> str | None:
     """Say where to look if a module that the program requires made the call into C."""
-    frame = innermost_go(frames)
-    owner = own_go_frame(frames)
-    if frame is None or owner is None or not is_dependency(frame):
+    taken = _from_module(frames)
+    if not taken:
         return None
     return (
-        f"Close what {_place(owner)} gets from {go_package(frame)} (Close, Free, Destroy; with "
+        f"Close {taken} (Close, Free, Destroy; with "
         "defer) once it is done with; if that is done already, the leak is in that module."
     )
+
+
+def _from_module(frames: Sequence[Frame]) -> str:
+    """Name what the program's own code got from a module, if one made the call into C."""
+    frame, owner = innermost_go(frames), own_go_frame(frames)
+    if frame is None or owner is None or not is_dependency(frame):
+        return ""
+    return f"what {_place(owner)} gets from {go_package(frame)}"
 
 
 def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -> str | None:

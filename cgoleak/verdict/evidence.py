@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgoleak.ledger.estimate import interval
+from cgoleak.model.holding import OWNED_BLOCKS
 from cgoleak.model.report import Verdict
 from cgoleak.units import (
     format_bytes,
@@ -88,9 +89,26 @@ def _growth(facts: Facts) -> str:
 
 
 def _is_unowned(facts: Facts) -> bool:
-    """Tell if finalizers and cleanups that were set since cannot be for a tenth of its blocks."""
+    """Tell if finalizers and cleanups that were set since are too few for its blocks."""
     owners = facts.around.owners
-    return owners is not None and 10 * owners <= facts.series.last.outstanding_blocks
+    if owners is None:
+        return False
+    return owners <= 0 or OWNED_BLOCKS * owners < facts.series.last.outstanding_blocks
+
+
+def _no_wait(facts: Facts, cycles: int) -> str:
+    gc = plural(cycles, "GC cycle") if cycles else "no GC cycle"
+    owners = facts.around.owners or 0
+    if owners <= 0:
+        return (
+            f"{gc} in this window, but it waits for none: Go has no more objects with a finalizer "
+            "or cleanup than at the attach"
+        )
+    return (
+        f"{gc} in this window, but it hardly waits for one: Go has {format_count(owners)} more "
+        "objects with a finalizer or cleanup than at the attach, fewer than one for ten of these "
+        f"{facts.noun}s"
+    )
 
 
 def _limits(facts: Facts, policy: Policy) -> list[str]:
@@ -99,11 +117,7 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
     if cycles is None:
         lines.append("GC cycles are not known: memory that waits for a finalizer looks the same")
     elif cycles < policy.gc_cycles and _is_unowned(facts):
-        lines.append(
-            f"{plural(cycles, 'GC cycle') if cycles else 'no GC cycle'} in this window, but it "
-            "waits for none: Go has hardly more objects with a finalizer or cleanup than at the "
-            "attach"
-        )
+        lines.append(_no_wait(facts, cycles))
     elif cycles < policy.gc_cycles:
         lines.append(
             f"{plural(cycles, 'GC cycle') if cycles else 'no GC cycle'} in this window: "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cgoleak.model.holding import AT_ITS_END
+from cgoleak.model.holding import AT_ITS_END, OWNED_BLOCKS
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
@@ -426,13 +426,15 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
 
 
 def has_owners(facts: Facts) -> bool:
-    """Tell if Go's objects with a finalizer or cleanup rose by half as much as its blocks, or more.
+    """Tell if Go's objects with a finalizer or cleanup rose by a tenth of its blocks, or more.
 
-    An object may own blocks of many sites, and others own none: only where few came is it known
-    that these blocks have no owner.
+    An object may own several blocks, and of many sites; others own none, such as open files. Only
+    where few came do these blocks have no owner, unless each has ten of them and more.
     """
     owners, shape = facts.around.owners, facts.shape
-    return owners is not None and shape is not None and 2 * owners >= sum(shape.rises) > 0
+    if owners is None or shape is None:
+        return False
+    return 0 < sum(shape.rises) <= OWNED_BLOCKS * owners
 
 
 def has_an_owner_each(facts: Facts) -> bool:

@@ -5,7 +5,9 @@ Run by ``make realworld``: the modules come from the Go proxy and take minutes t
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -38,16 +40,21 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def running(program: Path, misuse: str) -> Iterator[int]:
-    process = subprocess.Popen([program, "-misuse", misuse, "-life", "90s"], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"running ")
-        yield process.pid
-        assert process.poll() is None, "the measurement has ended it"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [program, "-misuse", misuse, "-life", "90s"],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"TMPDIR": folder},
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"running ")
+            yield process.pid
+            assert process.poll() is None, "the measurement has ended it"
+        finally:
+            process.kill()
 
 
 def measure(pid: int, folder: Path) -> dict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cgoleak.model.holding import OWNED_BLOCKS
 from cgoleak.model.report import Cause, Verdict
 from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.render.answers.recovery import (
@@ -107,7 +108,8 @@ def _beside_rss(report: Report, leaks: Sequence[Finding], words: Words) -> str:
 def _may_wait(report: Report, suspects: Sequence[Finding]) -> bool:
     """Tell whether Go has so many more objects with finalizers that they may own these blocks."""
     owners = report.window.go_owners_change
-    return owners is not None and 2 * owners >= max(one.outstanding_blocks for one in suspects)
+    most = max(one.outstanding_blocks for one in suspects)
+    return owners is not None and OWNED_BLOCKS * owners >= most
 
 
 def _uncollected(report: Report, words: Words) -> str:
@@ -117,7 +119,7 @@ def _uncollected(report: Report, words: Words) -> str:
     """
     owners = report.window.go_owners_change
     blocks = sum(one.outstanding_blocks for one in of_verdict(report, Verdict.NATIVE_LEAK))
-    if report.window.gc_cycles != 0 or (owners is not None and _LITTLE * owners <= blocks):
+    if report.window.gc_cycles != 0 or (owners is not None and OWNED_BLOCKS * owners <= blocks):
         return ""
     return words("No GC ran meanwhile: what finalizers would free is not known.")
 

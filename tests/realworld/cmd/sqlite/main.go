@@ -12,6 +12,8 @@ import (
 	_ "github.com/mattn/go-sqlite3"
 )
 
+var answer []byte
+
 func main() {
 	misuse := flag.String("misuse", "", "rows or statements; empty: used as it should be")
 	life := flag.Duration("life", time.Minute, "end after this long")
@@ -33,6 +35,8 @@ func main() {
 	for end := time.Now().Add(*life); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		listUsers(db)
 		countUsers(db)
+		// A service makes garbage all the time: without a GC nobody can tell what finalizers will free.
+		answer = make([]byte, 1<<20)
 		if *misuse == "rows" {
 			// The first takes the idle connection away; who then opens a new one is whoever comes next.
 			firstUser(db)
