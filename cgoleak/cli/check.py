@@ -201,7 +201,12 @@ def _of_command(
     cmd: tuple[str, ...], plan: pipeline.RecordPlan, outputs: Outputs
 ) -> tuple[int, Capture]:
     with stop_on_signals() as stop:
-        result = pipeline.run(cmd, plan, capture=outputs.capture, progress=None, stop=stop)
+        try:
+            result = pipeline.run(cmd, plan, capture=outputs.capture, progress=None, stop=stop)
+        except NoCgo:
+            if stop.is_set():
+                raise click.Abort from None  # it is not started only to be ended
+            raise
     return result.exit_status or 0, result.capture
 
 

@@ -239,6 +239,19 @@ def test_a_program_without_c_takes_our_place_so_that_what_ends_us_ends_it(
     assert restored == [signal.SIG_DFL, signal.SIG_DFL]
 
 
+def test_a_program_without_c_is_not_started_after_we_were_told_to_end(
+    pipeline, here, monkeypatch, capsys
+):
+    def told(*_, stop, **__):
+        stop.set()
+        raise NoCgo("process 1 contains no C code")
+
+    monkeypatch.setattr(sys.modules["cgoleak.pipeline"], "run", told)
+    monkeypatch.setattr(os, "execvp", lambda *_: pytest.fail("it was started"))
+
+    assert check("--", "./plain") == 130
+
+
 def test_github_gets_annotations_and_a_summary(pipeline, here, capsys, monkeypatch):
     summary = here / "summary.md"
     summary.write_text("before\n")
