@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
-import sys
-import threading
 
 # Until a command is ready to answer it, Ctrl-C just ends the program: as an exception in the middle
 # of an import it would print a traceback, or be swallowed by whatever it meets.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import atexit
+import os
+import sys
+import threading
+
 from cgoleak.cli.main import run_command_line
+from cgoleak.cli.streams import discard
 
 __all__ = ["main"]
 
@@ -22,6 +24,10 @@ def main() -> None:
     """Run the command line of this process and leave with its status."""
     _fill_closed_streams()
     status = run_command_line()
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        discard(sys.stderr)  # else Python ends with a status of its own, 120
     if "frida" in sys.modules or threading.active_count() > 1:
         sys.exit(status)
     _leave_at_once(status)

@@ -87,11 +87,19 @@ def _identify(path: Path) -> int:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise NotACapture(f"{path} is not a capture", cause="it is not a regular file")
+            raise NotACapture(
+                f"{path} is not a capture",
+                cause="it is not a regular file",
+                fix="of a pipe: write it to a file first",
+            )
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
     except OSError as exc:
-        raise NotACapture(f"cannot read {path}", cause=exc.strerror) from exc
+        raise NotACapture(
+            f"cannot read {path}",
+            cause=exc.strerror,
+            fix="name a file that was written by: cgoleak attach PID -o NAME.cgoleak",
+        ) from exc
     if header[: len(_MAGIC)] != _MAGIC[: len(header)] or not header:
         raise NotACapture(
             f"{path} is not a capture",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -26,8 +27,9 @@ from cgoleak.cli.outputs import plan_outputs
 from cgoleak.cli.pairs import PairOptions
 from cgoleak.cli.policy import Rules, program_name, read_rules, update_baseline
 from cgoleak.cli.progress import show_progress
-from cgoleak.cli.screen import deliver, write_reports
+from cgoleak.cli.screen import deliver, print_bytes, write_reports
 from cgoleak.cli.stopping import stop_on_signals
+from cgoleak.cli.streams import tell
 from cgoleak.errors import NoCgo
 from cgoleak.verdict.gate import decide, guarded
 
@@ -179,7 +181,7 @@ def command(
         try:
             status, measured = _of_command(cmd, plan, outputs)
         except NoCgo:
-            return _unmeasured(cmd, program)
+            _unmeasured(cmd, program)
     elif pid is not None:
         measured = _of_process(pid, plan, options, outputs)
         program = program_name(measured.target.exe, rules)
@@ -199,7 +201,12 @@ def _of_command(
     cmd: tuple[str, ...], plan: pipeline.RecordPlan, outputs: Outputs
 ) -> tuple[int, Capture]:
     with stop_on_signals() as stop:
-        result = pipeline.run(cmd, plan, capture=outputs.capture, progress=None, stop=stop)
+        try:
+            result = pipeline.run(cmd, plan, capture=outputs.capture, progress=None, stop=stop)
+        except NoCgo:
+            if stop.is_set():
+                raise click.Abort from None  # it is not started only to be ended
+            raise
     return result.exit_status or 0, result.capture
 
 
@@ -225,11 +232,16 @@ def _of_file(name: str) -> Capture:
     return open_capture(path)
 
 
-def _unmeasured(cmd: tuple[str, ...], program: str) -> int:
-    """Run a program without C code: it has no malloc to leak from. It has not run so far."""
-    click.echo(f"cgoleak: {program}: no C code in it, nothing to check", err=True)
-    done = subprocess.run(cmd, check=False)
-    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+def _unmeasured(cmd: tuple[str, ...], program: str) -> NoReturn:
+    """Become a program without C code: it has no malloc to leak from. It has not run so far.
+
+    As a child of ours it would outlive us where only we are told to end. What Python ignores is
+    given back first, as ``subprocess`` does.
+    """
+    tell(f"cgoleak: {program}: no C code in it, nothing to check")
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execvp(cmd[0], cmd)  # noqa: S606 - the command that we were given
 
 
 def _show(report: Report, options: ReportOptions, outputs: Outputs, *, to_stderr: bool) -> None:
@@ -240,7 +252,7 @@ def _show(report: Report, options: ReportOptions, outputs: Outputs, *, to_stderr
         return
     write_reports(report, options, outputs)
     if not options.quiet:
-        click.echo(brief, nl=False, err=to_stderr)
+        print_bytes(brief.encode(), sys.stderr if to_stderr else sys.stdout)
 
 
 def _decided(capture: Capture, rules: Rules, program: str, *, updating: bool) -> Report:
@@ -248,7 +260,7 @@ def _decided(capture: Capture, rules: Rules, program: str, *, updating: bool) ->
     known = rules.known
     if updating:
         path, known = update_baseline(rules, program, guarded(report))
-        click.echo(f"cgoleak: {program}: baseline written to {path}", err=True)
+        tell(f"cgoleak: {program}: baseline written to {path}")
     gate = decide(
         report,
         rules.limits,

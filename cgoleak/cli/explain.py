@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def command(word: tuple[str, ...], *, lang: str) -> int:
       cgoleak explain rss
     """
     if not word:
-        click.echo("\n".join(_index()))
+        _print("\n".join(_index()))
         return 0
     asked = " ".join(word)
     entries = explain(asked)
@@ -44,8 +45,14 @@ def command(word: tuple[str, ...], *, lang: str) -> int:
         hint = f"; did you mean {', '.join(similar)}?" if similar else ""
         raise click.UsageError(f"no explanation for {asked!r}{hint}", click.get_current_context())
     words = words_in(lang)
-    click.echo("\n\n".join("\n".join(_lines(entry, words)) for entry in entries))
+    _print("\n\n".join("\n".join(_lines(entry, words)) for entry in entries))
     return 0
+
+
+def _print(text: str) -> None:
+    from cgoleak.cli.screen import print_bytes  # noqa: PLC0415 - loads what renders
+
+    print_bytes(f"{text}\n".encode(), sys.stdout)
 
 
 def _index() -> Iterator[str]:

@@ -42,6 +42,8 @@ def open_report(path: Path, policy: Policy | None = None) -> Report:
 def _is_json(path: Path) -> bool:
     """Tell by the first character; a capture begins with ``SQLite format 3``."""
     try:
+        if not path.is_file():
+            return False  # a pipe can be read only once, and a capture cannot be read from one
         with path.open("rb") as file:
             return file.read(64).lstrip()[:1] == b"{"
     except OSError:

@@ -6,6 +6,8 @@ needs, is imported when it is called, so that ``cgoleak --help`` answers at once
 
 from __future__ import annotations
 
+import errno
+import select
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cgoleak.cli.garbage import uncollected
+from cgoleak.cli.streams import discard, tell
 from cgoleak.errors import CgoleakError
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ COMMANDS: Final = {
 _WRONG_USE: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
+_ELSEWHERE: Final = "make room there, or write elsewhere"
 
 
 class _LazyGroup(click.Group):
@@ -107,10 +111,30 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         return _WRONG_USE
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
+    except SystemExit:
+        # Click's answer to a broken pipe, with a status that is check's; ``| head`` is no error.
+        if _has_no_reader(1):
+            return 0
+        _show_bug()
+        return _BUG
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            _show_bug()
+            return _BUG
+        discard(sys.stdout)
+        _show("cannot write to standard output", cause=error.strerror, fix=_ELSEWHERE)
+        return _WRONG_USE
     except Exception:  # noqa: BLE001 - the one place where a bug is told as a bug
         _show_bug()
         return _BUG
     return status if isinstance(status, int) else 0
+
+
+def _has_no_reader(number: int) -> bool:
+    """Tell whether a descriptor is a pipe that nobody reads from any more."""
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _fix_of(error: click.UsageError) -> str:
@@ -123,11 +147,11 @@ def _fix_of(error: click.UsageError) -> str:
 
 def _show(what: str, *, cause: str | None, fix: str | None) -> None:
     """Print the three parts of an error; each kept on lines of its own."""
-    click.echo(f"error: {_harmless(what)}", err=True)
+    tell(f"error: {_harmless(what)}")
     if cause:
-        click.echo(f"  cause: {_harmless(cause)}", err=True)
+        tell(f"  cause: {_harmless(cause)}")
     if fix:
-        click.echo(f"  fix:   {_harmless(fix)}", err=True)
+        tell(f"  fix:   {_harmless(fix)}")
 
 
 def _harmless(text: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cgoleak.render.base import Format
 
-__all__ = ["CAPTURE_SUFFIX", "Outputs", "plan_outputs", "write_file"]
+__all__ = ["CAPTURE_SUFFIX", "Outputs", "check_writable", "plan_outputs", "write_file"]
 
 CAPTURE_SUFFIX: Final = ".cgoleak"
 
@@ -48,17 +48,23 @@ def plan_outputs(
     captures: list[Path] = []
     seen: set[Path] = set()
     for path in paths:
-        real = path.resolve()
+        real = _resolved(path)
         if real in seen:
             raise OutputError(f"{path} is given twice", fix="name another file for -o")
         seen.add(real)
         if path.name.endswith(CAPTURE_SUFFIX):
+            if real.exists() and not real.is_file() and not real.is_dir():
+                raise OutputError(
+                    f"cannot write {path}",
+                    cause="a capture is a database, which no pipe or device can hold",
+                    fix="name a file for it",
+                )
             captures.append(path)
         elif (known := format_by_suffix(path, formats)) is not None:
             reports.append((path, known))
         else:
             raise _unknown_format(path, formats)
-        _check_writable(path, force=force)
+        check_writable(path, force=force)
     if captures and not capture_allowed:
         raise OutputError(
             f"{captures[0]}: a report cannot be turned into a capture",
@@ -68,7 +74,7 @@ def plan_outputs(
         raise OutputError(
             "two captures were asked for", fix="give one -o FILE.cgoleak, and copy it"
         )
-    return Outputs(tuple(reports), captures[0] if captures else None)
+    return Outputs(tuple(reports), captures[0].resolve() if captures else None)
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], None], *, force: bool) -> None:
@@ -85,7 +91,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], None], *, force: bool) ->
     if path.exists() and not force:
         raise _exists(path)
     real = path.resolve()
-    part = real.with_name(f".{real.name}.{os.getpid()}.part")
+    # Not made from the file's own name, which may be as long as a name can be.
+    part = real.with_name(f".cgoleak.{os.getpid()}.part")
     try:
         with _refusals(path):
             with part.open("xb") as out:
@@ -107,10 +114,48 @@ class _refusals:  # noqa: N801 - reads as a clause of with
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            raise OutputError(f"cannot write {self._path}", cause=error.strerror) from error
+            raise OutputError(
+                f"cannot write {self._path}",
+                cause=error.strerror,
+                fix="make room there, or name a file elsewhere",
+            ) from error
 
 
-def _check_writable(path: Path, *, force: bool) -> None:
+def _resolved(path: Path) -> Path:
+    """Follow links and the working directory, as far as they exist.
+
+    Raises:
+        OutputError: nothing can be there: a loop of links, a name that is too long, a file in the
+            place of a directory, or a working directory that has been removed.
+    """
+    try:
+        real = path.resolve()
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"cannot write {path}",
+            cause="the working directory has been removed",
+            fix="give a path that begins with /",
+        ) from error
+    except RuntimeError:  # a loop of links, up to Python 3.12
+        real = path
+    try:
+        real.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}", cause=error.strerror, fix="name a file elsewhere"
+        ) from error
+    return real
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """See that a file can be made or, by ``force``, replaced; nothing is created.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    _resolved(path)
     if path.is_dir():
         raise OutputError(f"{path} is a directory", fix="name a file in it")
     if path.is_file() and not force:

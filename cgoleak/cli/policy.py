@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from cgoleak.cli.outputs import write_file
+from cgoleak.cli.outputs import check_writable, write_file
+from cgoleak.cli.sourcetree import working_directory
 from cgoleak.errors import OutputError, PolicyError
 from cgoleak.verdict.baseline import Baseline, parse_baseline
 from cgoleak.verdict.limits import Limits, parse_limits
@@ -79,9 +80,10 @@ def read_rules(
 
     Raises:
         PolicyError: a file is missing or wrong.
+        OutputError: the baseline is to be written, and cannot be.
     """
-    limits, source = _limits(policy, (start or Path.cwd()).resolve())
-    folder = source.parent if source else _root((start or Path.cwd()).resolve())
+    limits, source = _limits(policy, (start or working_directory()).resolve())
+    folder = source.parent if source else _root((start or working_directory()).resolve())
     muted = [*(folder / name for name in limits.suppressions), *suppressions]
     lines = [line for path in muted for line in parse_suppressions(_text(path), name=str(path))]
     if suspect is not None:
@@ -108,6 +110,8 @@ def read_rules(
             "--update-baseline needs to know the file",
             fix="add --baseline FILE, or baseline = FILE to the policy",
         )
+    if updating and path is not None:
+        check_writable(path, force=True)
     return Rules(limits, source, folder, tuple(lines), path, known)
 
 
@@ -117,7 +121,7 @@ def program_name(exe: str, rules: Rules, *, where: Path | None = None) -> str:
     ``go test`` gives them names such as ``algo.test`` in a directory that changes at each run.
     """
     name = Path(exe.removesuffix(" (deleted)")).name
-    here = (where or Path.cwd()).resolve()
+    here = (where or working_directory()).resolve()
     if name.endswith(".test") and here != rules.folder and here.is_relative_to(rules.folder):
         return f"{here.relative_to(rules.folder)}/{name}"
     return name

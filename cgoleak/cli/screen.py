@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgoleak.cli.outputs import write_file
-from cgoleak.cli.sourcetree import source_tree
+from cgoleak.cli.sourcetree import source_tree, working_directory
+from cgoleak.cli.streams import discard
 from cgoleak.errors import OutputError
 from cgoleak.render.base import DIFFERENCES, format_by_name
 
@@ -37,10 +36,19 @@ def deliver(
     Raises:
         OutputError: a file or the screen refuses.
     """
-    write_reports(report, options, outputs)
+    refused = None
+    try:
+        write_reports(report, options, outputs)
+    except OutputError as error:
+        refused = error
+    _show(report, options, outputs, screen or sys.stdout)
+    if refused is not None:
+        raise refused
+
+
+def _show(report: Report, options: ReportOptions, outputs: Outputs, stream: TextIO) -> None:
     if options.quiet and (outputs.reports or outputs.capture):
         return
-    stream = screen or sys.stdout
     printed = format_by_name(options.format)
     assert printed is not None, "click.Choice lets no other name through"
     document = BytesIO()
@@ -53,14 +61,20 @@ def deliver(
 
 
 def write_reports(report: Report, options: ReportOptions, outputs: Outputs) -> None:
-    """Write the files that were asked for.
+    """Write the files that were asked for; one that is refused does not keep back the others.
 
     Raises:
-        OutputError: a file is refused.
+        OutputError: a file is refused, the first of them.
     """
+    refused = []
     for path, known in outputs.reports:
         renderer = known.make(**_chosen(options))
-        write_file(path, partial(renderer.render, report), force=options.force)
+        try:
+            write_file(path, partial(renderer.render, report), force=options.force)
+        except OutputError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 def deliver_difference(
@@ -97,7 +111,7 @@ def _chosen(options: ReportOptions) -> dict[str, object]:
         "full_stacks": options.full_stacks,
         "lang": options.lang,
         "source": options.source,
-        "tree": source_tree(Path.cwd()),
+        "tree": source_tree(working_directory()),
     }
 
 
@@ -112,12 +126,14 @@ def print_bytes(content: bytes, stream: TextIO) -> None:
         stream.buffer.write(content)
         stream.buffer.flush()
     except OSError as error:
-        # What is left in the buffer must not raise again when Python closes the stream.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(stream)
         if isinstance(error, BrokenPipeError):
             return
-        raise OutputError(f"cannot write to {stream.name}", cause=error.strerror) from error
+        raise OutputError(
+            f"cannot write to {stream.name}",
+            cause=error.strerror,
+            fix="make room there, or write elsewhere",
+        ) from error
 
 
 def wants_color(stream: TextIO, *, off: bool) -> bool:

@@ -10,10 +10,18 @@ from typing import Final
 
 from cgoleak.render.pipelines.sources import SourceTree
 
-__all__ = ["source_tree"]
+__all__ = ["source_tree", "working_directory"]
 
 _MODULE: Final = re.compile(r"^module[ \t]+\"?([^\s\"]+)", re.MULTILINE)
 _LARGEST: Final = 1 << 20
+
+
+def working_directory() -> Path:
+    """Where we are; where we were if it has been removed, so that it is read no more."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(os.readlink("/proc/self/cwd").removesuffix(" (deleted)"))  # noqa: PTH115
 
 
 def source_tree(start: Path) -> SourceTree:

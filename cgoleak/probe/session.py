@@ -281,11 +281,7 @@ class ProbeSession:
             if not busy:
                 return 0
             if time.monotonic() > deadline:
-                raise AlreadyTraced(
-                    f"pid {self._pid} is being measured already",
-                    cause="another cgoleak is attached to it",
-                    fix="wait for it or end it; its probe leaves by itself",
-                )
+                raise _measured_already(self._pid)
             time.sleep(0.02)
 
     def _residents(self) -> tuple[Resident, ...]:
@@ -306,6 +302,9 @@ class ProbeSession:
             self._event_fd = os.open(
                 directory / str(header.event_fd), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
             )
+        except BlockingIOError as exc:
+            # The lock: somebody started the waiting copy a moment before us.
+            raise _measured_already(self._pid) from exc
         except OSError as exc:
             raise AttachFailed(
                 f"cannot open the probe's files in pid {self._pid}",
@@ -578,3 +577,11 @@ class ProbeSession:
             self._tables = None
         self._observer.close()
         self._memory.close()
+
+
+def _measured_already(pid: int) -> AlreadyTraced:
+    return AlreadyTraced(
+        f"pid {pid} is being measured already",
+        cause="another cgoleak is attached to it",
+        fix="wait for it or end it; its probe leaves by itself",
+    )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
+import resource
+from typing import TYPE_CHECKING, Final
 
-from cgoleak.errors import CgoleakError
+from cgoleak.errors import CgoleakError, UnsupportedTarget
 from cgoleak.target.kernel import procfs
 from cgoleak.target.kernel.procfs import CAP_SYS_PTRACE, PROC
-from cgoleak.target.preflight import PROBE_ARCHITECTURES, Check
+from cgoleak.target.preflight import PROBE_ARCHITECTURES, Check, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["machine_checks"]
+__all__ = ["machine_checks", "require_large_files"]
+
+_FILES_AT_LEAST: Final = 1 << 30
+"""Bytes; above what Frida writes into files in memory, some tens of MiB."""
 
 
 def machine_checks(root: Path = PROC) -> tuple[Check, ...]:
@@ -27,6 +31,25 @@ def _checks(root: Path) -> Iterator[Check]:
     yield _system()
     yield _yama(root)
     yield from _own_rights(root)
+    yield checked("own file size", "cgoleak may make files in memory", require_large_files)
+
+
+def require_large_files() -> None:
+    """See that nothing cuts off what Frida writes into files in memory.
+
+    It ends itself when a write is refused, at a moment when it has stopped the target: nobody would
+    let that run again.
+
+    Raises:
+        UnsupportedTarget: RLIMIT_FSIZE is too low.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and limit < _FILES_AT_LEAST:
+        raise UnsupportedTarget(
+            "cgoleak itself may not have large files",
+            cause=f"its RLIMIT_FSIZE is {limit} bytes, and what brings the probe in needs more",
+            fix="raise the limit of its shell: ulimit -f unlimited; or use: cgoleak watch",
+        )
 
 
 def _system() -> Check:

@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 
     from cgoleak.target.kernel.procfs import ProcessStatus, Region
 
-__all__ = ["PROBE_ARCHITECTURES", "Check", "TargetFacts", "checked", "checks", "require"]
+__all__ = [
+    "PROBE_ARCHITECTURES",
+    "Check",
+    "TargetFacts",
+    "checked",
+    "checks",
+    "require",
+    "require_alive",
+    "require_architecture",
+]
 
 PROBE_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 """``platform.machine()`` of the machines that a probe exists for → Go's name."""
@@ -109,14 +118,14 @@ def require(
         UnsupportedTarget: ourselves, a kernel thread, stopped, static and stripped, without a libc,
             of another architecture, or close to a limit that the probe would break.
     """
-    status = _living(pid, root)
+    status = require_alive(pid, root)
     if not held:
         _not_stopped(pid, status)
         _not_traced(pid, root)
     _permitted(pid, status, root)
     binary = read_binary(pid, root)
     _is_go(pid, binary)
-    _same_architecture(pid, binary)
+    require_architecture(pid, binary)
     regions = procfs.maps(pid, root)
     libc = find_libc(pid, regions, root)
     _has_c(pid, binary, libc)
@@ -144,7 +153,7 @@ def checks(pid: int, root: Path = PROC) -> tuple[Check, ...]:
 
 def _checks(pid: int, root: Path) -> Iterator[Check]:
     try:
-        status = _living(pid, root)
+        status = require_alive(pid, root)
     except CgoleakError as error:
         yield _failed("process", error)
         return
@@ -166,7 +175,7 @@ def _checks(pid: int, root: Path) -> Iterator[Check]:
 def _program_checks(pid: int, binary: GoBinary, root: Path) -> Iterator[Check]:
     """Look at what the executable and its libraries say."""
     version = binary.go_version or "a Go program of unknown version"
-    yield checked("architecture", f"{binary.arch}", lambda: _same_architecture(pid, binary))
+    yield checked("architecture", f"{binary.arch}", lambda: require_architecture(pid, binary))
     yield checked("Go", version, lambda: _is_go(pid, binary))
     try:
         regions = procfs.maps(pid, root)
@@ -200,8 +209,13 @@ def _failed(name: str, error: CgoleakError) -> Check:
     return Check(name, ok=False, text=text, fix=error.fix)
 
 
-def _living(pid: int, root: Path) -> ProcessStatus:
-    """Return the status of a process that runs code of its own."""
+def require_alive(pid: int, root: Path) -> ProcessStatus:
+    """Return the status of a process that runs code of its own.
+
+    Raises:
+        NoSuchProcess: no such process, a thread's id, or a zombie.
+        UnsupportedTarget: ourselves, or a kernel thread.
+    """
     if pid == os.getpid():
         raise UnsupportedTarget(
             f"process {pid} is cgoleak itself",
@@ -276,7 +290,12 @@ def _is_go(pid: int, binary: GoBinary) -> None:
         )
 
 
-def _same_architecture(pid: int, binary: GoBinary) -> None:
+def require_architecture(pid: int, binary: GoBinary) -> None:
+    """See that the program is for this machine; what is not ELF passes.
+
+    Raises:
+        UnsupportedTarget: it is for another one, or 32-bit.
+    """
     ours = platform.machine()
     if binary.bits is not None and binary.arch != PROBE_ARCHITECTURES.get(ours):
         raise UnsupportedTarget(

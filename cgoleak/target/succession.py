@@ -63,7 +63,11 @@ def subject_of(pid: int, root: Path = PROC) -> Subject:
     first = procfs.stat(pid, root)
     exe = procfs.exe_path(pid, root)
     if exe is None or first.state in {"Z", "X"}:
-        raise NoSuchProcess(f"process {pid} has ended", cause="it runs no program any more")
+        raise NoSuchProcess(
+            f"process {pid} has ended",
+            cause="it runs no program any more",
+            fix="list the Go processes with: cgoleak ps",
+        )
     return Subject(
         pid=pid,
         start_ticks=first.start_ticks,

@@ -14,6 +14,7 @@ from cgoleak.target.kernel.memory import Memory
 from cgoleak.target.kernel.procfs import PROC
 from cgoleak.target.libc.allocator import find_allocator
 from cgoleak.target.observer import MemoryObserver, Observation
+from cgoleak.target.preflight import require_architecture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,13 @@ class Look:
             NoSuchProcess: the process is gone.
             NotPermitted: its executable may not be read.
             NotGo: it is no Go program.
+            UnsupportedTarget: it is 32-bit, whose build information is not read.
         """
         self._pid = pid
         self._root = root
         self._binary = read_binary(pid, root)
+        if self._binary.bits == 32:
+            require_architecture(pid, self._binary)
         if not self._binary.is_go:
             raise NotGo(
                 f"process {pid} is not a Go program",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.errors import CgoleakError, NoSuchProcess
+from cgoleak.target.preflight import require_alive
 from cgoleak.target.succession import find_running, find_successor, same_program, subject_of
 
 if TYPE_CHECKING:
@@ -57,10 +58,12 @@ class Search:
 
         Raises:
             NoSuchProcess: there is none with this pid, or none ran that program all the while.
+            UnsupportedTarget: the pid is cgoleak's own, or a kernel thread's.
             NotPermitted: we may not look at it.
         """
         if self._plan.exe is None:
             assert self._plan.pid is not None
+            require_alive(self._plan.pid, self._root)
             return subject_of(self._plan.pid, self._root)
         matches = same_program(self._plan.exe)
         began = time.monotonic()

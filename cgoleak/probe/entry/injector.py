@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from cgoleak import errors
 from cgoleak.errors import AttachFailed, CgoleakError
+from cgoleak.target.machine import require_large_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +33,12 @@ class Injector:
     """A child process that waits for one order; leaving the context without one sends it away."""
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
-        """Start it; loading Frida takes it a quarter of a second, while we prepare."""
+        """Start it; loading Frida takes it a quarter of a second, while we prepare.
+
+        Raises:
+            UnsupportedTarget: a limit of ours would end it in the middle; nothing was touched.
+        """
+        require_large_files()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -96,7 +96,11 @@ class HeldProcess:
         for key, value in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]):
             if key == _AT_ENTRY:
                 return int(value)
-        raise AttachFailed(f"cannot hold {name}", cause="its entry point is not known")
+        raise AttachFailed(
+            f"cannot hold {name}",
+            cause="its entry point is not known; a 32-bit program does not tell it",
+            fix="only 64-bit programs that run natively are supported",
+        )
 
     def _wait_for_stop(self, name: str, options: int = 0) -> int:
         _, status = os.waitpid(self.pid, options)

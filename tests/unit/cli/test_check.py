@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
 
+from cgoleak.capture.writer import CaptureWriter
 from cgoleak.cli.main import run_command_line
-from cgoleak.errors import NotGo
+from cgoleak.errors import NoCgo, NotGo
 from cgoleak.model.report import Verdict
-from support.builders import a_capture
+from support.builders import a_capture, a_snapshot, a_target
 from support.reports import a_finding, a_report
 
 
@@ -187,6 +192,64 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(pipeline, her
 
     assert check("--output-dir", "file/leaks", "--", "./t") == 2
     assert pipeline.calls == []
+
+
+def test_a_baseline_that_cannot_be_written_is_told_before_anything_runs(pipeline, here, capsys):
+    assert check("--baseline", "no/dir/b.json", "--update-baseline", "--", "./t") == 2
+    assert pipeline.calls == []
+    assert "there is no directory" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_not_taken_for_a_leak(tmp_path):
+    capture = tmp_path / "c.cgoleak"
+    with CaptureWriter(capture) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1))
+    reader, pipe = os.pipe()
+    os.close(reader)
+
+    answer = subprocess.run(
+        [sys.executable, "-m", "cgoleak", "check", capture], stdout=pipe, cwd=tmp_path, check=False
+    )
+
+    os.close(pipe)
+    assert answer.returncode == 0
+
+
+def test_a_program_without_c_takes_our_place_so_that_what_ends_us_ends_it(
+    pipeline, here, monkeypatch
+):
+    pipeline.error = NoCgo("process 1 contains no C code")
+    became = []
+
+    def execute(file, words):
+        became.append((file, words))
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execvp", execute)
+    before = [signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGXFSZ)]
+    try:
+        check("--", "./plain", "-v")
+        restored = [signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGXFSZ)]
+    finally:
+        for number, handler in zip((signal.SIGPIPE, signal.SIGXFSZ), before, strict=True):
+            signal.signal(number, handler)
+
+    assert became == [("./plain", ("./plain", "-v"))]
+    assert restored == [signal.SIG_DFL, signal.SIG_DFL]
+
+
+def test_a_program_without_c_is_not_started_after_we_were_told_to_end(
+    pipeline, here, monkeypatch, capsys
+):
+    def told(*_, stop, **__):
+        stop.set()
+        raise NoCgo("process 1 contains no C code")
+
+    monkeypatch.setattr(sys.modules["cgoleak.pipeline"], "run", told)
+    monkeypatch.setattr(os, "execvp", lambda *_: pytest.fail("it was started"))
+
+    assert check("--", "./plain") == 130
 
 
 def test_github_gets_annotations_and_a_summary(pipeline, here, capsys, monkeypatch):

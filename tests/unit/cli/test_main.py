@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -230,9 +231,10 @@ def test_explain_knows_what_was_meant(capsys):
     assert "did you mean native-leak" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("words", ["doctor --format json", "explain", "--help", "--version"])
+def test_a_reader_that_goes_away_is_no_error(words):
     with subprocess.Popen(
-        [sys.executable, "-m", "cgoleak", "doctor", "--format", "json"],
+        [sys.executable, "-m", "cgoleak", *words.split()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as child:
@@ -259,10 +261,11 @@ def test_standard_streams_that_are_closed_cost_nothing_but_what_is_printed(close
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_standard_output_is_told():
+@pytest.mark.parametrize("words", ["doctor", "explain", "--help", "--version"])
+def test_a_full_disk_behind_standard_output_is_told(words):
     with Path("/dev/full").open("w") as full:
         answer = subprocess.run(
-            [sys.executable, "-m", "cgoleak", "doctor"],
+            [sys.executable, "-m", "cgoleak", *words.split()],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
@@ -270,6 +273,49 @@ def test_a_full_disk_behind_standard_output_is_told():
 
     assert answer.returncode == 2
     assert b"error: cannot write to" in answer.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_error_that_nobody_can_read_keeps_its_status():
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "cgoleak", "report", "/nonexistent"], stderr=full, check=False
+        )
+
+    assert answer.returncode == 3
+
+
+def test_a_pipe_is_no_report_and_that_is_the_cause_that_is_told(capsys):
+    """Who looks what it is has eaten it."""
+    reader, pipe = os.pipe()
+    os.write(pipe, b"{}")
+    os.close(pipe)
+
+    assert run_command_line(["report", f"/dev/fd/{reader}"]) == 3
+    os.close(reader)
+    err = capsys.readouterr().err
+    assert "it is not a regular file" in err
+    assert "write it to a file first" in err
+
+
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback():
+    """All but the module that takes the handler away are loaded after that."""
+    code = (
+        "import builtins, sys, signal\n"
+        "real = builtins.__import__\n"
+        "def told(name, *rest):\n"
+        "    inside = rest and (rest[0] or {}).get('__name__') == 'cgoleak.__main__'\n"
+        "    if inside and name in {'atexit', 'threading', 'os'}:\n"
+        "        print(signal.getsignal(signal.SIGINT) == signal.SIG_DFL)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = told\n"
+        "import cgoleak.__main__\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert set(answer.stdout.split()) == {"True"}
 
 
 def test_the_group_lists_its_commands_in_the_order_of_the_contract():

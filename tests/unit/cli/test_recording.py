@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -84,6 +85,10 @@ def test_several_files_are_written_each_in_its_format(pipeline, tmp_path, capsys
         ("exists.json", "exists"),
         ("no/such/dir/leak.json", "there is no directory"),
         ("folder.json", "is a directory"),
+        ("exists.json/leak.json", "Not a directory"),
+        ("loop.json", "Too many levels of symbolic links"),
+        (f"{'a' * 300}.json", "File name too long"),
+        ("pipe.cgoleak", "no pipe or device can hold"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_attaching(
@@ -91,12 +96,60 @@ def test_an_output_that_cannot_be_written_is_refused_before_attaching(
 ):
     (tmp_path / "exists.json").write_text("old")
     (tmp_path / "folder.json").mkdir()
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    os.mkfifo(tmp_path / "pipe.cgoleak")
 
     assert run_command_line(["attach", "4242", "-o", str(tmp_path / name)]) == 2
 
     assert words in capsys.readouterr().err
     assert pipeline.calls == []
     assert (tmp_path / "exists.json").read_text() == "old"
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(pipeline, tmp_path, capsys):
+    path = tmp_path / f"{'a' * 250}.json"
+
+    assert run_command_line(["attach", "4242", "-o", str(path)]) == 0
+    assert path.exists()
+
+
+def test_a_capture_is_written_where_a_link_points_as_reports_are(pipeline, tmp_path, capsys):
+    (tmp_path / "link.cgoleak").symlink_to(tmp_path / "there.cgoleak")
+
+    assert run_command_line(["attach", "4242", "-o", str(tmp_path / "link.cgoleak")]) == 0
+    assert pipeline.calls[0]["capture"] == tmp_path / "there.cgoleak"
+
+
+def test_a_file_that_is_refused_keeps_back_neither_the_others_nor_the_screen(
+    pipeline, tmp_path, capsys
+):
+    bad, good = tmp_path / "bad.json", tmp_path / "good.json"
+    bad.symlink_to("/dev/full")
+
+    assert run_command_line(["attach", "4242", "-o", str(bad), "-o", str(good)]) == 2
+
+    captured = capsys.readouterr()
+    assert "NATIVE LEAK" in captured.out
+    assert "No space left on device" in captured.err
+    assert json.loads(good.read_text())["schema"] == "cgoleak.report/1"
+
+
+def test_a_working_directory_that_was_removed_costs_no_report(
+    pipeline, tmp_path, monkeypatch, capsys
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert run_command_line(["attach", "4242", "-o", str(tmp_path / "a.sarif")]) == 0
+    assert "NATIVE LEAK" in capsys.readouterr().out
+    assert run_command_line(["check", "--", "./worker"]) == 1
+    capsys.readouterr()
+    calls = len(pipeline.calls)
+    assert run_command_line(["attach", "4242", "-o", "b.json"]) == 2
+    assert "the working directory has been removed" in capsys.readouterr().err
+    assert len(pipeline.calls) == calls
 
 
 def test_an_unknown_suffix_is_answered_with_the_known_ones(pipeline, tmp_path, capsys):

@@ -421,7 +421,13 @@ def test_the_machine_checks_are_the_same_for_everybody(proc):
 
     found = {check.name: check for check in machine_checks(proc)}
 
-    assert set(found) == {"machine", "ptrace_scope", "capability", "own seccomp"}
+    assert set(found) == {
+        "machine",
+        "ptrace_scope",
+        "capability",
+        "own seccomp",
+        "own file size",
+    }
     assert found["ptrace_scope"].ok is None
     assert found["ptrace_scope"].fix
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgoleak.capture import CaptureWriter, open_capture
-from cgoleak.errors import NoSuchProcess, NotGo
+from cgoleak.errors import NoSuchProcess, NotGo, UnsupportedTarget
 from cgoleak.model.notice import Notice
 from cgoleak.target.observer import Observation
 from cgoleak.target.succession import Subject
@@ -23,7 +23,9 @@ from support.builders import (
     counts,
     process_memory,
 )
+from support.elfbytes import an_elf
 from support.lineage import Lineage
+from support.proctree import a_process
 
 MIB = 1 << 20
 
@@ -117,10 +119,34 @@ def test_a_watch_for_a_program_that_never_runs_ends_with_an_error(tmp_path):
 
 
 def test_a_process_that_is_no_go_program_is_refused(tmp_path):
-    tree = Lineage(tmp_path / "proc")
     program = tmp_path / "script"
     program.write_text("#!/bin/sh\n")
-    tree.start(300, str(program))
+    a_process(tmp_path / "proc", 300, exe=program)
 
     with pytest.raises(NotGo):
-        watch(WatchPlan(pid=300), stop=threading.Event(), root=tree.root)
+        watch(WatchPlan(pid=300), stop=threading.Event(), root=tmp_path / "proc")
+
+
+def test_a_32_bit_process_is_refused_for_its_machine_not_for_being_no_go(tmp_path):
+    program = tmp_path / "worker"
+    program.write_bytes(an_elf(machine=3, bits=32))
+    a_process(tmp_path / "proc", 300, exe=program)
+
+    with pytest.raises(UnsupportedTarget, match="cannot be measured on this machine"):
+        watch(WatchPlan(pid=300), stop=threading.Event(), root=tmp_path / "proc")
+
+
+@pytest.mark.parametrize(
+    ("process", "error", "words"),
+    [
+        ({"kernel_thread": True}, UnsupportedTarget, "thread of the kernel"),
+        ({"tgid": 299}, NoSuchProcess, "is a thread, not a process"),
+        ({"state": "Z (zombie)"}, NoSuchProcess, "has ended"),
+    ],
+)
+def test_what_attach_refuses_as_no_process_is_not_watched_either(tmp_path, process, error, words):
+    a_process(tmp_path, 300, exe="/srv/worker", **process)
+
+    with pytest.raises(error, match=words) as caught:
+        watch(WatchPlan(pid=300), stop=threading.Event(), root=tmp_path)
+    assert caught.value.fix

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 
 import pytest
 
 from cgoleak import errors
-from cgoleak.errors import AttachFailed, NoSuchProcess, NotPermitted, TargetBusy
+from cgoleak.errors import AttachFailed, NoSuchProcess, NotPermitted, TargetBusy, UnsupportedTarget
 from cgoleak.probe.entry import injector as driver
 from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.entry.orders import Order
@@ -43,6 +44,15 @@ def say(message):
 
 READY = say({"ready": True})
 TAKE_ORDER = "read -r order; "
+
+
+def test_a_limit_that_would_end_it_in_the_middle_is_told_before_anything_is_touched(monkeypatch):
+    """Frida ends itself when it cannot write; the target was left stopped."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+
+    with pytest.raises(UnsupportedTarget, match="may not have large files") as caught:
+        a_script(READY)
+    assert "ulimit -f unlimited" in str(caught.value.fix)
 
 
 def a_script(*steps):
