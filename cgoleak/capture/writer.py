@@ -2,7 +2,8 @@
 
 Input: values of ``model`` in any order that the recorder meets them. Output: one SQLite file. Each
 snapshot, with all that was added since the one before, is one transaction: whoever kills the
-recorder loses at most the snapshot that it was writing.
+recorder loses at most the snapshot that it was writing. When the disk refuses, the file ends there
+and the rest goes to memory.
 
 A rollback journal (``journal_mode=DELETE``) is used and not WAL, because a WAL that was never
 checkpointed leaves the newest snapshots in a second file that people forget to copy. With
@@ -20,6 +21,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from cgoleak.capture.database import Database
 from cgoleak.capture.format import (
     ADDRESS_LIMIT,
     APPLICATION_ID,
@@ -32,7 +34,9 @@ from cgoleak.capture.format import (
 )
 from cgoleak.capture.reader import read_connection
 from cgoleak.errors import CaptureError, OutputError
+from cgoleak.model.notice import CAPTURE_CUT, Notice
 from cgoleak.model.snapshot import GoMemory, NativeMemory, ProcessMemory
+from cgoleak.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,14 +58,11 @@ if TYPE_CHECKING:
     from cgoleak.model.handles import HandleFamily
     from cgoleak.model.holding import Holding
     from cgoleak.model.ids import Address, StackId
-    from cgoleak.model.notice import Notice
     from cgoleak.model.snapshot import Snapshot, StackCounts
 
 __all__ = ["CaptureWriter"]
 
 _ABOUT = "A measurement by cgoleak; render it with: cgoleak report FILE"
-_PATIENCE_S = 60.0
-"""How long a commit waits for somebody who reads the file meanwhile."""
 _INSERT_SNAPSHOT = "INSERT INTO snapshot VALUES (?" + ",?" * (SNAPSHOT_COLUMNS - 1) + ")"
 _INSERT_CHANGE = "INSERT INTO change VALUES (?,?" + ",?" * COUNT_COLUMNS + ")"  # noqa: S608 - a constant
 _Row = tuple[int | None, ...]
@@ -90,16 +91,17 @@ class CaptureWriter:
         if path is not None:
             _make_room(Path(path), overwrite=overwrite)
         try:
-            self._db = sqlite3.connect(
-                ":memory:" if path is None else path, timeout=_PATIENCE_S, isolation_level=None
-            )
+            self._db = Database(path)
         except sqlite3.Error as exc:
-            raise OutputError(f"cannot write {self._name}", cause=str(exc)) from exc
+            raise _refused(self._name, exc) from exc
         try:
             self._create()
         except sqlite3.Error as exc:
             self._db.close()
-            raise OutputError(f"cannot write {self._name}", cause=str(exc)) from exc
+            if path is not None:
+                with suppress(OSError):
+                    Path(path).unlink()  # nothing is in it
+            raise _refused(self._name, exc) from exc
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +147,7 @@ class CaptureWriter:
         """Add an ELF file; stored with the next snapshot.
 
         Raises:
-            CaptureError: an address that no user process can have, or the disk refuses.
+            CaptureError: an address that no user process can have, or memory refuses.
         """
         what = f"module {module.path}"
         row = (
@@ -166,7 +168,7 @@ class CaptureWriter:
         """Add a stack, or replace the one of the same id; stored with the next snapshot.
 
         Raises:
-            CaptureError: an address that no user process can have, or the disk refuses.
+            CaptureError: an address that no user process can have, or memory refuses.
         """
         what = f"stack {stack.id}"
         addresses = _array([_address(address, what) for address in stack.addresses])
@@ -183,7 +185,7 @@ class CaptureWriter:
     def put_mappings(self, stacks: Iterable[StackId]) -> None:
         """Say of stacks that their memory came from mmap itself; a second time is once."""
         with self._writing():
-            self._db.executemany(
+            self._db.execute_all(
                 "INSERT OR IGNORE INTO mapping_stack VALUES (?)", [(one,) for one in stacks]
             )
 
@@ -204,7 +206,7 @@ class CaptureWriter:
         ]
         with self._writing():
             self._db.execute("DELETE FROM family")
-            self._db.executemany("INSERT INTO family VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self._db.execute_all("INSERT INTO family VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def add_snapshot(self, snapshot: Snapshot, *, commit: bool = True) -> int:
         """Store what changed since the previous snapshot and commit; give its number.
@@ -213,7 +215,7 @@ class CaptureWriter:
         disk each second.
 
         Raises:
-            CaptureError: the disk refuses; the file holds all earlier snapshots.
+            CaptureError: memory refuses too; the file holds all earlier snapshots.
         """
         number = self._snapshots + 1
         now = {
@@ -244,12 +246,12 @@ class CaptureWriter:
         """
         dropped = list(numbers)
         with self._writing():
-            self._db.executemany(
+            self._db.execute_all(
                 "DELETE FROM snapshot WHERE id = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM change WHERE snapshot = ?1)",
                 [(number,) for number in dropped],
             )
-            self._db.executemany(
+            self._db.execute_all(
                 "DELETE FROM go_owner WHERE snapshot = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM snapshot WHERE id = ?1)",
                 [(number,) for number in dropped],
@@ -281,7 +283,7 @@ class CaptureWriter:
         """Add Go's own heap profile, and commit.
 
         Raises:
-            CaptureError: an address that no user process can have, or the disk refuses.
+            CaptureError: an address that no user process can have, or memory refuses.
         """
         number = self._go_profiles + 1
         known = dict(self._go_stacks)
@@ -305,15 +307,15 @@ class CaptureWriter:
                 "INSERT INTO go_profile VALUES (?,?,?,?)",
                 (number, profile.at_ns, profile.rate, _text(profile.missing)),
             )
-            self._db.executemany("INSERT INTO go_stack VALUES (?,?,?)", stacks)
-            self._db.executemany("INSERT INTO go_use VALUES (?,?,?,?)", uses)
+            self._db.execute_all("INSERT INTO go_stack VALUES (?,?,?)", stacks)
+            self._db.execute_all("INSERT INTO go_use VALUES (?,?,?,?)", uses)
         self._go_stacks, self._go_profiles = known, number
 
     def put_holdings(self, holdings: Mapping[StackId, Holding] | None) -> None:
         """Say who knew the blocks of a command at its exit; stored with what is stored next."""
         with self._writing():
             self._db.execute("DELETE FROM holding")
-            self._db.executemany(
+            self._db.execute_all(
                 "INSERT INTO holding VALUES (?,?,?,?,?)",
                 [
                     (
@@ -330,7 +332,7 @@ class CaptureWriter:
     def put_sampling(self, sampling: Iterable[Sampling]) -> None:
         """Say since when blocks were sampled; stored with what is stored next."""
         with self._writing():
-            self._db.executemany(
+            self._db.execute_all(
                 "INSERT OR REPLACE INTO sampling VALUES (?,?,?)",
                 [(one.since_ns, one.rate, one.share) for one in sampling],
             )
@@ -349,7 +351,7 @@ class CaptureWriter:
         An address with no frames is not stored.
 
         Raises:
-            CaptureError: an address that no user process can have, or the disk refuses.
+            CaptureError: an address that no user process can have, or memory refuses.
         """
         rows = [
             (
@@ -366,10 +368,10 @@ class CaptureWriter:
             for depth, frame in enumerate(found)
         ]
         with self._writing(commit=True):
-            self._db.executemany(
+            self._db.execute_all(
                 "DELETE FROM frame WHERE address = ?", [(address,) for address in frames]
             )
-            self._db.executemany("INSERT INTO frame VALUES (?,?,?,?,?,?,?,?)", rows)
+            self._db.execute_all("INSERT INTO frame VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def finish(self, window: Window, cost: Cost) -> None:
         """Say that the measurement came to its end, and commit."""
@@ -397,13 +399,13 @@ class CaptureWriter:
         Raises:
             CaptureError: ``write_target`` was not called yet.
         """
-        return read_connection(self._db, name=self._name)
+        return read_connection(self._db.connection, name=self._name)
 
     def close(self) -> None:
         """Commit what is left and close; a second call does nothing."""
         try:
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+            if self._db.connection.in_transaction:
+                self._db.commit()
         except sqlite3.ProgrammingError:
             return  # closed before
         except sqlite3.Error as exc:
@@ -412,41 +414,54 @@ class CaptureWriter:
             self._db.close()
 
     def _create(self) -> None:
+        connection = self._db.connection
         for pragma in (
             "page_size=4096",
             "journal_mode=DELETE",
             "synchronous=NORMAL",
             "cache_spill=OFF",
         ):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         for statement in (TABLES | VIEWS).values():
-            self._db.execute(statement)
-        self._db.executemany(
+            connection.execute(statement)
+        connection.executemany(
             "INSERT INTO meta VALUES (?,?)",
             (("written_by", _program()), ("about", _ABOUT)),
         )
-        self._db.execute("COMMIT")
+        connection.execute("COMMIT")
 
     @contextmanager
     def _writing(self, *, commit: bool = False) -> Iterator[None]:
         """Open a transaction if none is; on failure go back to what was committed and say why."""
+        was_refused = self._db.refusal
         try:
-            if not self._db.in_transaction:
-                self._db.execute("BEGIN IMMEDIATE")
-            yield
-            if commit:
-                self._db.execute("COMMIT")
+            with self._db.transaction(commit=commit):
+                yield
         except (sqlite3.Error, OverflowError) as exc:
-            with suppress(sqlite3.Error):
-                self._db.rollback()
             raise CaptureError(
                 f"cannot write {self._name}",
                 cause=str(exc),
                 fix="what was measured before is in the file: cgoleak report shows it",
             ) from exc
+        if self._db.refusal != was_refused:
+            self.add_notice(self._cut(str(self._db.refusal)))
+
+    def _cut(self, refusal: str) -> Notice:
+        return Notice(
+            CAPTURE_CUT,
+            f"{self._name} ends after {plural(self._snapshots, 'snapshot')}: {refusal}; what came "
+            "later was kept in memory for this report",
+            "make room there, or name another place for it: -o FILE.cgoleak",
+        )
+
+
+def _refused(name: str, error: sqlite3.Error) -> OutputError:
+    return OutputError(
+        f"cannot write {name}", cause=str(error), fix="make room there, or write elsewhere"
+    )
 
 
 def _make_room(path: Path, *, overwrite: bool) -> None:

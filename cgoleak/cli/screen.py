@@ -12,6 +12,7 @@ from cgoleak.cli.outputs import write_file
 from cgoleak.cli.sourcetree import source_tree, working_directory
 from cgoleak.cli.streams import discard
 from cgoleak.errors import OutputError
+from cgoleak.model.notice import CAPTURE_CUT
 from cgoleak.render.base import DIFFERENCES, format_by_name
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def deliver(
     _show(report, options, outputs, screen or sys.stdout)
     if refused is not None:
         raise refused
+    cut = next((one for one in report.notices if one.code == CAPTURE_CUT), None)
+    if outputs.capture is not None and cut is not None:
+        raise OutputError(f"cannot write all of {outputs.capture}", cause=cut.text, fix=cut.fix)
 
 
 def _show(report: Report, options: ReportOptions, outputs: Outputs, stream: TextIO) -> None:

@@ -153,6 +153,12 @@ NOTICES: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="What the C allocator holds free could not be read; the balance sheet shows "
             "its memory as one line with other native memory. Only glibc's malloc is read.",
         ),
+        "capture.cut": Entry(
+            label="capture.cut",
+            meaning="The disk refused the capture before the measurement was over: the file ends "
+            "there, and the report has all of it.",
+            action="Make room, or write the capture elsewhere.",
+        ),
         "capture.unfinished": Entry(
             label="capture.unfinished",
             meaning="The recorder was killed before it could close the capture; what it had "

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Notice"]
+__all__ = ["CAPTURE_CUT", "Notice"]
+
+CAPTURE_CUT: Final = "capture.cut"
+"""Code of the notice that a capture's file ends before its measurement did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ def a_watched_day(sink: CaptureWriter, *, hours: int) -> int:
     journal.begin(Subject(4242, 99, "/srv/worker", ("worker",)), 0)
     peak = 3 << 30
     recent = hours * 3600 - 4500
-    sink._db.execute("PRAGMA synchronous=OFF")  # what is asked is the size, not how safe it is
+    # What is asked is the size, not how safe it is.
+    sink._db.connection.execute("PRAGMA synchronous=OFF")
     sheet = NativeMemory(
         *(n << 20 for n in (50, 3, 90, 40, 1, 8, 2, 0)),
         free=9 << 20,

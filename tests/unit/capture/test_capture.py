@@ -422,26 +422,83 @@ def test_the_identity_is_where_file_and_sqlite3_look_for_it(path: Path) -> None:
     assert header[68:72] == b"cgLk"
 
 
-def test_a_full_disk_keeps_what_was_committed_and_says_so(path: Path) -> None:
-    writer = CaptureWriter(path)
-    writer.write_target(a_target())
-    writer.add_snapshot(a_snapshot(1, {1: counts(born=1)}))
-    pages = writer._db.execute("PRAGMA page_count").fetchone()[0]
-    writer._db.execute(f"PRAGMA max_page_count={pages}")
+def fill_the_disk(writer: CaptureWriter) -> None:
+    """Let the file grow no more."""
+    connection = writer._db.connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
 
-    with pytest.raises(CaptureError, match="cannot write") as caught:
+
+def test_a_full_disk_ends_the_file_and_costs_the_measurement_nothing(path: Path) -> None:
+    many = {n: counts(born=n) for n in range(5000)}
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, {1: counts(born=1)}))
+        fill_the_disk(writer)
+        writer.add_stack(a_stack(7))
+        writer.add_snapshot(a_snapshot(2, many))
+        writer.add_snapshot(a_snapshot(3, many))
+        writer.finish(a_window(ended="interrupted"), a_cost())
+        measured = writer.capture()
+
+    assert [one.at_ns // 10**9 for one in measured.snapshots] == [1, 2, 3]
+    assert StackId(7) in measured.stacks
+    assert measured.window.ended == "interrupted"
+    (cut,) = measured.notices
+    assert cut.code == "capture.cut"
+    assert f"{path} ends after 1 snapshot: database or disk is full" in cut.text
+
+
+def test_a_file_that_a_full_disk_has_ended_is_read_up_to_there(path: Path) -> None:
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, {1: counts(born=1)}))
+        fill_the_disk(writer)
         writer.add_snapshot(a_snapshot(2, {n: counts(born=n) for n in range(5000)}))
-    writer.finish(a_window(ended="interrupted"), a_cost())
-    writer.close()
+        writer.finish(a_window(), a_cost())
 
-    assert "full" in str(caught.value.cause)
-    assert len(open_capture(path).snapshots) == 1
-    assert open_capture(path).window.ended == "interrupted"
+    found = open_capture(path)
+
+    assert len(found.snapshots) == 1
+    assert [one.code for one in found.notices] == ["capture.unfinished"]
+
+
+def test_a_full_disk_is_met_while_snapshots_wait_for_a_later_commit(path: Path) -> None:
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        fill_the_disk(writer)
+        for at in range(1, 40):
+            many = {n: counts(born=n + at) for n in range(200)}
+            writer.add_snapshot(a_snapshot(at, many), commit=at % 10 == 0)
+        measured = writer.capture()
+
+    assert len(measured.snapshots) == 39
+    assert measured.snapshots[-1].stacks[StackId(5)].born_blocks == 5 + 39
+    assert [one.code for one in measured.notices if one.code == "capture.cut"] == ["capture.cut"]
+
+
+def test_a_file_that_cannot_even_be_begun_is_refused_and_leaves_none(tmp_path: Path) -> None:
+    place = tmp_path / "full"
+    script = (
+        "import resource, signal, sys; from cgoleak.capture import CaptureWriter\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: CaptureWriter(sys.argv[1])\n"
+        "except Exception as e: print(type(e).__name__, e.fix)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(place)], capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout == "OutputError make room there, or write elsewhere\n"
+    assert not place.exists()
 
 
 def test_the_columns_of_a_snapshot_are_the_fields_of_what_it_holds() -> None:
     with CaptureWriter() as writer:
-        rows = writer._db.execute("SELECT name FROM pragma_table_info('snapshot')").fetchall()
+        rows = writer._db.connection.execute(
+            "SELECT name FROM pragma_table_info('snapshot')"
+        ).fetchall()
     names = [name for (name,) in rows]
 
     assert names == [
@@ -484,6 +541,6 @@ def test_what_a_long_watch_drops_leaves_no_count_of_go_s_objects() -> None:
         for at in (1, 2, 3):
             writer.add_snapshot(a_snapshot(at, go=replace(go_memory(), owners=at)))
         writer.drop_snapshots([2])
-        rows = writer._db.execute("SELECT objects FROM go_owner").fetchall()
+        rows = writer._db.connection.execute("SELECT objects FROM go_owner").fetchall()
 
     assert rows == [(1,), (3,)]

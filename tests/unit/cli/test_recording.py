@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from cgoleak.cli.main import run_command_line
+from cgoleak.model.notice import Notice
 from support.fake_pipeline import ProgressState, signal_ourselves
 
 
@@ -132,6 +134,22 @@ def test_a_file_that_is_refused_keeps_back_neither_the_others_nor_the_screen(
     assert "NATIVE LEAK" in captured.out
     assert "No space left on device" in captured.err
     assert json.loads(good.read_text())["schema"] == "cgoleak.report/1"
+
+
+@pytest.mark.parametrize(("names", "status"), [(("a.json", "a.cgoleak"), 2), (("a.json",), 0)])
+def test_a_capture_that_the_disk_cut_short_is_told_after_the_report(
+    pipeline, tmp_path, capsys, names, status
+):
+    cut = Notice("capture.cut", "a.cgoleak ends after 3 snapshots: disk is full", "make room")
+    pipeline.report = replace(pipeline.report, notices=(cut,))
+    asked = [word for name in names for word in ("-o", str(tmp_path / name))]
+
+    assert run_command_line(["attach", "4242", *asked]) == status
+
+    captured = capsys.readouterr()
+    assert "NATIVE LEAK" in captured.out
+    assert (tmp_path / "a.json").exists()
+    assert ("cannot write all of" in captured.err) is (status == 2)
 
 
 def test_a_working_directory_that_was_removed_costs_no_report(
