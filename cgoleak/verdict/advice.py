@@ -108,6 +108,7 @@ def advice_for(
     freed: float | None = None,
     maps: bool = False,
     larger: bool = False,
+    passing: bool = False,
     cleaned: bool = False,
     owned: bool = False,
 ) -> str:
@@ -115,8 +116,9 @@ def advice_for(
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
-    ``cleaned``: those that were freed, finalizers or cleanups freed; ``owned``: none was freed, and
-    Go objects that have one seem to own them.
+    ``passing``: each is freed in the end, and ever more are in use at a time; ``cleaned``: those
+    that were freed, finalizers or cleanups freed; ``owned``: none was freed, and Go objects that
+    have one seem to own them.
     """
     if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
         return _let_go(frames)
@@ -130,8 +132,8 @@ def advice_for(
             )
         case Verdict.SUSPECT if cleaned:
             return _let_go(frames)
-        case Verdict.SUSPECT if larger:
-            return f"{_LONGER} {_limit(frames)}"
+        case Verdict.SUSPECT if larger or passing:
+            return f"{_LONGER} {_limit(frames) if larger else _queue(frames)}"
         case Verdict.SUSPECT:
             fix = _fix(frames, freed, maps=maps)
             return f"{_LONGER} {fix}"
@@ -208,6 +210,18 @@ def _limit(frames: Sequence[Frame]) -> str:
     return (
         f"{where} makes a buffer ever larger{f' for {users}' if users else ''}: find who should "
         "empty or limit it."
+    )
+
+
+def _queue(frames: Sequence[Frame]) -> str:
+    """Say what to look for where everything is freed, but ever more is in use at a time."""
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    users = " ← ".join(map(_place, c_callers(frames))) or _caller(frames)
+    return (
+        "Look for a queue without a limit that falls behind, or for rising load: what "
+        f"{where} makes{f' for {users}' if users else ''} is freed in the end, but ever more of it "
+        "is in use at a time."
     )
 
 

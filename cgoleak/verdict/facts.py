@@ -141,6 +141,14 @@ class Facts(NamedTuple):
             return None
         return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
 
+    def born_until(self, at_ns: int) -> int:
+        """Blocks that were allocated from the attach to the last snapshot at this time or before.
+
+        As counted by the probe; sampled ones by the estimate.
+        """
+        instants = bisect_right(self.looked.times_ns, at_ns)
+        return self.around.ledger.series(self.site.stack_ids, instants=instants).last.born_blocks
+
     @property
     def late_unmatched(self) -> int:
         """Frees of blocks from before the attach in the last third."""

@@ -14,7 +14,7 @@ from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
-from cgoleak.verdict.shape import late_share
+from cgoleak.verdict.shape import late_share, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 __all__ = [
     "RULES",
     "Ruling",
+    "falls_behind",
     "has_an_owner_each",
     "has_owners",
     "is_made_larger",
+    "is_renewed",
     "rests",
     "rule_on",
 ]
@@ -41,6 +43,8 @@ _NO_ACCIDENT = 5
 """Blocks that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
 _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
+
+_LATER: Final = ", but ever later: a queue that falls behind looks like this"
 
 
 class Ruling(NamedTuple):
@@ -91,16 +95,70 @@ def _new_peaks(values: Sequence[int]) -> int:
 def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     """All blocks are young: they are what is being worked on.
 
-    Cannot know: what happens to them afterwards. In a window shorter than the minimum age
-    everything is young; then this rule stands back.
+    Should there be ever more of them, a queue may fall behind: then each is freed, and memory is
+    used up all the same. Cannot know: what happens to them afterwards. In a window shorter than the
+    minimum age everything is young; then this rule stands back.
     """
-    oldest = facts.oldest_ns / 1e9
-    if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
+    if not _is_young(facts, policy):
         return None
+    if falls_behind(facts, policy):
+        shape = shape_of(facts.looked.times_ns, facts.looked.blocks)
+        assert shape is not None
+        return Ruling(
+            Verdict.SUSPECT,
+            lambda: (
+                f"{facts.noun}s in use, by thirds of the window: {_steps(shape)}",
+                f"{_all_from_before(facts)}{_LATER}",
+            ),
+        )
     return Ruling(
         Verdict.BOUNDED,
-        lambda: (f"its oldest {facts.noun} is {format_seconds(oldest)} old",),
+        lambda: (f"its oldest {facts.noun} is {format_seconds(facts.oldest_ns / 1e9)} old",),
     )
+
+
+def _is_young(facts: Facts, policy: Policy) -> bool:
+    return 0 < facts.oldest_ns / 1e9 < policy.min_age_seconds < facts.series.seconds
+
+
+def falls_behind(facts: Facts, policy: Policy) -> bool:
+    """Tell a site whose blocks are all young, and ever more, although no more of them are made.
+
+    What is in use is what is made in a second, times the seconds that each lives (Little's law).
+    Where more work explains half of the rise, or more, nothing falls behind; nor does what cleanups
+    free, of which each GC cycle takes as much as there is. Growth has to be worth a line, since
+    work in flight is never the same twice.
+    """
+    last = facts.series.last
+    if not _is_young(facts, policy) or 2 * last.cleaned_blocks > last.freed_blocks:
+        return False
+    looked = facts.looked
+    shape, sizes = shape_of(looked.times_ns, looked.blocks), facts.sizes
+    if shape is None or sizes is None or min(shape.rises[1:]) <= shape.fall:
+        return False
+    rise, error = sum(shape.rises[1:]), last.blocks_error
+    if shape.level < policy.min_blocks * facts.stands_for or rise <= 2 * error:
+        return False
+    if sum(sizes.rises[1:]) < policy.big_bytes or shape.pace < policy.slowing:
+        return False
+    first, second, third = (facts.born_until(mark) for mark in shape.marks_ns[1:])
+    made, more = second - first, (third - second) - (second - first)
+    return 2 * (shape.level - shape.rises[2]) * more < shape.rises[2] * made
+
+
+def is_renewed(facts: Facts) -> bool:
+    """Tell if no block is left of those from before the last third, as far as ages are known.
+
+    What is lost stays: a leak that lifted the floor before would have left its blocks.
+    """
+    if facts.shape is None or not facts.oldest_ns:
+        return False
+    return facts.series.times_ns[-1] - facts.oldest_ns > facts.shape.marks_ns[2]
+
+
+def _all_from_before(facts: Facts) -> str:
+    oldest = format_seconds(facts.oldest_ns / 1e9)
+    return f"its oldest {facts.noun} is {oldest} old: all from before were freed"
 
 
 def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG001
@@ -374,6 +432,16 @@ def _paused(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     return f"no growth in the last {format_seconds(facts.shape.flat_seconds)}"
 
 
+def _renewed(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """A leak keeps what it took first; here ever more are in use at a time."""
+    if not is_renewed(facts):
+        return None
+    return (
+        f"{_all_from_before(facts)}, and ever more are in use at a time: rising load, or a queue "
+        "that falls behind"
+    )
+
+
 def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     if facts.site.complete or any(map(is_users, facts.site.frames)):
         return None
@@ -448,7 +516,17 @@ def _gc(cycles: int) -> str:
     return f"only {plural(cycles, 'GC cycle')}" if cycles else "no GC cycle"
 
 
-_DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
+_DOUBTS: Final = (
+    _short,
+    _few,
+    _chance,
+    _slowing,
+    _paused,
+    _renewed,
+    _nameless,
+    _turnover,
+    _waits_for_gc,
+)
 """What keeps growth from being called a leak."""
 
 
@@ -473,8 +551,11 @@ def _stands_still(facts: Facts) -> bool:
 
 
 def _thirds(shape: Shape, noun: str) -> str:
-    steps = ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
-    return f"{noun}s that stay, by thirds of the window: {steps}"
+    return f"{noun}s that stay, by thirds of the window: {_steps(shape)}"
+
+
+def _steps(shape: Shape) -> str:
+    return ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
 
 
 def _by_sizes(facts: Facts, how_many: str) -> str:

@@ -170,6 +170,37 @@ def test_every_finding_says_why_and_what_to_do(rows) -> None:
         assert one.suppression.startswith("leak:")
 
 
+@given(
+    st.lists(st.integers(0, 60), min_size=30, max_size=30),
+    st.integers(0, 3),
+    st.integers(1, 12),
+)
+def test_work_whose_blocks_are_all_freed_within_twelve_seconds_is_no_leak(
+    requests, rising, lives
+) -> None:
+    """Whatever the load does: what was allocated before the last third is gone at its end."""
+    made = [few + rising * at for at, few in enumerate(requests)]
+    taken = []
+    for at in range(1, len(made) + 1):
+        gone, alive = made[: max(0, at - lives)], made[max(0, at - lives) : at]
+        ages = [
+            seconds
+            for seconds, blocks in zip(range(len(alive), 0, -1), alive, strict=True)
+            if blocks
+        ]
+        row = StackCounts(
+            sum(made[:at]),
+            64 * sum(made[:at]),
+            sum(gone),
+            64 * sum(gone),
+            oldest_ns=max(ages, default=0) * 1_000_000_000,
+            old_blocks=sum(alive[:-1]),
+        )
+        taken.append(a_snapshot(at, {1: row}))
+
+    assert not leaks(analyse(a_capture(taken, {1: frames("C alpha a.c:1")}), Policy()))
+
+
 Moves = list[tuple[int, int, int]]
 moves = st.lists(
     st.tuples(st.integers(0, 19), st.integers(0, 60), st.sampled_from((0, 0, 1, 30))), max_size=6

@@ -394,6 +394,14 @@ def test_what_only_finalizers_free_is_not_said_to_miss_a_path() -> None:
     assert said.endswith("look for what in Go still holds it (a map, a list, a goroutine).")
 
 
+def test_what_is_freed_in_the_end_is_looked_for_in_a_queue_and_not_in_an_early_return() -> None:
+    said = advice_for(Verdict.SUSPECT, LEAK, infrastructure=None, freed=0.8, passing=True)
+
+    assert "queue without a limit that falls behind" in said
+    assert "what row_dup (row.c:41) makes for main.encode (encode.go:88) is freed" in said
+    assert "early return" not in said
+
+
 def test_a_buffer_that_is_made_larger_is_to_be_limited_and_not_freed() -> None:
     said = advice_for(Verdict.SUSPECT, HELPED, infrastructure=None, freed=0.99, larger=True)
 
