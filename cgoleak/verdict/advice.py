@@ -109,6 +109,7 @@ def advice_for(
     maps: bool = False,
     larger: bool = False,
     passing: bool = False,
+    threads: bool = False,
     cleaned: bool = False,
     owned: bool = False,
 ) -> str:
@@ -116,15 +117,15 @@ def advice_for(
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
-    ``passing``: each is freed in the end, and ever more are in use at a time; ``cleaned``: those
-    that were freed, finalizers or cleanups freed; ``owned``: none was freed, and Go objects that
-    have one seem to own them.
+    ``passing``: each is freed in the end, and ever more are in use at a time; ``threads``: the
+    process has gained as many threads; ``cleaned``: those that were freed, finalizers or cleanups
+    freed; ``owned``: none was freed, and Go objects that have one seem to own them.
     """
     if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
         return _let_go(frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
-            return _fix(frames, freed, maps=maps)
+            return _end_threads(frames) if threads else _fix(frames, freed, maps=maps)
         case Verdict.SUSPECT if infrastructure:
             return (
                 f"This memory comes with {infrastructure}: look at whether threads or library "
@@ -135,7 +136,7 @@ def advice_for(
         case Verdict.SUSPECT if larger or passing:
             return f"{_LONGER} {_limit(frames) if larger else _queue(frames)}"
         case Verdict.SUSPECT:
-            fix = _fix(frames, freed, maps=maps)
+            fix = _end_threads(frames) if threads else _fix(frames, freed, maps=maps)
             return f"{_LONGER} {fix}"
         case Verdict.GO_HELD:
             return (
@@ -222,6 +223,16 @@ def _queue(frames: Sequence[Frame]) -> str:
         "Look for a queue without a limit that falls behind, or for rising load: what "
         f"{where} makes{f' for {users}' if users else ''} is freed in the end, but ever more of it "
         "is in use at a time."
+    )
+
+
+def _end_threads(frames: Sequence[Frame]) -> str:
+    """Say what to look for where the process has as many more threads as blocks."""
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    return (
+        "As many threads have come and not ended: find out what they wait for, who should end "
+        f"them, and whether calls into C return; what {where} makes may go with them."
     )
 
 

@@ -14,6 +14,7 @@ from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
 from cgoleak.verdict.rules import (
     falls_behind,
+    has_a_thread_each,
     has_an_owner_each,
     has_owners,
     is_made_larger,
@@ -285,6 +286,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
             larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
             passing=is_renewed(facts) or falls_behind(facts, policy),
+            threads=has_a_thread_each(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
             owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),

@@ -29,6 +29,7 @@ __all__ = [
     "RULES",
     "Ruling",
     "falls_behind",
+    "has_a_thread_each",
     "has_an_owner_each",
     "has_owners",
     "is_made_larger",
@@ -510,6 +511,16 @@ def has_an_owner_each(facts: Facts) -> bool:
         return False
     blocks = facts.series.last.outstanding_blocks
     return sum(shape.rises) > 0 and 10 * abs(owners - blocks) <= blocks
+
+
+def has_a_thread_each(facts: Facts, policy: Policy) -> bool:
+    """Tell if the process gained as many threads as blocks are outstanding here, within a tenth.
+
+    What belongs to a thread (what is thread_local, its arguments, what is on its stack) goes when
+    it ends. Go's own threads that are in C count too: each holds what its call has made.
+    """
+    threads, blocks = facts.around.more_threads, facts.series.last.outstanding_blocks
+    return min(threads, blocks) >= policy.min_blocks and 10 * abs(threads - blocks) <= blocks
 
 
 def _gc(cycles: int) -> str:

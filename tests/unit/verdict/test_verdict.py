@@ -9,7 +9,7 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Report, Verdict
-from cgoleak.model.snapshot import ProbeCounters
+from cgoleak.model.snapshot import NO_LIMIT, ProbeCounters
 from cgoleak.verdict import Policy, Suppression, analyse, parse_suppressions
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.shape import shape_of
@@ -617,7 +617,9 @@ def test_advice_tells_a_container_that_is_filled_from_an_object_that_is_made(
     assert says in advice_for(Verdict.NATIVE_LEAK, stack, infrastructure=None)
 
 
-def a_report_of_owners(owners: int | None, *, cycles: int = 0) -> Report:
+def a_report_of_owners(
+    owners: int | None, *, cycles: int = 0, gc_percent: int = 100, limit: int = NO_LIMIT
+) -> Report:
     """Thirty seconds in which a site gains ten blocks a second, and Go so many owners."""
     snapshots = [
         a_snapshot(
@@ -626,6 +628,8 @@ def a_report_of_owners(owners: int | None, *, cycles: int = 0) -> Report:
             go=replace(
                 go_memory(gc_cycles=cycles * at // 30),
                 owners=None if owners is None else 40 + owners * at,
+                gc_percent=gc_percent,
+                memory_limit=limit,
             ),
         )
         for at in range(1, 31)
@@ -672,3 +676,62 @@ def test_owners_that_collections_left_alive_are_looked_for_in_go(
     assert finding.verdict is Verdict.NATIVE_LEAK
     assert ("look for what in Go still holds it" in finding.advice) == held
     assert any("something in Go may still hold them" in one for one in finding.evidence) == held
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [(NO_LIMIT, "only when the program asks for it"), (64 * MIB, "near its memory limit")],
+)
+def test_where_gogc_is_off_it_is_said_what_a_collection_waits_for(limit: int, said: str) -> None:
+    (finding,) = a_report_of_owners(10, gc_percent=-1, limit=limit).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert any(line.startswith("GOGC is off") and said in line for line in finding.evidence)
+
+
+def test_where_go_collects_by_itself_nothing_is_said_of_gogc() -> None:
+    (finding,) = a_report_of_owners(10).findings
+
+    assert not any("GOGC" in line for line in finding.evidence)
+
+
+def a_report_of_threads(more: int, *, within: int = 30) -> Report:
+    """Thirty blocks, one a second, in a process that gains threads meanwhile."""
+    return analyse(
+        a_capture(
+            [
+                a_snapshot(
+                    at,
+                    {1: counts(at)},
+                    process=process_memory(
+                        threads=8 + more * min(at - 1, within - 1) // (within - 1)
+                    ),
+                )
+                for at in range(1, 31)
+            ],
+            {1: LEAK},
+        )
+    )
+
+
+@pytest.mark.parametrize("more", [28, 30, 32])
+def test_as_many_threads_as_blocks_may_own_them(more: int) -> None:
+    (finding,) = a_report_of_threads(more).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any(line.startswith(f"{more} more threads") for line in finding.evidence)
+    assert finding.advice.startswith("As many threads have come and not ended")
+
+
+@pytest.mark.parametrize("more", [0, 2, 15, 60])
+def test_fewer_or_more_threads_than_blocks_tell_nothing(more: int) -> None:
+    (finding,) = a_report_of_threads(more).findings
+
+    assert not any("threads" in line for line in finding.evidence)
+    assert finding.advice.startswith("None of these blocks was freed")
+
+
+def test_threads_that_all_came_with_the_first_load_tell_nothing() -> None:
+    (finding,) = a_report_of_threads(30, within=10).findings
+
+    assert not any("threads" in line for line in finding.evidence)
