@@ -261,17 +261,9 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
             f"What {where} makes is owned by std::shared_ptr: find who still holds one (a "
             "container; two objects that hold each other, which std::weak_ptr in one of them ends)."
         )
-    if any(_CONTAINER.search(name) and _FILLS.search(name) for name in inner):
-        return (
-            f"A C++ container that {where} fills holds this memory: erase what is done with, or "
-            "have the object that owns it deleted (by a pointer to a base class only where the "
-            "destructor is virtual)."
-        )
-    if any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
-        return (
-            f"A C++ object that {where} makes holds this memory: have the C function that deletes "
-            f"it called{caller}; if it is deleted, its destructor forgets this."
-        )
+    fills = any(_CONTAINER.search(name) and _FILLS.search(name) for name in inner)
+    if fills or any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
+        return _delete_owner(where, caller, freed, fills=fills)
     if freed and any(name.startswith("operator new") for name in inner):
         return (
             f"{format_percent(freed)} of these objects were deleted, so some path leaves it out "
@@ -291,6 +283,36 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
     if "realloc" in where:
         return f"Keep what realloc returns in {where}, and free the last of it{caller}."
     return None
+
+
+def _delete_owner(where: str, caller: str, freed: float | None, *, fills: bool) -> str:
+    """Say how to be rid of what a C++ object holds.
+
+    Where some of it was freed, the object is deleted on some path; of a vector that grows its
+    earlier buffers were.
+    """
+    if freed and fills:
+        return (
+            f"A C++ container that {where} fills holds this memory, and {format_percent(freed)} of "
+            "its like were freed: erase what is done with, and have the object that owns it "
+            "deleted on every path (an exception, an early return)."
+        )
+    if freed:
+        return (
+            f"A C++ object that {where} makes holds this memory, and {format_percent(freed)} of "
+            "its like were freed: have it deleted on every path (an exception, an early return), "
+            "as std::unique_ptr does."
+        )
+    if fills:
+        return (
+            f"A C++ container that {where} fills holds this memory: erase what is done with, or "
+            "have the object that owns it deleted (by a pointer to a base class only where the "
+            "destructor is virtual)."
+        )
+    return (
+        f"A C++ object that {where} makes holds this memory: have the C function that deletes "
+        f"it called{caller}; if it is deleted, its destructor forgets this."
+    )
 
 
 def _give_back(given: str, where: str, caller: str) -> str:

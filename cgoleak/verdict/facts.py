@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
 
-__all__ = ["BLOCK", "HANDLE", "Facts", "GcOff", "Surroundings", "facts_of"]
+__all__ = ["BLOCK", "HANDLE", "NO_ACCIDENT", "Facts", "GcOff", "Surroundings", "facts_of"]
 
 
 BLOCK: Final = "block"
@@ -33,6 +33,8 @@ _TRIFLE: Final = 0.01
 """Share of all events that does not count as work: health checks, timers."""
 _PAUSE: Final = 1 / 6
 """Share of the window, at its end, that is more than a pause between requests."""
+NO_ACCIDENT: Final = 5
+"""Events that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
 
 
 class GcOff(Enum):
@@ -239,6 +241,9 @@ def _active(ledger: Ledger) -> int:
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
     # A busy start followed by light work is no load that ended: most of the window must be work.
     long_enough = _PAUSE * ledger.times_ns[-1] <= pause <= ledger.times_ns[-1] / 2
+    # Work that seldom allocates makes such pauses without being over.
+    missing = events[-1] * pause / max(1, ledger.times_ns[busy])
+    long_enough = long_enough and missing >= NO_ACCIDENT
     return busy + 2 if long_enough else everything
 
 

@@ -14,6 +14,7 @@ from cgoleak.model.holding import AT_ITS_END
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
+from cgoleak.verdict.facts import NO_ACCIDENT
 from cgoleak.verdict.shape import late_share, shape_of
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ __all__ = [
     "falls_behind",
     "has_a_thread_each",
     "has_an_owner_each",
+    "has_larger_blocks",
     "has_owners",
-    "is_made_larger",
     "is_renewed",
     "rests",
     "rule_on",
@@ -40,8 +41,6 @@ __all__ = [
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
-_NO_ACCIDENT = 5
-"""Blocks that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
 _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
 
@@ -78,15 +77,21 @@ def is_made_larger(facts: Facts, policy: Policy) -> bool:
     As many steps as blocks that stay are asked for: work in flight has no sizes that only ever
     rise.
     """
-    times, blocks, sizes = facts.looked.times_ns, facts.looked.blocks, facts.looked.bytes
-    if 2 * late_share(times, blocks) >= late_share(times, sizes):
+    if not has_larger_blocks(facts):
         return False  # as of nearly all
-    if _new_peaks(sizes) < policy.min_blocks:
+    if _new_peaks(facts.looked.bytes) < policy.min_blocks:
         return False
     shape = facts.sizes
     if shape is None or not shape.keeps_rising:
         return False
     return shape.flat_seconds < _STILL * facts.looked.seconds
+
+
+def has_larger_blocks(facts: Facts) -> bool:
+    """Tell if its bytes rose since the first third by more than twice the share of its blocks."""
+    looked = facts.looked
+    more = late_share(looked.times_ns, looked.blocks)
+    return 2 * more < late_share(looked.times_ns, looked.bytes)
 
 
 def _new_peaks(values: Sequence[int]) -> int:
@@ -148,11 +153,11 @@ def falls_behind(facts: Facts, policy: Policy) -> bool:
 
 
 def is_renewed(facts: Facts) -> bool:
-    """Tell if no block is left of those from before the last third, as far as ages are known.
+    """Tell if it grows, and no block is left from before the last third, as far as ages are known.
 
     What is lost stays: a leak that lifted the floor before would have left its blocks.
     """
-    if facts.shape is None or not facts.oldest_ns:
+    if facts.shape is None or not facts.shape.keeps_rising or not facts.oldest_ns:
         return False
     return facts.series.times_ns[-1] - facts.oldest_ns > facts.shape.marks_ns[2]
 
@@ -247,7 +252,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     shape = facts.shape
     if shape is None or not shape.keeps_rising or _level(facts) < policy.min_suspect_blocks:
         return None
-    if _stands_still(facts) and _missing(facts) >= _NO_ACCIDENT:
+    if _stands_still(facts) and _missing(facts) >= NO_ACCIDENT:
         return None
     if shape.pace < policy.levelled:
         return Ruling(
@@ -262,7 +267,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
-    if shape is None or (_stands_still(facts) and _missing(facts) >= _NO_ACCIDENT):
+    if shape is None or (_stands_still(facts) and _missing(facts) >= NO_ACCIDENT):
         return None
     if _chance(facts, policy) is not None:
         return None

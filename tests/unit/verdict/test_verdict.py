@@ -9,7 +9,7 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Report, Verdict
-from cgoleak.model.snapshot import NO_LIMIT, ProbeCounters
+from cgoleak.model.snapshot import NO_LIMIT, ProbeCounters, StackCounts
 from cgoleak.verdict import Policy, Suppression, analyse, parse_suppressions
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.shape import shape_of
@@ -735,3 +735,40 @@ def test_threads_that_all_came_with_the_first_load_tell_nothing() -> None:
     (finding,) = a_report_of_threads(30, within=10).findings
 
     assert not any("threads" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    ("inner", "what"),
+    [
+        ("std::vector<int>::resize(unsigned long)", "C++ container that parse (p.cc:5) fills"),
+        ("std::vector<int>::vector(unsigned long)", "C++ object that parse (p.cc:5) makes"),
+    ],
+)
+def test_members_of_objects_that_are_deleted_as_a_rule_are_lost_on_some_path(
+    inner: str, what: str
+) -> None:
+    library, user = frames("C++ vector vector.tcc:100", "C++ parse p.cc:5")
+    made = (library._replace(function=inner), user)
+
+    said = advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=0.89)
+
+    assert said.startswith(f"A {what} holds this memory, and 89 % of its like were freed")
+    assert "on every path (an exception, an early return)" in said
+
+
+def test_a_buffer_that_doubles_is_said_to_need_a_limit() -> None:
+    """It is made larger ever more seldom, so that nothing is allocated for most of the time."""
+    sizes = [MIB << (at // 6) for at in range(1, 24)]
+    snapshots = [
+        a_snapshot(
+            at,
+            {1: StackCounts(at // 6 + 1, 2 * size - MIB, at // 6, size - MIB)},
+            counters=ProbeCounters(events=2 * (at // 6)),
+        )
+        for at, size in enumerate(sizes, start=1)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, {1: LEAK})).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert "find who should empty or limit it" in finding.advice
