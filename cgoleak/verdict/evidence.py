@@ -143,5 +143,8 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
             f"in which cleanups freed {plural(freed, facts.noun) if freed else 'none of them'}"
         )
     if not facts.series.last.freed_blocks:
-        lines.append("a cache that is still filling looks the same until it is full")
+        lines.append(
+            "a cache that is still filling looks the same until it is full, and a batch until it "
+            "is freed"
+        )
     return lines

@@ -88,10 +88,16 @@ def is_made_larger(facts: Facts, policy: Policy) -> bool:
 
 
 def has_larger_blocks(facts: Facts) -> bool:
-    """Tell if its bytes rose since the first third by more than twice the share of its blocks."""
+    """Tell if its bytes rose since the first third by more than twice the share of its blocks.
+
+    Of a site that had none then, nobody knows.
+    """
     looked = facts.looked
     more = late_share(looked.times_ns, looked.blocks)
-    return 2 * more < late_share(looked.times_ns, looked.bytes)
+    if 2 * more >= late_share(looked.times_ns, looked.bytes):
+        return False
+    shape = shape_of(looked.times_ns, looked.blocks)
+    return shape is not None and shape.level > sum(shape.rises[1:])
 
 
 def _new_peaks(values: Sequence[int]) -> int:

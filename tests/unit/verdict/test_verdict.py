@@ -772,3 +772,14 @@ def test_a_buffer_that_doubles_is_said_to_need_a_limit() -> None:
 
     assert finding.verdict is Verdict.SUSPECT
     assert "find who should empty or limit it" in finding.advice
+
+
+def test_blocks_that_begin_late_are_not_said_to_be_made_larger() -> None:
+    snapshots = [
+        a_snapshot(at, {1: counts(10 * max(0, at - 18), block_bytes=3000)}) for at in range(1, 31)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, {1: LEAK})).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert "ever larger" not in finding.advice
