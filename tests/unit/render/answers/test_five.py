@@ -265,6 +265,22 @@ def test_what_holds_most_of_an_unknown_rise_is_named_and_not_blamed(held, named)
     assert [one.site for one in answer.details if one.site] == [site.site] * named
 
 
+@pytest.mark.parametrize(
+    ("oldest", "said"),
+    [(0.9, "no block is older than 900 ms. Work in flight"), (20.0, "A cache or a pool")],
+)
+def test_blocks_that_are_all_young_are_work_in_flight_and_no_cache(oldest, said):
+    report = a_report(cause=Cause.STABLE)
+    site = replace(
+        report.findings[0],
+        verdict=Verdict.BOUNDED,
+        outstanding_bytes=20 * MIB,
+        oldest_seconds=oldest,
+    )
+
+    assert said in told(replace(report, findings=(site,)))["leak"]
+
+
 def test_what_does_not_keep_growing_has_no_rate():
     sheet = a_sheet(RSS=6 * MIB)
 
