@@ -70,6 +70,8 @@ _LIBC_GIVES: Final = {
 """Function of libc → the argument through which it gives memory, empty where it returns it; and
 what takes it back. A stream's buffer is made at its first use, and belongs to the stream; what
 ``regexec`` makes belongs to what ``regcomp`` compiled."""
+_COPIES: Final = frozenset({"strdup", "strndup", "wcsdup"})
+"""Those that allocate once and resize nothing: where some were freed, somebody did that."""
 _STREAM_BUFFER: Final = "file_doallocate"
 _MEMORY_STREAM: Final = {"mem_finish": "open_memstream", "wmem_finish": "open_wmemstream"}
 """What ``fclose`` calls to give the buffer of such a stream its last size → who gave it."""
@@ -278,6 +280,8 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
     plain = [_LIBC_MARKS.sub("", name) for name in reversed(inner)]
     plain = [_MEMORY_STREAM.get(name, name) for name in plain]
     given = next((name for name in plain if name in _LIBC_GIVES), None)
+    if given in _COPIES and freed:
+        return None  # its caller knows that already, on other paths
     if given is not None:
         return _give_back(given, where, caller)
     if "realloc" in where:

@@ -44,6 +44,8 @@ _STILL = 1 / 6
 _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
 
+_AS_OLD: Final = 0.75
+"""Share of the age of the oldest block that freed ones lived, from which on they were as old."""
 _LATER: Final = ", but ever later: a queue that falls behind looks like this"
 
 
@@ -258,7 +260,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     shape = facts.shape
     if shape is None or not shape.keeps_rising or _level(facts) < policy.min_suspect_blocks:
         return None
-    if _stands_still(facts) and _missing(facts) >= NO_ACCIDENT:
+    if _has_stopped(facts):
         return None
     if shape.pace < policy.levelled:
         return Ruling(
@@ -273,7 +275,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
-    if shape is None or (_stands_still(facts) and _missing(facts) >= NO_ACCIDENT):
+    if shape is None or _has_stopped(facts):
         return None
     if _chance(facts, policy) is not None:
         return None
@@ -316,6 +318,8 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     """  # noqa: D205  # one thought
     if max(facts.looked.bytes) - min(facts.looked.bytes) < policy.big_bytes:
         return None  # nor does any third of it
+    if _has_stopped(facts) and not has_larger_blocks(facts):
+        return None  # these bytes came with blocks, and no more of them come
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
@@ -454,6 +458,26 @@ def _renewed(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     )
 
 
+def _not_due(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """What is freed is freed once it is as old as the oldest is now, and most that became so old.
+
+    Sessions that expire and caches with a limit are like this at first: the window is hardly longer
+    than their blocks live. What is lost outlives them in a longer one.
+    """
+    lived = facts.series.mean_lifetime_seconds
+    if not lived or not facts.oldest_ns or lived < _AS_OLD * facts.oldest_ns / 1e9:
+        return None
+    if is_renewed(facts):
+        return None  # which says it with more force
+    due = facts.born_until(facts.series.times_ns[-1] - round(lived * 1e9))
+    if 2 * facts.series.last.freed_blocks < due:
+        return None
+    return (
+        f"freed ones lived {format_seconds(lived)} on average, nearly as long as the oldest that "
+        "stayed: the others may not be due yet"
+    )
+
+
 def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     if facts.site.complete or any(map(is_users, facts.site.frames)):
         return None
@@ -545,6 +569,7 @@ _DOUBTS: Final = (
     _slowing,
     _paused,
     _renewed,
+    _not_due,
     _nameless,
     _turnover,
     _waits_for_gc,
@@ -570,6 +595,11 @@ def _missing(facts: Facts) -> float:
 def _stands_still(facts: Facts) -> bool:
     shape = facts.shape
     return shape is not None and shape.flat_seconds >= _STILL * facts.looked.seconds
+
+
+def _has_stopped(facts: Facts) -> bool:
+    """Tell if growth stands still for so long that chance does not explain it."""
+    return _stands_still(facts) and _missing(facts) >= NO_ACCIDENT
 
 
 def _thirds(shape: Shape, noun: str) -> str:

@@ -783,3 +783,20 @@ def test_blocks_that_begin_late_are_not_said_to_be_made_larger() -> None:
 
     assert finding.verdict is Verdict.SUSPECT
     assert "ever larger" not in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("freed", "said"),
+    [(0.0, "The caller owns what strdup returns"), (0.96, "96 % of these blocks were freed")],
+)
+def test_copies_that_are_freed_as_a_rule_are_lost_on_some_path(freed: float, said: str) -> None:
+    made = frames("C __GI___strdup strdup.c:42", "C obj_new o.c:6", "Go main.request o.go:13")
+
+    assert advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=freed).startswith(said)
+
+
+def test_growth_that_no_site_shows_refers_to_no_suspects() -> None:
+    report = a_report(rss=(64 * MIB, 164 * MIB), heap=(20 * MIB, 65 * MIB), free=(0, 10 * MIB))
+
+    assert report.cause is Cause.UNKNOWN
+    assert report.notices[0].text.endswith("no site grew to the end")
