@@ -70,6 +70,8 @@ _LIBC_GIVES: Final = {
 """Function of libc → the argument through which it gives memory, empty where it returns it; and
 what takes it back. A stream's buffer is made at its first use, and belongs to the stream; what
 ``regexec`` makes belongs to what ``regcomp`` compiled."""
+_COPIES: Final = frozenset({"strdup", "strndup", "wcsdup"})
+"""Those that allocate once and resize nothing: where some were freed, somebody did that."""
 _STREAM_BUFFER: Final = "file_doallocate"
 _MEMORY_STREAM: Final = {"mem_finish": "open_memstream", "wmem_finish": "open_wmemstream"}
 """What ``fclose`` calls to give the buffer of such a stream its last size → who gave it."""
@@ -111,6 +113,8 @@ def advice_for(
     freed: float | None = None,
     maps: bool = False,
     larger: bool = False,
+    passing: bool = False,
+    threads: bool = False,
     cleaned: bool = False,
     owned: bool = False,
 ) -> str:
@@ -118,14 +122,15 @@ def advice_for(
 
     ``frames`` are leaf first, ``freed`` is the share of blocks, if known; ``maps``: the blocks are
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
-    ``cleaned``: those that were freed, finalizers or cleanups freed; ``owned``: none was freed, and
-    Go objects that have one seem to own them.
+    ``passing``: each is freed in the end, and ever more are in use at a time; ``threads``: the
+    process has gained as many threads; ``cleaned``: those that were freed, finalizers or cleanups
+    freed; ``owned``: none was freed, and Go objects that have one seem to own them.
     """
     if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
         return _held_in_go(verdict, frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
-            return _fix(frames, freed, maps=maps)
+            return _end_threads(frames) if threads else _fix(frames, freed, maps=maps)
         case Verdict.SUSPECT if infrastructure:
             return (
                 f"This memory comes with {infrastructure}: look at whether threads or library "
@@ -133,10 +138,10 @@ def advice_for(
             )
         case Verdict.SUSPECT if cleaned:
             return _let_go(frames)
-        case Verdict.SUSPECT if larger:
-            return f"{_LONGER} {_limit(frames)}"
+        case Verdict.SUSPECT if larger or passing:
+            return f"{_LONGER} {_limit(frames) if larger else _queue(frames)}"
         case Verdict.SUSPECT:
-            fix = _fix(frames, freed, maps=maps)
+            fix = _end_threads(frames) if threads else _fix(frames, freed, maps=maps)
             return f"{_LONGER} {fix}"
         case Verdict.GO_HELD:
             return (
@@ -220,6 +225,28 @@ def _limit(frames: Sequence[Frame]) -> str:
     )
 
 
+def _queue(frames: Sequence[Frame]) -> str:
+    """Say what to look for where everything is freed, but ever more is in use at a time."""
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    users = " ← ".join(map(_place, c_callers(frames))) or _caller(frames)
+    return (
+        "Look for a queue without a limit that falls behind, or for rising load: what "
+        f"{where} makes{f' for {users}' if users else ''} is freed in the end, but ever more of it "
+        "is in use at a time."
+    )
+
+
+def _end_threads(frames: Sequence[Frame]) -> str:
+    """Say what to look for where the process has as many more threads as blocks."""
+    leaf = allocating_frame(frames)
+    where = _place(leaf) if leaf else "the allocating function"
+    return (
+        "As many threads have come and not ended: find out what they wait for, who should end "
+        f"them, and whether calls into C return; what {where} makes may go with them."
+    )
+
+
 def _caller(frames: Sequence[Frame]) -> str:
     return _go(frames) if innermost_go(frames) else ""
 
@@ -252,17 +279,9 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
             f"What {where} makes is owned by std::shared_ptr: find who still holds one (a "
             "container; two objects that hold each other, which std::weak_ptr in one of them ends)."
         )
-    if any(_CONTAINER.search(name) and _FILLS.search(name) for name in inner):
-        return (
-            f"A C++ container that {where} fills holds this memory: erase what is done with, or "
-            "have the object that owns it deleted (by a pointer to a base class only where the "
-            "destructor is virtual)."
-        )
-    if any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
-        return (
-            f"A C++ object that {where} makes holds this memory: have the C function that deletes "
-            f"it called{caller}; if it is deleted, its destructor forgets this."
-        )
+    fills = any(_CONTAINER.search(name) and _FILLS.search(name) for name in inner)
+    if fills or any(is_cpp_library(name) and not name.startswith("operator") for name in inner):
+        return _delete_owner(where, caller, freed, fills=fills)
     if freed and any(name.startswith("operator new") for name in inner):
         return (
             f"{format_percent(freed)} of these objects were deleted, so some path leaves it out "
@@ -277,11 +296,43 @@ def _fix_c(inner: Sequence[str], where: str, caller: str, freed: float | None) -
     plain = [_LIBC_MARKS.sub("", name) for name in reversed(inner)]
     plain = [_MEMORY_STREAM.get(name, name) for name in plain]
     given = next((name for name in plain if name in _LIBC_GIVES), None)
+    if given in _COPIES and freed:
+        return None  # its caller knows that already, on other paths
     if given is not None:
         return _give_back(given, where, caller)
     if "realloc" in where:
         return f"Keep what realloc returns in {where}, and free the last of it{caller}."
     return None
+
+
+def _delete_owner(where: str, caller: str, freed: float | None, *, fills: bool) -> str:
+    """Say how to be rid of what a C++ object holds.
+
+    Where some of it was freed, the object is deleted on some path; of a vector that grows its
+    earlier buffers were.
+    """
+    if freed and fills:
+        return (
+            f"A C++ container that {where} fills holds this memory, and {format_percent(freed)} of "
+            "its like were freed: erase what is done with, and have the object that owns it "
+            "deleted on every path (an exception, an early return)."
+        )
+    if freed:
+        return (
+            f"A C++ object that {where} makes holds this memory, and {format_percent(freed)} of "
+            "its like were freed: have it deleted on every path (an exception, an early return), "
+            "as std::unique_ptr does."
+        )
+    if fills:
+        return (
+            f"A C++ container that {where} fills holds this memory: erase what is done with, or "
+            "have the object that owns it deleted (by a pointer to a base class only where the "
+            "destructor is virtual)."
+        )
+    return (
+        f"A C++ object that {where} makes holds this memory: have the C function that deletes "
+        f"it called{caller}; if it is deleted, its destructor forgets this."
+    )
 
 
 def _give_back(given: str, where: str, caller: str) -> str:

@@ -106,7 +106,7 @@ def _by_growth(
     grown = growth.now - growth.start
     if grown > growth.least:
         found = _most_of(grown, growth.parts, growth, held, window)
-        if found is not None:
+        if found is not None and not _is_outgrown(found, growth):
             return _told_apart(found, ledger, growth, balance)
         if growth.has_settled and not suspects:
             return _gone(growth, window, more_than=grown) or _settled(growth, parted, window)
@@ -128,6 +128,15 @@ def _by_growth(
     return Conclusion(
         Cause.STABLE, still if is_hooked(ledger) else f"RSS did not grow in {window}."
     )
+
+
+def _is_outgrown(found: Conclusion, growth: Growth) -> bool:
+    """Tell if C memory in use still grows, and by more than what malloc holds free.
+
+    That C has freed it would then be said of the smaller part.
+    """
+    free = found.cause is Cause.ALLOCATOR_RETAINED
+    return free and not growth.has_settled and growth.parts.native > found.weight_bytes
 
 
 def _settled(growth: Growth, parted: _Parted, window: str) -> Conclusion:

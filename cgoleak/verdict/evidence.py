@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgoleak.ledger.estimate import interval
 from cgoleak.model.holding import OWNED_BLOCKS
@@ -15,8 +15,8 @@ from cgoleak.units import (
     format_seconds,
     plural,
 )
-from cgoleak.verdict.facts import BLOCK
-from cgoleak.verdict.rules import has_an_owner_each
+from cgoleak.verdict.facts import BLOCK, GcOff
+from cgoleak.verdict.rules import has_a_thread_each, has_an_owner_each, has_owners
 
 if TYPE_CHECKING:
     from cgoleak.verdict.facts import Facts
@@ -25,14 +25,36 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence_of"]
 
+_ACCUSED: Final = (Verdict.NATIVE_LEAK, Verdict.SUSPECT)
+_WAITING: Final = (*_ACCUSED, Verdict.GO_HELD)
+_SAID_OF_GC_OFF: Final = {
+    GcOff.UNTIL_ASKED: (
+        "GOGC is off and there is no memory limit: Go collects only when the program asks for it, "
+        "and finalizers and cleanups wait for that"
+    ),
+    GcOff.UNTIL_LIMIT: (
+        "GOGC is off: Go collects only near its memory limit, towards which C memory does not "
+        "count, and finalizers and cleanups wait for that"
+    ),
+}
+
 
 def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]:
     """Give the evidence, strongest first; what cannot be known comes last."""
     lines = [_survival(facts)]
     lost = facts.holding is not None and facts.holding.lost_blocks > 0
-    if ruling.verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not lost:
+    if ruling.verdict in _ACCUSED and not lost:
         lines += [_growth(facts)]
     lines += ruling.reasons
+    off = facts.around.gc_off
+    if off and ruling.verdict in _WAITING and (facts.around.cleans or has_owners(facts)):
+        lines.append(_SAID_OF_GC_OFF[off])
+    if ruling.verdict in _ACCUSED and has_a_thread_each(facts, policy):
+        threads = format_count(facts.around.more_threads)
+        lines.append(
+            f"{threads} more threads than at the attach, about as many as {facts.noun}s here: they "
+            "may belong to threads that do not end"
+        )
     if facts.sampled:
         lines.append(_estimate(facts))
     if facts.site.callers > 1:
@@ -135,5 +157,8 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
             f"in which cleanups freed {plural(freed, facts.noun) if freed else 'none of them'}"
         )
     if not facts.series.last.freed_blocks:
-        lines.append("a cache that is still filling looks the same until it is full")
+        lines.append(
+            "a cache that is still filling looks the same until it is full, and a batch until it "
+            "is freed"
+        )
     return lines

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from enum import Enum, auto
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgoleak.ledger.estimate import seen
 from cgoleak.model.holding import Holding
+from cgoleak.model.snapshot import NO_LIMIT
 from cgoleak.verdict.shape import Shape, last_third, shape_of
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from cgoleak.model.ids import StackId
     from cgoleak.stacks import Site
 
-__all__ = ["BLOCK", "HANDLE", "Facts", "Surroundings", "facts_of"]
+__all__ = ["BLOCK", "HANDLE", "NO_ACCIDENT", "Facts", "GcOff", "Surroundings", "facts_of"]
 
 
 BLOCK: Final = "block"
@@ -31,6 +33,18 @@ _TRIFLE: Final = 0.01
 """Share of all events that does not count as work: health checks, timers."""
 _PAUSE: Final = 1 / 6
 """Share of the window, at its end, that is more than a pause between requests."""
+NO_ACCIDENT: Final = 5
+"""Events that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
+
+
+class GcOff(Enum):
+    """What starts a collection where GOGC is off (gcTrigger.test in mgc.go).
+
+    Without GOGC two minutes of idleness do not either.
+    """
+
+    UNTIL_ASKED = auto()
+    UNTIL_LIMIT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,9 @@ class Surroundings:
     Attributes:
         gc_cycles: in this window; None if Go's runtime was not read.
         owners: by how many Go's objects with a finalizer or cleanup rose; None if not known.
+        more_threads: by how many threads the process has grown, if it still does; else 0.
+        gc_off: whether GOGC is off, and if so, whether there is a memory limit in its place; None
+            where Go collects as its heap grows, or that is not known.
         cleans: whether cleanups freed a block of any site: the program uses them for C memory.
         active: instants, the attach included, until the process went idle for good.
         late: stacks at which something happened since the last third of these began; all of them
@@ -62,6 +79,8 @@ class Surroundings:
     mappings: frozenset[StackId] = frozenset()
     noun: str = BLOCK
     owners: int | None = None
+    more_threads: int = 0
+    gc_off: GcOff | None = None
 
     @classmethod
     def of(
@@ -81,6 +100,8 @@ class Surroundings:
             ledger=ledger,
             gc_cycles=ledger.gc_cycles,
             owners=ledger.owners,
+            more_threads=_more_threads(ledger),
+            gc_off=_gc_off(ledger),
             cleans=ledger.cleans,
             active=active,
             late=ledger.changed_since(last_third((0, *ledger.times_ns)[:active])),
@@ -140,6 +161,14 @@ class Facts(NamedTuple):
         if not self.oldest_ns:
             return None
         return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
+
+    def born_until(self, at_ns: int) -> int:
+        """Blocks that were allocated from the attach to the last snapshot at this time or before.
+
+        As counted by the probe; sampled ones by the estimate.
+        """
+        instants = bisect_right(self.looked.times_ns, at_ns)
+        return self.around.ledger.series(self.site.stack_ids, instants=instants).last.born_blocks
 
     @property
     def late_unmatched(self) -> int:
@@ -212,6 +241,9 @@ def _active(ledger: Ledger) -> int:
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
     # A busy start followed by light work is no load that ended: most of the window must be work.
     long_enough = _PAUSE * ledger.times_ns[-1] <= pause <= ledger.times_ns[-1] / 2
+    # Work that seldom allocates makes such pauses without being over.
+    missing = events[-1] * pause / max(1, ledger.times_ns[busy])
+    long_enough = long_enough and missing >= NO_ACCIDENT
     return busy + 2 if long_enough else everything
 
 
@@ -226,6 +258,30 @@ def _go_rests(ledger: Ledger, since: int) -> bool:
     if not before or not after:
         return True
     return after[-1] - before[-1] <= _TRIFLE * (after[-1] - before[0])
+
+
+def _more_threads(ledger: Ledger) -> int:
+    """Count what came from the first to the last snapshot, if a third of it did in the later half.
+
+    A process that takes its first load starts threads and keeps them.
+    """
+    known = [
+        (at, one.threads)
+        for at, one in zip(ledger.times_ns, ledger.process, strict=True)
+        if one is not None
+    ]
+    if len(known) < 3:
+        return 0
+    middle = bisect_left(known, (known[0][0] + known[-1][0]) / 2, key=itemgetter(0))
+    more, late = known[-1][1] - known[0][1], known[-1][1] - known[middle][1]
+    return more if 3 * late >= more > 0 else 0
+
+
+def _gc_off(ledger: Ledger) -> GcOff | None:
+    go = next((one for one in reversed(ledger.go) if one is not None), None)
+    if go is None or go.gc_percent >= 0:
+        return None
+    return GcOff.UNTIL_ASKED if go.memory_limit == NO_LIMIT else GcOff.UNTIL_LIMIT
 
 
 def _gc_since(birth_ns: int, around: Surroundings) -> int | None:

@@ -12,7 +12,16 @@ from cgoleak.stacks.site import native_part, only, the_rest, together
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.evidence import evidence_of
 from cgoleak.verdict.facts import BLOCK, Surroundings, facts_of
-from cgoleak.verdict.rules import has_an_owner_each, has_owners, is_made_larger, rests, rule_on
+from cgoleak.verdict.rules import (
+    falls_behind,
+    has_a_thread_each,
+    has_an_owner_each,
+    has_larger_blocks,
+    has_owners,
+    is_renewed,
+    rests,
+    rule_on,
+)
 from cgoleak.verdict.suppress import suppression_for
 from cgoleak.verdict.timeline import history_places
 
@@ -275,7 +284,9 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             infrastructure=facts.site.infrastructure,
             freed=last.freed_blocks / max(1, last.born_blocks),
             maps=facts.around.mappings.issuperset(facts.site.stack_ids),
-            larger=verdict is Verdict.SUSPECT and is_made_larger(facts, policy),
+            larger=verdict is Verdict.SUSPECT and has_larger_blocks(facts),
+            passing=is_renewed(facts) or falls_behind(facts, policy),
+            threads=has_a_thread_each(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
             owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),

@@ -116,7 +116,7 @@ def report_of(
             *sampling_notices(capture),
             *_lost(counters),
             *balance_notices(ledger),
-            *_thin(cause, ledger, policy),
+            *_thin(cause, ledger, findings, policy),
             *go_site_notices(capture, cause),
         ),
         go_return=go_return_of(capture.target, processes[-1], capture.window.started_unix_ns),
@@ -247,7 +247,9 @@ def _lost(counters: ProbeCounters | None) -> list[Notice]:
     return notices
 
 
-def _thin(cause: Cause, ledger: Ledger, policy: Policy) -> list[Notice]:
+def _thin(
+    cause: Cause, ledger: Ledger, findings: Sequence[Finding], policy: Policy
+) -> list[Notice]:
     """Say what is missing where the cause is unknown."""
     if cause is not Cause.UNKNOWN:
         return []
@@ -258,10 +260,13 @@ def _thin(cause: Cause, ledger: Ledger, policy: Policy) -> list[Notice]:
         missing.append("Go's own numbers were not read")
     if not any(ledger.process):
         missing.append("RSS was not read")
+    if not missing:
+        suspects = any(one.verdict is Verdict.SUSPECT for one in findings)
+        missing.append("see the suspects" if suspects else "no site grew to the end")
     return [
         Notice(
             "verdict.thin-evidence",
-            f"there is not enough evidence for a cause: {', '.join(missing) or 'see the suspects'}",
+            f"there is not enough evidence for a cause: {', '.join(missing)}",
             "measure longer, under load",
         )
     ]

@@ -14,7 +14,8 @@ from cgoleak.model.holding import AT_ITS_END, OWNED_BLOCKS
 from cgoleak.model.ownership import is_users
 from cgoleak.model.report import Verdict
 from cgoleak.units import format_bytes, format_count, format_seconds, plural
-from cgoleak.verdict.shape import late_share
+from cgoleak.verdict.facts import NO_ACCIDENT
+from cgoleak.verdict.shape import late_share, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,19 +29,24 @@ if TYPE_CHECKING:
 __all__ = [
     "RULES",
     "Ruling",
+    "falls_behind",
+    "has_a_thread_each",
     "has_an_owner_each",
+    "has_larger_blocks",
     "has_owners",
-    "is_made_larger",
+    "is_renewed",
     "rests",
     "rule_on",
 ]
 
 _STILL = 1 / 6
 """Share of the window, at its end, without growth, that is more than a pause."""
-_NO_ACCIDENT = 5
-"""Blocks that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
 _TURNOVER = (0.75, 1.5)
 """How closely frees of blocks from before the attach match a site's growth to explain it."""
+
+_AS_OLD: Final = 0.75
+"""Share of the age of the oldest block that freed ones lived, from which on they were as old."""
+_LATER: Final = ", but ever later: a queue that falls behind looks like this"
 
 
 class Ruling(NamedTuple):
@@ -73,15 +79,27 @@ def is_made_larger(facts: Facts, policy: Policy) -> bool:
     As many steps as blocks that stay are asked for: work in flight has no sizes that only ever
     rise.
     """
-    times, blocks, sizes = facts.looked.times_ns, facts.looked.blocks, facts.looked.bytes
-    if 2 * late_share(times, blocks) >= late_share(times, sizes):
+    if not has_larger_blocks(facts):
         return False  # as of nearly all
-    if _new_peaks(sizes) < policy.min_blocks:
+    if _new_peaks(facts.looked.bytes) < policy.min_blocks:
         return False
     shape = facts.sizes
     if shape is None or not shape.keeps_rising:
         return False
     return shape.flat_seconds < _STILL * facts.looked.seconds
+
+
+def has_larger_blocks(facts: Facts) -> bool:
+    """Tell if its bytes rose since the first third by more than twice the share of its blocks.
+
+    Of a site that had none then, nobody knows.
+    """
+    looked = facts.looked
+    more = late_share(looked.times_ns, looked.blocks)
+    if 2 * more >= late_share(looked.times_ns, looked.bytes):
+        return False
+    shape = shape_of(looked.times_ns, looked.blocks)
+    return shape is not None and shape.level > sum(shape.rises[1:])
 
 
 def _new_peaks(values: Sequence[int]) -> int:
@@ -91,16 +109,70 @@ def _new_peaks(values: Sequence[int]) -> int:
 def in_flight(facts: Facts, policy: Policy) -> Ruling | None:
     """All blocks are young: they are what is being worked on.
 
-    Cannot know: what happens to them afterwards. In a window shorter than the minimum age
-    everything is young; then this rule stands back.
+    Should there be ever more of them, a queue may fall behind: then each is freed, and memory is
+    used up all the same. Cannot know: what happens to them afterwards. In a window shorter than the
+    minimum age everything is young; then this rule stands back.
     """
-    oldest = facts.oldest_ns / 1e9
-    if not 0 < oldest < policy.min_age_seconds < facts.series.seconds:
+    if not _is_young(facts, policy):
         return None
+    if falls_behind(facts, policy):
+        shape = shape_of(facts.looked.times_ns, facts.looked.blocks)
+        assert shape is not None
+        return Ruling(
+            Verdict.SUSPECT,
+            lambda: (
+                f"{facts.noun}s in use, by thirds of the window: {_steps(shape)}",
+                f"{_all_from_before(facts)}{_LATER}",
+            ),
+        )
     return Ruling(
         Verdict.BOUNDED,
-        lambda: (f"its oldest {facts.noun} is {format_seconds(oldest)} old",),
+        lambda: (f"its oldest {facts.noun} is {format_seconds(facts.oldest_ns / 1e9)} old",),
     )
+
+
+def _is_young(facts: Facts, policy: Policy) -> bool:
+    return 0 < facts.oldest_ns / 1e9 < policy.min_age_seconds < facts.series.seconds
+
+
+def falls_behind(facts: Facts, policy: Policy) -> bool:
+    """Tell a site whose blocks are all young, and ever more, although no more of them are made.
+
+    What is in use is what is made in a second, times the seconds that each lives (Little's law).
+    Where more work explains half of the rise, or more, nothing falls behind; nor does what cleanups
+    free, of which each GC cycle takes as much as there is. Growth has to be worth a line, since
+    work in flight is never the same twice.
+    """
+    last = facts.series.last
+    if not _is_young(facts, policy) or 2 * last.cleaned_blocks > last.freed_blocks:
+        return False
+    looked = facts.looked
+    shape, sizes = shape_of(looked.times_ns, looked.blocks), facts.sizes
+    if shape is None or sizes is None or min(shape.rises[1:]) <= shape.fall:
+        return False
+    rise, error = sum(shape.rises[1:]), last.blocks_error
+    if shape.level < policy.min_blocks * facts.stands_for or rise <= 2 * error:
+        return False
+    if sum(sizes.rises[1:]) < policy.big_bytes or shape.pace < policy.slowing:
+        return False
+    first, second, third = (facts.born_until(mark) for mark in shape.marks_ns[1:])
+    made, more = second - first, (third - second) - (second - first)
+    return 2 * (shape.level - shape.rises[2]) * more < shape.rises[2] * made
+
+
+def is_renewed(facts: Facts) -> bool:
+    """Tell if it grows, and no block is left from before the last third, as far as ages are known.
+
+    What is lost stays: a leak that lifted the floor before would have left its blocks.
+    """
+    if facts.shape is None or not facts.shape.keeps_rising or not facts.oldest_ns:
+        return False
+    return facts.series.times_ns[-1] - facts.oldest_ns > facts.shape.marks_ns[2]
+
+
+def _all_from_before(facts: Facts) -> str:
+    oldest = format_seconds(facts.oldest_ns / 1e9)
+    return f"its oldest {facts.noun} is {oldest} old: all from before were freed"
 
 
 def lost_at_the_end(facts: Facts, policy: Policy) -> Ruling | None:  # noqa: ARG001
@@ -188,7 +260,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
     shape = facts.shape
     if shape is None or not shape.keeps_rising or _level(facts) < policy.min_suspect_blocks:
         return None
-    if _stands_still(facts) and _missing(facts) >= _NO_ACCIDENT:
+    if _has_stopped(facts):
         return None
     if shape.pace < policy.levelled:
         return Ruling(
@@ -203,7 +275,7 @@ def keeps_growing(facts: Facts, policy: Policy) -> Ruling | None:
 def grows_in_part(facts: Facts, policy: Policy) -> Ruling | None:
     """Growth that began late, or whose steps are smaller than the ups and downs around it."""
     shape = facts.shape
-    if shape is None or (_stands_still(facts) and _missing(facts) >= _NO_ACCIDENT):
+    if shape is None or _has_stopped(facts):
         return None
     if _chance(facts, policy) is not None:
         return None
@@ -246,6 +318,8 @@ def sizes_grow(facts: Facts, policy: Policy) -> Ruling | None:
     """  # noqa: D205  # one thought
     if max(facts.looked.bytes) - min(facts.looked.bytes) < policy.big_bytes:
         return None  # nor does any third of it
+    if _has_stopped(facts) and not has_larger_blocks(facts):
+        return None  # these bytes came with blocks, and no more of them come
     sizes = facts.sizes
     if sizes is None or sizes.rises[2] <= sizes.fall or sizes.rises[2] < policy.big_bytes:
         return None
@@ -374,6 +448,36 @@ def _paused(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     return f"no growth in the last {format_seconds(facts.shape.flat_seconds)}"
 
 
+def _renewed(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """A leak keeps what it took first; here ever more are in use at a time."""
+    if not is_renewed(facts):
+        return None
+    return (
+        f"{_all_from_before(facts)}, and ever more are in use at a time: rising load, or a queue "
+        "that falls behind"
+    )
+
+
+def _not_due(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
+    """What is freed is freed once it is as old as the oldest is now, and most that became so old.
+
+    Sessions that expire and caches with a limit are like this at first: the window is hardly longer
+    than their blocks live. What is lost outlives them in a longer one.
+    """
+    lived = facts.series.mean_lifetime_seconds
+    if not lived or not facts.oldest_ns or lived < _AS_OLD * facts.oldest_ns / 1e9:
+        return None
+    if is_renewed(facts):
+        return None  # which says it with more force
+    due = facts.born_until(facts.series.times_ns[-1] - round(lived * 1e9))
+    if 2 * facts.series.last.freed_blocks < due:
+        return None
+    return (
+        f"freed ones lived {format_seconds(lived)} on average, nearly as long as the oldest that "
+        "stayed: the others may not be due yet"
+    )
+
+
 def _nameless(facts: Facts, policy: Policy) -> str | None:  # noqa: ARG001
     if facts.site.complete or any(map(is_users, facts.site.frames)):
         return None
@@ -446,11 +550,32 @@ def has_an_owner_each(facts: Facts) -> bool:
     return sum(shape.rises) > 0 and 10 * abs(owners - blocks) <= blocks
 
 
+def has_a_thread_each(facts: Facts, policy: Policy) -> bool:
+    """Tell if the process gained as many threads as blocks are outstanding here, within a tenth.
+
+    What belongs to a thread (what is thread_local, its arguments, what is on its stack) goes when
+    it ends. Go's own threads that are in C count too: each holds what its call has made.
+    """
+    threads, blocks = facts.around.more_threads, facts.series.last.outstanding_blocks
+    return min(threads, blocks) >= policy.min_blocks and 10 * abs(threads - blocks) <= blocks
+
+
 def _gc(cycles: int) -> str:
     return f"only {plural(cycles, 'GC cycle')}" if cycles else "no GC cycle"
 
 
-_DOUBTS: Final = (_short, _few, _chance, _slowing, _paused, _nameless, _turnover, _waits_for_gc)
+_DOUBTS: Final = (
+    _short,
+    _few,
+    _chance,
+    _slowing,
+    _paused,
+    _renewed,
+    _not_due,
+    _nameless,
+    _turnover,
+    _waits_for_gc,
+)
 """What keeps growth from being called a leak."""
 
 
@@ -474,9 +599,17 @@ def _stands_still(facts: Facts) -> bool:
     return shape is not None and shape.flat_seconds >= _STILL * facts.looked.seconds
 
 
+def _has_stopped(facts: Facts) -> bool:
+    """Tell if growth stands still for so long that chance does not explain it."""
+    return _stands_still(facts) and _missing(facts) >= NO_ACCIDENT
+
+
 def _thirds(shape: Shape, noun: str) -> str:
-    steps = ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
-    return f"{noun}s that stay, by thirds of the window: {steps}"
+    return f"{noun}s that stay, by thirds of the window: {_steps(shape)}"
+
+
+def _steps(shape: Shape) -> str:
+    return ", ".join(f"{'+' if rise > 0 else ''}{format_count(rise)}" for rise in shape.rises)
 
 
 def _by_sizes(facts: Facts, how_many: str) -> str:

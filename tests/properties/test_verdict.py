@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cgoleak.ledger import Ledger
@@ -168,6 +168,39 @@ def test_every_finding_says_why_and_what_to_do(rows) -> None:
         assert all(line == line.strip() and not line.endswith(".") for line in one.evidence)
         assert one.advice.endswith(".")
         assert one.suppression.startswith("leak:")
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=30, max_size=30),
+    st.integers(0, 3),
+    st.integers(1, 29),
+)
+def test_work_whose_blocks_are_all_freed_at_the_same_age_is_no_leak(
+    requests, rising, lives
+) -> None:
+    """Whatever the load does, if the window has seen one of them freed."""
+    made = [few + rising * at for at, few in enumerate(requests)]
+    assume(sum(made[: len(made) - lives]))
+    taken = []
+    for at in range(1, len(made) + 1):
+        gone, alive = made[: max(0, at - lives)], made[max(0, at - lives) : at]
+        ages = [
+            seconds
+            for seconds, blocks in zip(range(len(alive), 0, -1), alive, strict=True)
+            if blocks
+        ]
+        row = StackCounts(
+            sum(made[:at]),
+            64 * sum(made[:at]),
+            sum(gone),
+            64 * sum(gone),
+            lifetime_ns_sum=sum(gone) * lives * 1_000_000_000,
+            oldest_ns=max(ages, default=0) * 1_000_000_000,
+            old_blocks=sum(alive[:-1]),
+        )
+        taken.append(a_snapshot(at, {1: row}))
+
+    assert not leaks(analyse(a_capture(taken, {1: frames("C alpha a.c:1")}), Policy()))
 
 
 Moves = list[tuple[int, int, int]]

@@ -159,12 +159,9 @@ def _no_line(report: Report, words: Words) -> tuple[str, tuple[Detail, ...]]:
     if report.window.mode == "watch" and not report.findings:
         return words("Not looked for: a watch stays outside, and only hooks see lines."), ()
     if report.cause is Cause.STABLE and held_bytes(report):
-        largest = of_verdict(report, Verdict.BOUNDED)[0]
-        leaf, callers = _named(largest, words)
-        size = format_bytes(largest.outstanding_bytes)
-        said = words("Held by {function}: {size}", function=leaf, size=size)
-        details = (Detail(said, largest.site), *map(Detail, callers))
-        return words("None to blame: no site kept growing."), details
+        return _held_by(report, "None to blame: no site kept growing.", words)
+    if report.cause is Cause.UNKNOWN and _holds_most(report):
+        return _held_by(report, "None shown: no site kept growing to the end.", words)
     most = grown_most(report)
     if report.cause is not Cause.OTHER or most is None:
         return words("None to blame in C: no site kept growing."), ()
@@ -178,3 +175,18 @@ def _no_line(report: Report, words: Words) -> tuple[str, tuple[Detail, ...]]:
             ),
         ),
     )
+
+
+def _holds_most(report: Report) -> bool:
+    """Tell if C memory that is held makes half of what RSS grew by, so that it may be what grew."""
+    grown = change_bytes(report, "RSS") or 0
+    return 0 < grown <= 2 * held_bytes(report)
+
+
+def _held_by(report: Report, answer: str, words: Words) -> tuple[str, tuple[Detail, ...]]:
+    """Name the site that holds most of what is held."""
+    largest = of_verdict(report, Verdict.BOUNDED)[0]
+    leaf, callers = _named(largest, words)
+    size = format_bytes(largest.outstanding_bytes)
+    said = words("Held by {function}: {size}", function=leaf, size=size)
+    return words(answer), (Detail(said, largest.site), *map(Detail, callers))

@@ -63,6 +63,8 @@ _PART: Final = 3
 """Of one that makes less than one in so many it is said how much that is."""
 _GROWTH_WORTH: Final = 4 << 20
 _HELD_WORTH: Final = 1 << 20
+_YOUNG_S: Final = 5
+"""Blocks that are all younger are being worked on, and no cache or pool."""
 
 
 def is_leak(report: Report, words: Words) -> str:
@@ -181,8 +183,16 @@ def _held(report: Report, words: Words) -> str:
     size = held_bytes(report)
     if not size:
         return ""
-    level = level_seconds(report, of_verdict(report, Verdict.BOUNDED)[0])
+    largest = of_verdict(report, Verdict.BOUNDED)[0]
+    level = level_seconds(report, largest)
     said = words(_NO_LEAK[Cause.STABLE])
+    if 0 < largest.oldest_seconds < _YOUNG_S < report.window.seconds:
+        young = words(
+            "{size} of C memory is in use; at its largest site no block is older than {time}.",
+            size=format_bytes(size),
+            time=format_seconds(largest.oldest_seconds),
+        )
+        return sentences([said, young, words("Work in flight looks like this.")])
     if level < 1:
         more = words("{size} of C memory is held.", size=format_bytes(size))
     else:

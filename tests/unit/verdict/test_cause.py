@@ -117,6 +117,13 @@ CAUSES = {
         slack   0*8 158*22
         """,
     ),
+    "C memory in use grows by more than what malloc keeps": (
+        Cause.UNKNOWN,
+        """
+        lost    0*8 2 12 6 16 10 20 14 24 18 28 22 32 26 36 30 40 34 44 38 48 42 46
+        slack   0*8 2..44/2
+        """,
+    ),
     "malloc keeps room for a pool that goes up and down": (
         Cause.STABLE,
         """

@@ -9,7 +9,7 @@ from cgoleak.model.frames import Frame, Language
 from cgoleak.model.ids import StackId
 from cgoleak.model.notice import Notice
 from cgoleak.model.report import Cause, Report, Verdict
-from cgoleak.model.snapshot import ProbeCounters
+from cgoleak.model.snapshot import NO_LIMIT, ProbeCounters, StackCounts
 from cgoleak.verdict import Policy, Suppression, analyse, parse_suppressions
 from cgoleak.verdict.advice import advice_for
 from cgoleak.verdict.shape import shape_of
@@ -394,6 +394,14 @@ def test_what_only_finalizers_free_is_not_said_to_miss_a_path() -> None:
     assert said.endswith("look for what in Go still holds it (a map, a list, a goroutine).")
 
 
+def test_what_is_freed_in_the_end_is_looked_for_in_a_queue_and_not_in_an_early_return() -> None:
+    said = advice_for(Verdict.SUSPECT, LEAK, infrastructure=None, freed=0.8, passing=True)
+
+    assert "queue without a limit that falls behind" in said
+    assert "what row_dup (row.c:41) makes for main.encode (encode.go:88) is freed" in said
+    assert "early return" not in said
+
+
 def test_a_buffer_that_is_made_larger_is_to_be_limited_and_not_freed() -> None:
     said = advice_for(Verdict.SUSPECT, HELPED, infrastructure=None, freed=0.99, larger=True)
 
@@ -623,7 +631,9 @@ def test_what_a_module_makes_and_go_may_still_hold_is_closed_by_who_asked_for_it
     )
 
 
-def a_report_of_owners(owners: float | None, *, cycles: int = 0) -> Report:
+def a_report_of_owners(
+    owners: float | None, *, cycles: int = 0, gc_percent: int = 100, limit: int = NO_LIMIT
+) -> Report:
     """Thirty seconds in which a site gains ten blocks a second, and Go so many owners."""
     snapshots = [
         a_snapshot(
@@ -632,6 +642,8 @@ def a_report_of_owners(owners: float | None, *, cycles: int = 0) -> Report:
             go=replace(
                 go_memory(gc_cycles=cycles * at // 30),
                 owners=None if owners is None else 40 + round(owners * at),
+                gc_percent=gc_percent,
+                memory_limit=limit,
             ),
         )
         for at in range(1, 31)
@@ -690,3 +702,127 @@ def test_owners_that_collections_left_alive_are_looked_for_in_go(
     assert finding.verdict is Verdict.NATIVE_LEAK
     assert ("look for what in Go still holds it" in finding.advice) == held
     assert any("something in Go may still hold them" in one for one in finding.evidence) == held
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [(NO_LIMIT, "only when the program asks for it"), (64 * MIB, "near its memory limit")],
+)
+def test_where_gogc_is_off_it_is_said_what_a_collection_waits_for(limit: int, said: str) -> None:
+    (finding,) = a_report_of_owners(10, gc_percent=-1, limit=limit).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert any(line.startswith("GOGC is off") and said in line for line in finding.evidence)
+
+
+def test_where_go_collects_by_itself_nothing_is_said_of_gogc() -> None:
+    (finding,) = a_report_of_owners(10).findings
+
+    assert not any("GOGC" in line for line in finding.evidence)
+
+
+def a_report_of_threads(more: int, *, within: int = 30) -> Report:
+    """Thirty blocks, one a second, in a process that gains threads meanwhile."""
+    return analyse(
+        a_capture(
+            [
+                a_snapshot(
+                    at,
+                    {1: counts(at)},
+                    process=process_memory(
+                        threads=8 + more * min(at - 1, within - 1) // (within - 1)
+                    ),
+                )
+                for at in range(1, 31)
+            ],
+            {1: LEAK},
+        )
+    )
+
+
+@pytest.mark.parametrize("more", [28, 30, 32])
+def test_as_many_threads_as_blocks_may_own_them(more: int) -> None:
+    (finding,) = a_report_of_threads(more).findings
+
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert any(line.startswith(f"{more} more threads") for line in finding.evidence)
+    assert finding.advice.startswith("As many threads have come and not ended")
+
+
+@pytest.mark.parametrize("more", [0, 2, 15, 60])
+def test_fewer_or_more_threads_than_blocks_tell_nothing(more: int) -> None:
+    (finding,) = a_report_of_threads(more).findings
+
+    assert not any("threads" in line for line in finding.evidence)
+    assert finding.advice.startswith("None of these blocks was freed")
+
+
+def test_threads_that_all_came_with_the_first_load_tell_nothing() -> None:
+    (finding,) = a_report_of_threads(30, within=10).findings
+
+    assert not any("threads" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    ("inner", "what"),
+    [
+        ("std::vector<int>::resize(unsigned long)", "C++ container that parse (p.cc:5) fills"),
+        ("std::vector<int>::vector(unsigned long)", "C++ object that parse (p.cc:5) makes"),
+    ],
+)
+def test_members_of_objects_that_are_deleted_as_a_rule_are_lost_on_some_path(
+    inner: str, what: str
+) -> None:
+    library, user = frames("C++ vector vector.tcc:100", "C++ parse p.cc:5")
+    made = (library._replace(function=inner), user)
+
+    said = advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=0.89)
+
+    assert said.startswith(f"A {what} holds this memory, and 89 % of its like were freed")
+    assert "on every path (an exception, an early return)" in said
+
+
+def test_a_buffer_that_doubles_is_said_to_need_a_limit() -> None:
+    """It is made larger ever more seldom, so that nothing is allocated for most of the time."""
+    sizes = [MIB << (at // 6) for at in range(1, 24)]
+    snapshots = [
+        a_snapshot(
+            at,
+            {1: StackCounts(at // 6 + 1, 2 * size - MIB, at // 6, size - MIB)},
+            counters=ProbeCounters(events=2 * (at // 6)),
+        )
+        for at, size in enumerate(sizes, start=1)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, {1: LEAK})).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert "find who should empty or limit it" in finding.advice
+
+
+def test_blocks_that_begin_late_are_not_said_to_be_made_larger() -> None:
+    snapshots = [
+        a_snapshot(at, {1: counts(10 * max(0, at - 18), block_bytes=3000)}) for at in range(1, 31)
+    ]
+
+    (finding,) = analyse(a_capture(snapshots, {1: LEAK})).findings
+
+    assert finding.verdict is Verdict.SUSPECT
+    assert "ever larger" not in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("freed", "said"),
+    [(0.0, "The caller owns what strdup returns"), (0.96, "96 % of these blocks were freed")],
+)
+def test_copies_that_are_freed_as_a_rule_are_lost_on_some_path(freed: float, said: str) -> None:
+    made = frames("C __GI___strdup strdup.c:42", "C obj_new o.c:6", "Go main.request o.go:13")
+
+    assert advice_for(Verdict.NATIVE_LEAK, made, infrastructure=None, freed=freed).startswith(said)
+
+
+def test_growth_that_no_site_shows_refers_to_no_suspects() -> None:
+    report = a_report(rss=(64 * MIB, 164 * MIB), heap=(20 * MIB, 65 * MIB), free=(0, 10 * MIB))
+
+    assert report.cause is Cause.UNKNOWN
+    assert report.notices[0].text.endswith("no site grew to the end")

@@ -253,6 +253,34 @@ def test_c_memory_that_was_never_larger_is_not_called_level():
     assert "20.0 MiB of C memory is held. A cache" in told(report)["leak"]
 
 
+@pytest.mark.parametrize(("held", "named"), [(20, True), (4, False)])
+def test_what_holds_most_of_an_unknown_rise_is_named_and_not_blamed(held, named):
+    report = replace(a_report(), cause=Cause.UNKNOWN, balance=a_sheet(RSS=22 * MIB))
+    site = replace(report.findings[0], verdict=Verdict.BOUNDED, outstanding_bytes=held * MIB)
+
+    answer = answers_to(replace(report, findings=(site,)))[2]
+
+    assert answer.text.startswith("None shown" if named else "None to blame in C")
+    assert ("Held by row_dup" in answer.detail) is named
+    assert [one.site for one in answer.details if one.site] == [site.site] * named
+
+
+@pytest.mark.parametrize(
+    ("oldest", "said"),
+    [(0.9, "no block is older than 900 ms. Work in flight"), (20.0, "A cache or a pool")],
+)
+def test_blocks_that_are_all_young_are_work_in_flight_and_no_cache(oldest, said):
+    report = a_report(cause=Cause.STABLE)
+    site = replace(
+        report.findings[0],
+        verdict=Verdict.BOUNDED,
+        outstanding_bytes=20 * MIB,
+        oldest_seconds=oldest,
+    )
+
+    assert said in told(replace(report, findings=(site,)))["leak"]
+
+
 def test_what_does_not_keep_growing_has_no_rate():
     sheet = a_sheet(RSS=6 * MIB)
 
