@@ -37,6 +37,7 @@ COMMANDS: Final = {
 """Name → what ``cgoleak --help`` says of it, in its order."""
 
 _WRONG_USE: Final = 2
+_CANNOT: Final = 3
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
 _ELSEWHERE: Final = "make room there, or write elsewhere"
@@ -118,16 +119,28 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         _show_bug()
         return _BUG
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            _show_bug()
-            return _BUG
-        discard(sys.stdout)
-        _show("cannot write to standard output", cause=error.strerror, fix=_ELSEWHERE)
-        return _WRONG_USE
+        return _of_system(error)
     except Exception:  # noqa: BLE001 - the one place where a bug is told as a bug
         _show_bug()
         return _BUG
     return status if isinstance(status, int) else 0
+
+
+def _of_system(error: OSError) -> int:
+    """Tell what the system refused, if that is no fault of ours."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        _show(
+            "cannot open a file",
+            cause=f"{error.strerror}: cgoleak opens the files of each library of the process",
+            fix="raise the limit of its shell: ulimit -n 1024",
+        )
+        return _CANNOT
+    if error.errno == errno.ENOSPC and error.filename is None:
+        discard(sys.stdout)
+        _show("cannot write to standard output", cause=error.strerror, fix=_ELSEWHERE)
+        return _WRONG_USE
+    _show_bug()
+    return _BUG
 
 
 def _has_no_reader(number: int) -> bool:

@@ -474,6 +474,22 @@ TERMS: Final[Mapping[str, Entry]] = MappingProxyType(
             meaning="What a create function of a library gives and a destroy function takes: a "
             "statement, a document, a connection. With --pair it is counted beside the blocks.",
         ),
+        "exact": Entry(
+            label="exact",
+            meaning="Every block was followed: sizes and numbers are counts.",
+        ),
+        "sampled": Entry(
+            label="sampled",
+            meaning="A random part of the blocks was followed, larger ones more often: sizes and "
+            "numbers are estimates, each with its interval.",
+            action="Follow every block with --exact, if the process can bear the cost.",
+        ),
+        "watch": Entry(
+            label="watch",
+            meaning="The process was looked at from outside, without hooks: its parts are known "
+            "over time, the sites that allocate are not.",
+            action="Name the sites with: cgoleak attach PID",
+        ),
         "rss": Entry(
             label="RSS",
             meaning="Resident set size: pages of the process that are in RAM now. It is what the "

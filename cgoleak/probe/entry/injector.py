@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from cgoleak import errors
 from cgoleak.errors import AttachFailed, CgoleakError
+from cgoleak.target.kernel import procfs
 from cgoleak.target.machine import require_large_files
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ class Injector:
         self._pid = order.pid
         self._answer(_READY_S, ("ready",))
         self._tell(json.dumps(asdict(order)).encode())
-        return self._answer(_INJECT_S, ("injected",) if order.held else _RESULT)
+        try:
+            return self._answer(_INJECT_S, ("injected",) if order.held else _RESULT)
+        except _NoAnswer as exc:
+            raise self._left_behind(exc) from exc
 
     def release(self) -> dict[str, Any]:
         """Let a held process go.
@@ -76,6 +80,21 @@ class Injector:
         """
         self._tell(b"")
         return self._answer(_INJECT_S, _RESULT)
+
+    def _left_behind(self, silence: _NoAnswer) -> AttachFailed:
+        """Say what became of a process whose injector gave no answer.
+
+        It is not made to go on: its main thread may have been borrowed at that moment.
+        """
+        with contextlib.suppress(CgoleakError):
+            if procfs.stat(self._pid).state in _STOPPED:
+                return AttachFailed(
+                    f"{silence.what}, and pid {self._pid} stands still",
+                    cause=silence.cause,
+                    fix=f"let it go on with: kill -CONT {self._pid} (it may not survive, if it was "
+                    "being changed at that moment)",
+                )
+        return silence
 
     def _tell(self, line: bytes) -> None:
         assert self._process.stdin is not None
@@ -102,7 +121,7 @@ class Injector:
                 raise _error(self._pid, found)
             if found.keys() >= set(keys):
                 return found
-        raise AttachFailed(
+        raise _NoAnswer(
             "the injector gave an answer that cannot be understood",
             cause=f"it said {line[:80]!r}",
             fix=_FIX,
@@ -132,10 +151,16 @@ class Injector:
         self.close()
 
 
-def _silent(cause: str) -> AttachFailed:
-    return AttachFailed("the injector gave no answer", cause=cause, fix=_FIX)
+class _NoAnswer(AttachFailed):
+    """The injector did not say how it ended."""
 
 
+def _silent(cause: str) -> _NoAnswer:
+    return _NoAnswer("the injector gave no answer", cause=cause, fix=_FIX)
+
+
+_STOPPED: Final = frozenset({"T", "t"})
+"""States of /proc/PID/stat: stopped by a signal, or by who traces it."""
 _KNOWN: Final = {
     "trying to allocate memory": (
         "the kernel refuses it writable and executable memory (MemoryDenyWriteExecute, SELinux)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -273,6 +274,16 @@ def test_a_full_disk_behind_standard_output_is_told(words):
 
     assert answer.returncode == 2
     assert b"error: cannot write to" in answer.stderr
+
+
+def test_too_few_file_descriptors_are_told_with_what_raises_their_number(pipeline, capsys):
+    pipeline.error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    assert run_command_line(["attach", "42"]) == 3
+
+    told = capsys.readouterr().err
+    assert "Too many open files" in told
+    assert "fix:   raise the limit of its shell: ulimit -n" in told
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +16,8 @@ from cgoleak.errors import AttachFailed, NoSuchProcess, NotPermitted, TargetBusy
 from cgoleak.probe.entry import injector as driver
 from cgoleak.probe.entry.injector import Injector
 from cgoleak.probe.entry.orders import Order
+from cgoleak.target.kernel import procfs
+from support.live import wait_until
 
 RESULT = {"ok": True, "pause_seconds": 0.0125, "attempts": 2, "unloaded": True}
 
@@ -101,6 +106,20 @@ def test_one_that_does_not_leave_is_ended(monkeypatch):
 def test_it_is_out_of_reach_of_our_process_group():
     with a_script(READY, TAKE_ORDER) as injector:
         assert os.getsid(injector.pid) == injector.pid
+
+
+def test_a_process_that_stands_still_after_its_injector_died_is_told_with_what_lets_it_go_on():
+    with subprocess.Popen(["sleep", "60"]) as target:
+        try:
+            target.send_signal(signal.SIGSTOP)
+            wait_until(lambda: procfs.stat(target.pid).state == "T", "its stop")
+            with a_script(READY, TAKE_ORDER) as injector, pytest.raises(AttachFailed) as error:
+                injector.inject(replace(an_order(), pid=target.pid))
+        finally:
+            target.kill()
+
+    assert f"and pid {target.pid} stands still" in error.value.what
+    assert f"kill -CONT {target.pid}" in str(error.value.fix)
 
 
 # --- errors -----------------------------------------------------------------------------------
