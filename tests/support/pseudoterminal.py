@@ -137,5 +137,11 @@ class PseudoTerminal:
 
 
 def _take_terminal() -> None:
-    """Make standard input the terminal of the new session."""
+    """Make standard input the terminal of the new session, and let it hear every signal.
+
+    A shell starts what it puts in the background with SIGINT and SIGQUIT ignored, nohup(1) with
+    SIGHUP; the tests may be started so, and what is ignored stays so across fork and exec.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
