@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -105,7 +106,7 @@ def _measure(kind: Kind, ready: Ready, folder: Path, row: Row) -> None:
 
 @contextmanager
 def _started(ready: Ready, mode: str) -> Iterator[tuple[Program, int]]:
-    with Program([*ready.words, mode]) as target:
+    with Program([*ready.words, mode], last=signal.SIGKILL) as target:
         said = target.line()
         assert said.startswith("running"), said
         yield target, child_running(target.pid, ready.inside) if ready.inside else target.pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,7 +60,7 @@ def names_the_leak(pid: int, folder: Path) -> None:
 def test_a_process_in_a_container_is_measured_from_outside(losing, small_root, tmp_path, how):
     if lacking := lacks(HOW[how]):
         pytest.skip(f"needs {lacking}")
-    with Program(contained(HOW[how], losing, small_root)) as outer:
+    with Program(contained(HOW[how], losing, small_root), last=signal.SIGKILL) as outer:
         assert outer.line() == "running"
         inside = child_running(outer.pid, small_root / "prog" if runs_in_root(HOW[how]) else losing)
 
@@ -70,7 +71,7 @@ def test_a_process_in_a_container_is_measured_from_outside(losing, small_root, t
 
 @pytest.mark.skipif(lacks(WITHOUT_PROC) != "", reason="unshare is refused here")
 def test_without_proc_in_its_root_it_is_refused_with_what_to_do(losing, small_root):
-    with Program(contained(WITHOUT_PROC, losing, small_root)) as outer:
+    with Program(contained(WITHOUT_PROC, losing, small_root), last=signal.SIGKILL) as outer:
         assert outer.line() == "running"
         inside = child_running(outer.pid, small_root / "prog")
 

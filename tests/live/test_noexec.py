@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def target(losing):
 def test_a_root_that_becomes_noexec_while_the_program_runs_hinders_nothing(losing, tmp_path):
     root = build_small_root(tmp_path / "root", losing)
     how = HOW["root that is read-only"]
-    with Program(contained(how, losing, root)) as outer:
+    with Program(contained(how, losing, root), last=signal.SIGKILL) as outer:
         assert outer.line() == "running"
         inside = child_running(outer.pid, root / "prog")
         remount = ("mount", "-o", "remount,ro,noexec,bind", str(root))

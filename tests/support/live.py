@@ -53,7 +53,11 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 20.0) -> 
 
 
 class Program:
-    """A program with pipes to its standard input and output, ended with its block."""
+    """A program with pipes to its standard input and output, ended with its block.
+
+    ``last``: the signal that ends it; unshare(1) ignores all but SIGKILL, and so does the first
+    process of a PID namespace.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,9 @@ class Program:
         *,
         environment: Mapping[str, str] | None = None,
         stderr: int | None = None,
+        last: signal.Signals = signal.SIGTERM,
     ) -> None:
+        self._last = last
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
@@ -112,7 +118,7 @@ class Program:
                     pipe.close()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
+            self._process.send_signal(self._last)
             try:
                 self._process.wait(8)
             except subprocess.TimeoutExpired:
