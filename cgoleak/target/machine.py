@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["machine_checks", "require_large_files"]
+__all__ = ["machine_checks", "require_own_limits"]
 
 _FILES_AT_LEAST: Final = 1 << 30
 """Bytes; above what Frida writes into files in memory, some tens of MiB."""
+_ADDRESSES_AT_LEAST: Final = 3 << 30
+"""Bytes; above what a measurement takes, 2.5 GiB: nearly all of it the probe's sparse tables."""
 
 
 def machine_checks(root: Path = PROC) -> tuple[Check, ...]:
@@ -31,17 +33,25 @@ def _checks(root: Path) -> Iterator[Check]:
     yield _system()
     yield _yama(root)
     yield from _own_rights(root)
-    yield checked("own file size", "cgoleak may make files in memory", require_large_files)
+    yield checked("own file size", "cgoleak may make files in memory", _large_files)
+    yield checked("own addresses", "room for the probe's tables", _many_addresses)
 
 
-def require_large_files() -> None:
+def require_own_limits() -> None:
+    """See that no limit of ours ends a measurement in its midst.
+
+    Raises:
+        UnsupportedTarget: RLIMIT_FSIZE or RLIMIT_AS is too low.
+    """
+    _large_files()
+    _many_addresses()
+
+
+def _large_files() -> None:
     """See that nothing cuts off what Frida writes into files in memory.
 
     It ends itself when a write is refused, at a moment when it has stopped the target: nobody would
     let that run again.
-
-    Raises:
-        UnsupportedTarget: RLIMIT_FSIZE is too low.
     """
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < _FILES_AT_LEAST:
@@ -49,6 +59,18 @@ def require_large_files() -> None:
             "cgoleak itself may not have large files",
             cause=f"its RLIMIT_FSIZE is {limit} bytes, and what brings the probe in needs more",
             fix="raise the limit of its shell: ulimit -f unlimited; or use: cgoleak watch",
+        )
+
+
+def _many_addresses() -> None:
+    """See that the probe's tables can be mapped here, and that Frida starts at all."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESSES_AT_LEAST:
+        raise UnsupportedTarget(
+            "cgoleak itself may not map enough memory",
+            cause=f"its RLIMIT_AS is {limit} bytes of addresses; the probe's tables need 2.4 GiB "
+            "of them, though little of that is ever memory",
+            fix="raise the limit of its shell: ulimit -v unlimited; or use: cgoleak watch",
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from cgoleak import errors
 from cgoleak.errors import AttachFailed, CgoleakError
 from cgoleak.target.kernel import procfs
-from cgoleak.target.machine import require_large_files
+from cgoleak.target.machine import require_own_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ class Injector:
         Raises:
             UnsupportedTarget: a limit of ours would end it in the middle; nothing was touched.
         """
-        require_large_files()
+        require_own_limits()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

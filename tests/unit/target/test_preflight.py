@@ -427,6 +427,7 @@ def test_the_machine_checks_are_the_same_for_everybody(proc):
         "capability",
         "own seccomp",
         "own file size",
+        "own addresses",
     }
     assert found["ptrace_scope"].ok is None
     assert found["ptrace_scope"].fix

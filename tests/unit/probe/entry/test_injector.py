@@ -51,13 +51,22 @@ READY = say({"ready": True})
 TAKE_ORDER = "read -r order; "
 
 
-def test_a_limit_that_would_end_it_in_the_middle_is_told_before_anything_is_touched(monkeypatch):
-    """Frida ends itself when it cannot write; the target was left stopped."""
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+@pytest.mark.parametrize(
+    ("which", "what", "fix"),
+    [
+        # Frida ends itself when it cannot write; the target was left stopped.
+        (resource.RLIMIT_FSIZE, "may not have large files", "ulimit -f unlimited"),
+        (resource.RLIMIT_AS, "may not map enough memory", "ulimit -v unlimited"),
+    ],
+)
+def test_a_limit_of_ours_is_told_before_anything_is_touched(monkeypatch, which, what, fix):
+    limits = {which: (1 << 20, 1 << 20)}
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits.get(kind, unlimited))
 
-    with pytest.raises(UnsupportedTarget, match="may not have large files") as caught:
+    with pytest.raises(UnsupportedTarget, match=what) as caught:
         a_script(READY)
-    assert "ulimit -f unlimited" in str(caught.value.fix)
+    assert fix in str(caught.value.fix)
 
 
 def a_script(*steps):
