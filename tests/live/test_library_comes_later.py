@@ -44,15 +44,20 @@ def test_loading_and_unloading_over_and_over_harms_nobody_and_hides_nothing(plug
         assert hooked_slots(target.pid) == []
         target.do("3")
     report = watching.report()
-    late = {n["code"] for n in report["notices"]} & {"probe.late-library", "probe.slots-changed"}
+    notices = {notice["code"]: notice["text"] for notice in report["notices"]}
     found = [
         one
         for one in report["findings"]
         if any(is_called(frame["function"], "plugged_new") for frame in one["stack"])
     ]
-    assert not late, reported(report)
-    assert sum(one["outstanding_blocks"] for one in found) == ROUNDS, reported(report)
-    assert sum(one["outstanding_bytes"] for one in found) == ROUNDS * KEPT_BYTES
+    blocks = sum(one["outstanding_blocks"] for one in found)
+    # The target waits a quarter of a second for us: on a busy machine some loads are late, and
+    # the report says how many. What is not told there must have been seen.
+    late = int(notices.get("probe.late-library", "0").split()[0])
+    assert late < ROUNDS / 2, reported(report)
+    assert ROUNDS - late <= blocks <= ROUNDS, reported(report)
+    assert sum(one["outstanding_bytes"] for one in found) == blocks * KEPT_BYTES
+    assert "probe.slots-changed" not in notices, reported(report)
 
 
 def test_unloading_goes_on_while_the_hooks_come_and_go(plugging, tmp_path):
