@@ -16,7 +16,13 @@ from cgoleak.units import (
     plural,
 )
 from cgoleak.verdict.facts import BLOCK, GcOff
-from cgoleak.verdict.rules import has_a_thread_each, has_an_owner_each, has_owners
+from cgoleak.verdict.rules import (
+    has_a_thread_each,
+    has_an_owner_each,
+    has_owners,
+    is_stalled,
+    stall_of,
+)
 
 if TYPE_CHECKING:
     from cgoleak.verdict.facts import Facts
@@ -156,6 +162,8 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
             f"{plural(cycles, 'GC cycle')} in this window, "
             f"in which cleanups freed {plural(freed, facts.noun) if freed else 'none of them'}"
         )
+        if is_stalled(facts, policy):
+            lines.append(stall_of(facts))
     if not facts.series.last.freed_blocks:
         lines.append(
             "a cache that is still filling looks the same until it is full, and a batch until it "

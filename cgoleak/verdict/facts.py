@@ -162,6 +162,22 @@ class Facts(NamedTuple):
             return None
         return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
 
+    @property
+    def cleaning(self) -> tuple[int, int | None]:
+        """In how many intervals cleanups freed some of its blocks; GC cycles since, if known."""
+        last, times = self.series.last, self.series.times_ns
+        if not last.cleaned_blocks:
+            return 0, None
+
+        def cleaned(instants: int) -> int:
+            series = self.around.ledger.series(self.site.stack_ids, instants=instants)
+            return series.last.cleaned_blocks
+
+        counts = range(1, len(times) + 1)
+        instants = 1 + bisect_left(counts, last.cleaned_blocks, key=cleaned)
+        steps = len(set(map(cleaned, counts[:instants]))) - 1
+        return steps, _gc_since(times[instants - 1], self.around)
+
     def born_until(self, at_ns: int) -> int:
         """Blocks that were allocated from the attach to the last snapshot at this time or before.
 

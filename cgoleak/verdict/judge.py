@@ -288,6 +288,7 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             passing=is_renewed(facts) or falls_behind(facts, policy),
             threads=has_a_thread_each(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
+            unheld=facts.around.owners is not None and not has_owners(facts),
             owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),
         "suppression": suppression_for(frames),
