@@ -8,7 +8,7 @@ from enum import Enum, auto
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from cgoleak.ledger.estimate import seen
+from cgoleak.ledger.estimate import interval, seen, unseen
 from cgoleak.model.holding import Holding
 from cgoleak.model.snapshot import NO_LIMIT
 from cgoleak.verdict.shape import Shape, last_third, shape_of
@@ -35,6 +35,10 @@ _PAUSE: Final = 1 / 6
 """Share of the window, at its end, that is more than a pause between requests."""
 NO_ACCIDENT: Final = 5
 """Events that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
+
+
+_FOLLOWED: Final = 64
+"""Blocks a second that a call place has followed for sure (docs/decisions/0003)."""
 
 
 class GcOff(Enum):
@@ -66,6 +70,7 @@ class Surroundings:
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
         mappings: stacks whose blocks are mappings, which only munmap gives back.
         noun: what is counted, ``BLOCK`` or ``HANDLE``.
+        sample_bytes: one block per so many was followed at last; 0 where all were.
     """
 
     ledger: Ledger
@@ -81,6 +86,7 @@ class Surroundings:
     owners: int | None = None
     more_threads: int = 0
     gc_off: GcOff | None = None
+    sample_bytes: int = 0
 
     @classmethod
     def of(
@@ -90,11 +96,13 @@ class Surroundings:
         mappings: frozenset[StackId] = frozenset(),
         *,
         noun: str = BLOCK,
+        sample_bytes: int = 0,
     ) -> Self:
         """Look at the whole process once."""
         active = _active(ledger)
         return cls(
             noun=noun,
+            sample_bytes=sample_bytes,
             holdings=holdings,
             mappings=mappings,
             ledger=ledger,
@@ -161,6 +169,22 @@ class Facts(NamedTuple):
         if not self.oldest_ns:
             return None
         return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
+
+    @property
+    def range_bytes(self) -> tuple[int, int] | None:
+        """Between what its outstanding bytes lie, or None where each of its blocks was followed.
+
+        Where more are made in a second than are followed for sure, the others have a chance each:
+        that no sample is among the outstanding ones says how many there may be, not that there
+        are none. Cannot know: a busy second of a site that has few on average.
+        """
+        last, rate = self.series.last, self.around.sample_bytes
+        if last.samples:
+            return interval(last.outstanding_bytes, last.bytes_error)
+        if not rate or last.born_blocks <= _FOLLOWED * self.series.seconds:
+            return None
+        weight = max(rate, last.born_bytes // last.born_blocks)
+        return last.outstanding_bytes, last.outstanding_bytes + unseen(weight)
 
     @property
     def cleaning(self) -> tuple[int, int | None]:
