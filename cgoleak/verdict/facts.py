@@ -41,6 +41,14 @@ _FOLLOWED: Final = 64
 """Blocks a second that a call place has followed for sure (docs/decisions/0003)."""
 
 
+_AT_WORK: Final = 10
+"""A process works on if it takes more than one part in so many of the CPU time that it took."""
+
+
+_LEAST_CPU_MS: Final = 30
+"""Less may be ticks (of 10 ms, as proc_pid_stat(5) has them), and what attach and detach take."""
+
+
 class GcOff(Enum):
     """What starts a collection where GOGC is off (gcTrigger.test in mgc.go).
 
@@ -276,7 +284,7 @@ def _active(ledger: Ledger) -> int:
     if not events or not events[-1]:
         return everything
     busy = next(place for place, done in enumerate(events) if done >= (1 - _TRIFLE) * events[-1])
-    if not _go_rests(ledger, busy):
+    if not _go_rests(ledger, busy) or _works_on(ledger, busy):
         return everything
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
     # A busy start followed by light work is no load that ended: most of the window must be work.
@@ -298,6 +306,25 @@ def _go_rests(ledger: Ledger, since: int) -> bool:
     if not before or not after:
         return True
     return after[-1] - before[-1] <= _TRIFLE * (after[-1] - before[0])
+
+
+def _works_on(ledger: Ledger, since: int) -> bool:
+    """Tell whether the process still takes CPU time as it did, or a tenth of it, if it is known.
+
+    Work need not allocate: a cache is full and is only asked, a pool hands out what it has.
+    """
+    known = [
+        (at, one.cpu_ms)
+        for at, one in zip(ledger.times_ns, ledger.process, strict=True)
+        if one is not None and one.cpu_ms is not None
+    ]
+    middle = bisect_right(known, ledger.times_ns[since], key=itemgetter(0)) - 1
+    if not 0 < middle < len(known) - 1:
+        return False
+    (begin, before), (then, at_rest), (end, now) = known[0], known[middle], known[-1]
+    if now - at_rest < _LEAST_CPU_MS:
+        return False
+    return _AT_WORK * (now - at_rest) * (then - begin) > (at_rest - before) * (end - then)
 
 
 def _more_threads(ledger: Ledger) -> int:
