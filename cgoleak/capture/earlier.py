@@ -53,7 +53,7 @@ _SAMPLE_COUNT: Final = """CREATE TABLE sample_count (  -- beside rows of stack_c
 _LATER: Final = frozenset({"sampling", "paid", "family", "family_stack"})
 """Tables that version 1 did not have from its beginning."""
 
-_SINCE: Final = frozenset({"change", "mapping_stack", "go_owner"})
+_SINCE: Final = frozenset({"change", "mapping_stack", "go_owner", "process_cpu"})
 """Tables that it never had."""
 
 EARLIER_TABLES: Final[dict[str, str]] = {

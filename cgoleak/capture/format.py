@@ -277,6 +277,11 @@ _GO_OWNER: Final = """CREATE TABLE go_owner (  -- beside snapshots in which it w
   objects INTEGER NOT NULL        -- of Go, with a finalizer or cleanup, and not found dead
 )"""
 
+_PROCESS_CPU: Final = """CREATE TABLE process_cpu (  -- beside snapshots in which it was read
+  snapshot INTEGER PRIMARY KEY,
+  ms INTEGER NOT NULL             -- CPU time since the process started, in milliseconds
+)"""
+
 _MAPPING_STACK: Final = """CREATE TABLE mapping_stack (  -- stacks that called mmap itself
   stack INTEGER PRIMARY KEY
 )"""
@@ -310,10 +315,11 @@ TABLES: Final[dict[str, str]] = {
     "family_stack": _FAMILY_STACK,
     "mapping_stack": _MAPPING_STACK,
     "go_owner": _GO_OWNER,
+    "process_cpu": _PROCESS_CPU,
 }
 """Name of each table and the statement that makes it; a reader compares the text."""
 
-OPTIONAL: Final = frozenset({"go_owner"})
+OPTIONAL: Final = frozenset({"go_owner", "process_cpu"})
 """Those that captures of this version did not have from its beginning: they count as empty."""
 
 VIEWS: Final[dict[str, str]] = {"stack_address": _STACK_ADDRESS, "stack_count": _STACK_COUNT}

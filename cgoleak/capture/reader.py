@@ -150,8 +150,9 @@ def _check_tables(db: sqlite3.Connection, path: Path) -> None:
     if version == EARLIER_VERSION and len(found) == len(EARLIER_TABLES):
         every = EARLIER_TABLES
     names = {name for _, name, _ in found}
-    if version != EARLIER_VERSION and not names & OPTIONAL:
-        every = {name: text for name, text in every.items() if name not in OPTIONAL}
+    if version != EARLIER_VERSION:
+        absent = OPTIONAL - names
+        every = {name: text for name, text in every.items() if name not in absent}
     wanted = [("table", *item) for item in every.items()]
     wanted += [("view", *item) for item in views.items()]
     if found != sorted(wanted, key=repr):

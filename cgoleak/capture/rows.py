@@ -257,7 +257,8 @@ class Rows:
 
     def _snapshots(self) -> tuple[Snapshot, ...]:
         history = self._history()
-        owners = self._owners()
+        owners = self._beside("go_owner", "objects")
+        cpu = self._beside("process_cpu", "ms")
         snapshots: list[Snapshot] = []
         for row in self._db.execute("SELECT * FROM snapshot ORDER BY id"):
             if len(row) != SNAPSHOT_COLUMNS:
@@ -266,15 +267,18 @@ class Rows:
             snapshot = self._snapshot(row[1:], number, history)
             if snapshot.go is not None and number in owners:
                 snapshot = replace(snapshot, go=replace(snapshot.go, owners=owners[number]))
+            if snapshot.process is not None and number in cpu:
+                process = replace(snapshot.process, cpu_ms=cpu[number])
+                snapshot = replace(snapshot, process=process)
             snapshots.append(snapshot)
         return tuple(snapshots)
 
-    def _owners(self) -> dict[int, int]:
-        """Give Go's objects with finalizers by snapshot, where they were counted."""
-        if not self._has("go_owner"):
+    def _beside(self, table: str, column: str) -> dict[int, int]:
+        """Give what a table has beside snapshots, where it was read."""
+        if not self._has(table):
             return {}
-        rows = self._db.execute("SELECT snapshot, objects FROM go_owner")
-        return {self._count(snapshot): self._count(objects) for snapshot, objects in rows}
+        rows = self._db.execute(f"SELECT snapshot, {column} FROM {table}")  # noqa: S608 - constants
+        return {self._count(snapshot): self._count(value) for snapshot, value in rows}
 
     def _snapshot(self, row: Sequence[object], number: int, history: History) -> Snapshot:
         at_ns = self._integer(row[0])

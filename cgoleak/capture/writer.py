@@ -27,6 +27,7 @@ from cgoleak.capture.format import (
     APPLICATION_ID,
     COUNT_COLUMNS,
     INTEGER_MAX,
+    OPTIONAL,
     SCHEMA_VERSION,
     SNAPSHOT_COLUMNS,
     TABLES,
@@ -69,7 +70,9 @@ _Row = tuple[int | None, ...]
 _GONE: _Row = (None,) * COUNT_COLUMNS
 _Names = tuple[str, ...]
 # The columns of ``snapshot`` are the fields of these values, in their order.
-_PROCESS_VALUES: _Names = tuple(field.name for field in fields(ProcessMemory))
+_PROCESS_VALUES: _Names = tuple(
+    field.name for field in fields(ProcessMemory) if field.name != "cpu_ms"
+)
 _GO_VALUES: _Names = tuple(field.name for field in fields(GoMemory) if field.name != "owners")
 _NATIVE_VALUES: _Names = tuple(field.name for field in fields(NativeMemory))
 
@@ -233,6 +236,9 @@ class CaptureWriter:
             if snapshot.go is not None and snapshot.go.owners is not None:
                 owners = _integer(snapshot.go.owners)
                 self._db.execute("INSERT INTO go_owner VALUES (?,?)", (number, owners))
+            if snapshot.process is not None and snapshot.process.cpu_ms is not None:
+                cpu_ms = _integer(snapshot.process.cpu_ms)
+                self._db.execute("INSERT INTO process_cpu VALUES (?,?)", (number, cpu_ms))
             if changed:
                 self._db.execute(_INSERT_CHANGE, (number, _array(in_order), *map(_array, columns)))
         self._counts = now
@@ -251,11 +257,12 @@ class CaptureWriter:
                 " AND NOT EXISTS (SELECT 1 FROM change WHERE snapshot = ?1)",
                 [(number,) for number in dropped],
             )
-            self._db.execute_all(
-                "DELETE FROM go_owner WHERE snapshot = ?1"
-                " AND NOT EXISTS (SELECT 1 FROM snapshot WHERE id = ?1)",
-                [(number,) for number in dropped],
-            )
+            for table in sorted(OPTIONAL):
+                self._db.execute_all(
+                    f"DELETE FROM {table} WHERE snapshot = ?1"  # noqa: S608 - a constant
+                    " AND NOT EXISTS (SELECT 1 FROM snapshot WHERE id = ?1)",
+                    [(number,) for number in dropped],
+                )
 
     def put_process(self, number: int, process: WatchedProcess) -> None:
         """Add a process that is watched, or say anew what is known of it; numbers are from 1."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["interval", "seen"]
+__all__ = ["interval", "seen", "unseen"]
 
 _QUANTILE: Final = 1.96
 """Standard errors that 95 % of a normal distribution lie within."""
@@ -26,6 +26,14 @@ def interval(estimate: int, error: int) -> tuple[int, int]:
     more = samples + 1
     high = (1 - 1 / (9 * more) + _QUANTILE / (3 * math.sqrt(more))) ** 3
     return max(0, round(estimate * max(0.0, low))), round(estimate * high * more / samples)
+
+
+def unseen(weight: int) -> int:
+    """Give the most that is true, with the same confidence, where no sample was found.
+
+    ``weight`` is what one would stand for. It is Byar's upper end for none.
+    """
+    return round(weight * (1 - 1 / 9 + _QUANTILE / 3) ** 3)
 
 
 def seen(estimate: int, error: int) -> float:

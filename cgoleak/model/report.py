@@ -99,7 +99,7 @@ class Finding(Later):
     ``history_bytes`` is what was outstanding at each of the report's ``history_seconds``; empty
     where that is not known. ``samples`` are the sampled blocks that stand for the outstanding ones,
     and the true bytes lie in ``interval_bytes`` with a confidence of 95 %; 0 and None where every
-    block was followed.
+    block was followed, 0 and an interval where none that stayed is among those that were sampled.
     """
 
     site: SiteKey

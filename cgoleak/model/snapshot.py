@@ -135,6 +135,8 @@ class ProcessMemory:
         lazy_free: part of ``rss`` that was given up with MADV_FREE: the kernel takes it when it is
             short of memory.
         huge_pages: part of ``anonymous`` in transparent huge pages.
+        cpu_ms: CPU time that the process has taken since its start, in milliseconds; None where
+            that is not known.
     """
 
     rss: int
@@ -145,6 +147,7 @@ class ProcessMemory:
     threads: int
     lazy_free: int = 0
     huge_pages: int = 0
+    cpu_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,9 @@ class MemoryObserver:
         try:
             process = procfs.process_memory(self._pid, self._root, exact=not detailed)
             rows = self._smaps.read() if detailed and process is not None else ()
+            if process is not None:
+                cpu_s = procfs.cpu_seconds(self._pid, self._root)
+                process = replace(process, cpu_ms=round(1000 * cpu_s))
         except CgoleakError:
             return Observation(None, go, None)
         if process is not None:  # of a process that has ended nothing is missing

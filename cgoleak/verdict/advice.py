@@ -116,6 +116,7 @@ def advice_for(
     passing: bool = False,
     threads: bool = False,
     cleaned: bool = False,
+    unheld: bool = False,
     owned: bool = False,
 ) -> str:
     """Give one or two sentences.
@@ -124,10 +125,13 @@ def advice_for(
     mappings, which ``free`` must not be given; ``larger``: they are few, and made ever larger;
     ``passing``: each is freed in the end, and ever more are in use at a time; ``threads``: the
     process has gained as many threads; ``cleaned``: those that were freed, finalizers or cleanups
-    freed; ``owned``: none was freed, and Go objects that have one seem to own them.
+    freed; ``unheld``: and Go holds no more objects that have one; ``owned``: none was freed, and
+    such objects seem to own them.
     """
     if owned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
         return _held_in_go(verdict, frames)
+    if cleaned and verdict in (Verdict.NATIVE_LEAK, Verdict.SUSPECT) and not infrastructure:
+        return _unblock(frames) if unheld else _let_go(frames)
     match verdict:
         case Verdict.NATIVE_LEAK:
             return _end_threads(frames) if threads else _fix(frames, freed, maps=maps)
@@ -136,8 +140,6 @@ def advice_for(
                 f"This memory comes with {infrastructure}: look at whether threads or library "
                 "handles are made and never given up."
             )
-        case Verdict.SUSPECT if cleaned:
-            return _let_go(frames)
         case Verdict.SUSPECT if larger or passing:
             return f"{_LONGER} {_limit(frames) if larger else _queue(frames)}"
         case Verdict.SUSPECT:
@@ -160,12 +162,23 @@ def _held_in_go(verdict: Verdict, frames: Sequence[Frame]) -> str:
 
 
 def _let_go(frames: Sequence[Frame]) -> str:
-    taken = _from_module(frames)
-    act = f"Close {taken}" if taken else f"Free explicitly (Close, Free) what {_go(frames)} makes"
     return (
-        f"{act} when it is done with, and "
+        f"{_close(frames)} when it is done with, and "
         "look for what in Go still holds it (a map, a list, a goroutine)."
     )
+
+
+def _unblock(frames: Sequence[Frame]) -> str:
+    return (
+        f"{_close(frames)} when it is done with. Go holds hardly more owners than before: see "
+        "in a goroutine profile whether a finalizer or cleanup blocks, and whether each object has "
+        "one."
+    )
+
+
+def _close(frames: Sequence[Frame]) -> str:
+    taken = _from_module(frames)
+    return f"Close {taken}" if taken else f"Free explicitly (Close, Free) what {_go(frames)} makes"
 
 
 def _whoever_asked(frames: Sequence[Frame]) -> str:
@@ -181,6 +194,12 @@ def _whoever_asked(frames: Sequence[Frame]) -> str:
 
 def _fix(frames: Sequence[Frame], freed: float | None, *, maps: bool) -> str:
     call = _go_allocation(frames)
+    if call is not None and freed:
+        return (
+            f"{format_percent(freed)} of what {call} returns in {_go(frames)} was freed, so some "
+            "path leaves it out (early return, error, an entry that is replaced): call "
+            "C.free(unsafe.Pointer(p)) there."
+        )
     if call is not None:
         return (
             f"The caller owns what {call} returns: call C.free(unsafe.Pointer(p)) in {_go(frames)} "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cgoleak.ledger.estimate import interval
 from cgoleak.model.holding import OWNED_BLOCKS
 from cgoleak.model.report import Verdict
 from cgoleak.units import (
@@ -16,7 +15,13 @@ from cgoleak.units import (
     plural,
 )
 from cgoleak.verdict.facts import BLOCK, GcOff
-from cgoleak.verdict.rules import has_a_thread_each, has_an_owner_each, has_owners
+from cgoleak.verdict.rules import (
+    has_a_thread_each,
+    has_an_owner_each,
+    has_owners,
+    is_stalled,
+    stall_of,
+)
 
 if TYPE_CHECKING:
     from cgoleak.verdict.facts import Facts
@@ -55,8 +60,8 @@ def evidence_of(facts: Facts, ruling: Ruling, policy: Policy) -> tuple[str, ...]
             f"{threads} more threads than at the attach, about as many as {facts.noun}s here: they "
             "may belong to threads that do not end"
         )
-    if facts.sampled:
-        lines.append(_estimate(facts))
+    if facts.range_bytes is not None:
+        lines.append(_estimate(facts, *facts.range_bytes))
     if facts.site.callers > 1:
         lines.append(
             f"{plural(facts.site.callers, 'call path')} from Go, judged together: each for itself "
@@ -88,10 +93,15 @@ def _survival(facts: Facts) -> str:
     return line
 
 
-def _estimate(facts: Facts) -> str:
+def _estimate(facts: Facts, least: int, most: int) -> str:
     last = facts.series.last
     samples = plural(last.samples, f"sampled {facts.noun}")
-    low, high = map(format_bytes, interval(last.outstanding_bytes, last.bytes_error))
+    low, high = format_bytes(least), format_bytes(most)
+    if not last.samples:
+        return (
+            f"at least that: some of its {facts.noun}s were sampled, and none that stayed is among "
+            f"them; between {low} and {high} outstanding, with 95% confidence"
+        )
     if low == high:
         # Nearly all of a place that allocates seldom are followed for sure.
         return f"{samples} among them, too few to change a digit shown here"
@@ -156,6 +166,8 @@ def _limits(facts: Facts, policy: Policy) -> list[str]:
             f"{plural(cycles, 'GC cycle')} in this window, "
             f"in which cleanups freed {plural(freed, facts.noun) if freed else 'none of them'}"
         )
+        if is_stalled(facts, policy):
+            lines.append(stall_of(facts))
     if not facts.series.last.freed_blocks:
         lines.append(
             "a cache that is still filling looks the same until it is full, and a batch until it "

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from cgoleak.ledger.estimate import seen
+from cgoleak.ledger.estimate import interval, seen, unseen
 from cgoleak.model.holding import Holding
 from cgoleak.model.snapshot import NO_LIMIT
 from cgoleak.verdict.shape import Shape, last_third, shape_of
@@ -35,6 +35,18 @@ _PAUSE: Final = 1 / 6
 """Share of the window, at its end, that is more than a pause between requests."""
 NO_ACCIDENT: Final = 5
 """Events that a pause has to be short of: if they come at random, e^-5 is less than one in 100."""
+
+
+_FOLLOWED: Final = 64
+"""Blocks a second that a call place has followed for sure (docs/decisions/0003)."""
+
+
+_AT_WORK: Final = 10
+"""A process works on if it takes more than one part in so many of the CPU time that it took."""
+
+
+_LEAST_CPU_MS: Final = 30
+"""Less may be ticks (of 10 ms, as proc_pid_stat(5) has them), and what attach and detach take."""
 
 
 class GcOff(Enum):
@@ -66,6 +78,7 @@ class Surroundings:
         holdings: of a command that was held at its exit, who still knew its blocks; else None.
         mappings: stacks whose blocks are mappings, which only munmap gives back.
         noun: what is counted, ``BLOCK`` or ``HANDLE``.
+        sample_bytes: one block per so many was followed at last; 0 where all were.
     """
 
     ledger: Ledger
@@ -81,6 +94,7 @@ class Surroundings:
     owners: int | None = None
     more_threads: int = 0
     gc_off: GcOff | None = None
+    sample_bytes: int = 0
 
     @classmethod
     def of(
@@ -90,11 +104,13 @@ class Surroundings:
         mappings: frozenset[StackId] = frozenset(),
         *,
         noun: str = BLOCK,
+        sample_bytes: int = 0,
     ) -> Self:
         """Look at the whole process once."""
         active = _active(ledger)
         return cls(
             noun=noun,
+            sample_bytes=sample_bytes,
             holdings=holdings,
             mappings=mappings,
             ledger=ledger,
@@ -161,6 +177,38 @@ class Facts(NamedTuple):
         if not self.oldest_ns:
             return None
         return _gc_since(self.series.times_ns[-1] - self.oldest_ns, self.around)
+
+    @property
+    def range_bytes(self) -> tuple[int, int] | None:
+        """Between what its outstanding bytes lie, or None where each of its blocks was followed.
+
+        Where more are made in a second than are followed for sure, the others have a chance each:
+        that no sample is among the outstanding ones says how many there may be, not that there
+        are none. Cannot know: a busy second of a site that has few on average.
+        """
+        last, rate = self.series.last, self.around.sample_bytes
+        if last.samples:
+            return interval(last.outstanding_bytes, last.bytes_error)
+        if not rate or last.born_blocks <= _FOLLOWED * self.series.seconds:
+            return None
+        weight = max(rate, last.born_bytes // last.born_blocks)
+        return last.outstanding_bytes, last.outstanding_bytes + unseen(weight)
+
+    @property
+    def cleaning(self) -> tuple[int, int | None]:
+        """In how many intervals cleanups freed some of its blocks; GC cycles since, if known."""
+        last, times = self.series.last, self.series.times_ns
+        if not last.cleaned_blocks:
+            return 0, None
+
+        def cleaned(instants: int) -> int:
+            series = self.around.ledger.series(self.site.stack_ids, instants=instants)
+            return series.last.cleaned_blocks
+
+        counts = range(1, len(times) + 1)
+        instants = 1 + bisect_left(counts, last.cleaned_blocks, key=cleaned)
+        steps = len(set(map(cleaned, counts[:instants]))) - 1
+        return steps, _gc_since(times[instants - 1], self.around)
 
     def born_until(self, at_ns: int) -> int:
         """Blocks that were allocated from the attach to the last snapshot at this time or before.
@@ -236,7 +284,7 @@ def _active(ledger: Ledger) -> int:
     if not events or not events[-1]:
         return everything
     busy = next(place for place, done in enumerate(events) if done >= (1 - _TRIFLE) * events[-1])
-    if not _go_rests(ledger, busy):
+    if not _go_rests(ledger, busy) or _works_on(ledger, busy):
         return everything
     pause = ledger.times_ns[-1] - ledger.times_ns[busy]
     # A busy start followed by light work is no load that ended: most of the window must be work.
@@ -258,6 +306,25 @@ def _go_rests(ledger: Ledger, since: int) -> bool:
     if not before or not after:
         return True
     return after[-1] - before[-1] <= _TRIFLE * (after[-1] - before[0])
+
+
+def _works_on(ledger: Ledger, since: int) -> bool:
+    """Tell whether the process still takes CPU time as it did, or a tenth of it, if it is known.
+
+    Work need not allocate: a cache is full and is only asked, a pool hands out what it has.
+    """
+    known = [
+        (at, one.cpu_ms)
+        for at, one in zip(ledger.times_ns, ledger.process, strict=True)
+        if one is not None and one.cpu_ms is not None
+    ]
+    middle = bisect_right(known, ledger.times_ns[since], key=itemgetter(0)) - 1
+    if not 0 < middle < len(known) - 1:
+        return False
+    (begin, before), (then, at_rest), (end, now) = known[0], known[middle], known[-1]
+    if now - at_rest < _LEAST_CPU_MS:
+        return False
+    return _AT_WORK * (now - at_rest) * (then - begin) > (at_rest - before) * (end - then)
 
 
 def _more_threads(ledger: Ledger) -> int:

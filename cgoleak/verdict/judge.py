@@ -6,7 +6,6 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cgoleak.ledger.estimate import interval
 from cgoleak.model.report import Finding, Verdict
 from cgoleak.stacks.site import native_part, only, the_rest, together
 from cgoleak.verdict.advice import advice_for
@@ -76,13 +75,15 @@ def judge(
     holdings: Mapping[StackId, Holding] | None = None,
     mappings: frozenset[StackId] = frozenset(),
     noun: str = BLOCK,
+    sample_bytes: int = 0,
 ) -> tuple[Finding, ...]:
     """Judge every site with outstanding blocks; worst verdict first, then most bytes.
 
     ``holdings`` is who still knew the blocks of a command at its exit, ``mappings`` the stacks of
-    those that are mappings, ``noun`` what they are called.
+    those that are mappings, ``noun`` what they are called; ``sample_bytes`` at which rate blocks
+    were sampled, 0 if each was followed.
     """
-    around = Surroundings.of(ledger, holdings, mappings, noun=noun)
+    around = Surroundings.of(ledger, holdings, mappings, noun=noun, sample_bytes=sample_bytes)
     resting = _Resting(around)
     # In the order in which their counts lie in memory, which takes half the time.
     ordered = sorted(sites, key=attrgetter("stack_ids"))
@@ -288,12 +289,11 @@ def _words(facts: Facts, ruling: Ruling, policy: Policy) -> dict[str, object]:
             passing=is_renewed(facts) or falls_behind(facts, policy),
             threads=has_a_thread_each(facts, policy),
             cleaned=2 * last.cleaned_blocks > last.freed_blocks,
+            unheld=facts.around.owners is not None and not has_owners(facts),
             owned=not last.freed_blocks and _has_owners(facts, verdict),
         ),
         "suppression": suppression_for(frames),
-        "interval_bytes": (
-            interval(last.outstanding_bytes, last.bytes_error) if last.samples else None
-        ),
+        "interval_bytes": facts.range_bytes,
         "history_bytes": tuple([curve[place] for place in history_places(len(curve))]),
     }
 

@@ -175,6 +175,7 @@ def _judged(capture: Capture, ledger: Ledger, policy: Policy) -> tuple[Finding, 
         policy,
         holdings=capture.holdings,
         mappings=capture.mappings,
+        sample_bytes=capture.sampling[-1].rate if capture.sampling else 0,
     )
 
 

@@ -8,6 +8,7 @@ that is reachable from a list that is never emptied is lost all the same.
 from __future__ import annotations
 
 from itertools import accumulate
+from math import log
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgoleak.model.holding import AT_ITS_END, OWNED_BLOCKS
@@ -35,8 +36,10 @@ __all__ = [
     "has_larger_blocks",
     "has_owners",
     "is_renewed",
+    "is_stalled",
     "rests",
     "rule_on",
+    "stall_of",
 ]
 
 _STILL = 1 / 6
@@ -223,8 +226,9 @@ def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
     next cycle. Go runs a cycle when its own heap has grown or after two minutes (``forcegcperiod``
     in ``proc.go``); C memory does not count towards it.
 
-    If the floor keeps rising over several cycles, dead objects are not the explanation. Then either
-    Go still holds the owners, or these blocks have none; this cannot be told apart here.
+    If the floor keeps rising over several cycles, dead objects are not the explanation, unless
+    their cleanups have stopped (``is_stalled``). Else either Go still holds the owners, or these
+    blocks have none; this cannot be told apart here.
     """
     last = facts.series.last
     if not last.cleaned_blocks:
@@ -236,6 +240,8 @@ def owned_by_go(facts: Facts, policy: Policy) -> Ruling | None:
     rising = facts.shape is not None and facts.shape.keeps_rising
     if cycles is not None:
         reasons.append(f"{plural(cycles, 'GC cycle')} in this window")
+    if rising and is_stalled(facts, policy):
+        return Ruling(Verdict.SUSPECT, lambda: (*reasons, stall_of(facts)))
     if rising and lived is not None and lived > policy.gc_cycles:
         reasons.append(
             f"grew all the same, and its oldest {facts.noun} lived through "
@@ -526,6 +532,33 @@ def _waits_for_gc(facts: Facts, policy: Policy) -> str | None:
     return (
         f"only {plural(cycles, 'GC cycle')} in this window, and this program frees C memory "
         "by finalizers or cleanups: it may wait for the GC"
+    )
+
+
+def is_stalled(facts: Facts, policy: Policy) -> bool:
+    """Tell if cleanups freed some of its blocks and then no more, while the GC found owners dead.
+
+    Go counts an object with a finalizer or cleanup until it is found dead, and what it has is
+    queued (``freeSpecial``, mheap.go): owners that lived would be ever more. One goroutine runs all
+    finalizers in turn (``runFinalizers``, mfinal.go), so that all wait behind one that blocks.
+    Were the intervals in which cleanups freed some random ones, that all lie before would have to
+    be no accident. Cannot know: whether newer blocks have an owner at all.
+    """
+    if not facts.series.last.cleaned_blocks or facts.around.owners is None or has_owners(facts):
+        return False
+    cycles, (steps, since) = facts.around.gc_cycles, facts.cleaning
+    if cycles is None or since is None or since <= policy.gc_cycles:
+        return False
+    return steps * log(cycles / max(1, cycles - since)) >= NO_ACCIDENT
+
+
+def stall_of(facts: Facts) -> str:
+    """Say since when cleanups have freed nothing, and what that may be."""
+    _, since = facts.cleaning
+    return (
+        f"cleanups freed none in the last {plural(since or 0, 'GC cycle')}, though Go "
+        "found objects dead: one finalizer or cleanup that blocks holds up all behind it, or "
+        f"newer {facts.noun}s have no owner"
     )
 
 

@@ -10,7 +10,8 @@ Words of a row: ``7`` one value, ``7*5`` five of them, ``1..30`` all from one to
 ``0..300/10`` in steps of ten. Rows: ``outstanding`` blocks at each snapshot, ``old`` of them those
 that the snapshot before had, ``gc`` cycles so far, ``cleaned`` freed by cleanups so far,
 ``churn`` further blocks born and freed per interval, ``unmatched`` frees of unknown blocks so far,
-``events`` of the process so far, ``oldest`` ages in seconds, ``sizes`` of blocks that are resized,
+``events`` and ``cpu`` milliseconds of the process so far, ``oldest`` ages in seconds, ``sizes`` of
+blocks that are resized,
 ``allocated`` by Go so far in MiB, beside ``gc``. Short rows repeat their last value. A fall in
 ``outstanding`` frees blocks. ``lifetime`` is that of freed blocks, in seconds.
 """
@@ -22,7 +23,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgoleak.model.snapshot import ProbeCounters
-from support.builders import a_capture, a_frame, a_snapshot, counts, frames, go_memory
+from support.builders import (
+    a_capture,
+    a_frame,
+    a_snapshot,
+    counts,
+    frames,
+    go_memory,
+    process_memory,
+)
 
 if TYPE_CHECKING:
     from cgoleak.model.capture import Capture
@@ -39,6 +48,7 @@ ROWS = (
     "oldest",
     "sizes",
     "allocated",
+    "cpu",
 )
 DEFAULT_STACK = ("C subject row.c:41", "bridge main._Cfunc_row", "Go main.encode encode.go:88")
 
@@ -66,6 +76,7 @@ def draw(text: str) -> Capture:
         oldest = value(rows, "oldest", place)
         gc = value(rows, "gc", place)
         allocated = value(rows, "allocated", place) or 0
+        cpu = value(rows, "cpu", place)
         grown = now * ((value(rows, "sizes", place) or size) - size)
         snapshots.append(
             a_snapshot(
@@ -88,6 +99,7 @@ def draw(text: str) -> Capture:
                     unmatched_frees=value(rows, "unmatched", place) or 0,
                     events=value(rows, "events", place) or 0,
                 ),
+                process=None if cpu is None else replace(process_memory(), cpu_ms=cpu),
                 go=None
                 if gc is None
                 else replace(go_memory(gc_cycles=gc), total_alloc=allocated << 20),

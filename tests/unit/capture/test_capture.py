@@ -35,6 +35,7 @@ from support.builders import (
     counts,
     frames,
     go_memory,
+    process_memory,
 )
 from support.earlier import write_earlier
 
@@ -504,7 +505,7 @@ def test_the_columns_of_a_snapshot_are_the_fields_of_what_it_holds() -> None:
     assert names == [
         *("id", "at_ns"),
         *(field.name for field in fields(ProbeCounters)),
-        *(field.name for field in fields(ProcessMemory)),
+        *(field.name for field in fields(ProcessMemory) if field.name != "cpu_ms"),
         *(field.name for field in fields(GoMemory) if field.name != "owners"),
         *(f"native_{field.name}" for field in fields(NativeMemory)),
     ]
@@ -534,6 +535,24 @@ def test_a_capture_from_before_they_were_counted_is_read(tmp_path: Path) -> None
         db.execute("DROP TABLE go_owner")
 
     assert open_capture(path).snapshots[0].go == go_memory()
+
+
+@pytest.mark.parametrize("dropped", [("process_cpu",), ("go_owner", "process_cpu")])
+def test_cpu_time_is_kept_and_a_capture_from_before_it_was_is_read(
+    tmp_path: Path, dropped: tuple[str, ...]
+) -> None:
+    path = tmp_path / "capture.cgoleak"
+    with CaptureWriter(path) as writer:
+        writer.write_target(a_target())
+        writer.add_snapshot(a_snapshot(1, process=replace(process_memory(), cpu_ms=70)))
+        writer.finish(a_window(), a_cost())
+    assert open_capture(path).snapshots[0].process == replace(process_memory(), cpu_ms=70)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for table in dropped:
+            db.execute(f"DROP TABLE {table}")
+
+    assert open_capture(path).snapshots[0].process == process_memory()
 
 
 def test_what_a_long_watch_drops_leaves_no_count_of_go_s_objects() -> None:

@@ -141,6 +141,17 @@ def test_all_advice_has_a_translation(verdict, stack, infrastructure, freed, map
     assert english_left(CHINESE(advice)) == []
 
 
+@pytest.mark.parametrize("stack", ADVISED)
+@pytest.mark.parametrize("unheld", [False, True])
+def test_advice_on_what_cleanups_free_has_a_translation(stack, unheld):
+    advice = advice_for(
+        Verdict.NATIVE_LEAK, stack, infrastructure=None, freed=0.1, cleaned=True, unheld=unheld
+    )
+
+    assert has_translation(advice)
+    assert english_left(CHINESE(advice)) == []
+
+
 def test_what_nearly_all_leaks_are_for_is_said_in_chinese():
     for share in ("all", "nearly all"):
         said = CHINESE(f"3 sites are losing C memory at 257 KiB/s, {share} of it for a.F (a.go:4).")

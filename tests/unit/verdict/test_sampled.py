@@ -63,6 +63,26 @@ def test_a_sample_among_many_followed_blocks_is_told_without_an_empty_range():
     assert said in finding.evidence
 
 
+@pytest.mark.parametrize(("born", "found"), [(500, True), (60, False)])
+def test_a_busy_place_of_which_no_sample_stayed_may_have_lost_more_than_was_followed(born, found):
+    report = a_report(lambda second: counts(born * second, (born - 3) * second, old=3 * second))
+
+    (finding,) = report.findings
+    assert finding.verdict is Verdict.NATIVE_LEAK
+    assert (finding.interval_bytes is not None) == found
+    assert any(line.startswith("at least that: some of its") for line in finding.evidence) == found
+    if found:
+        low, high = finding.interval_bytes
+        assert low == finding.outstanding_bytes
+        assert high - low == pytest.approx(-math.log(0.025) * RATE, rel=0.01)
+
+
+def test_where_each_block_was_followed_there_is_no_range():
+    report = a_report(lambda second: counts(500 * second, 497 * second), sampling=())
+
+    assert report.findings[0].interval_bytes is None
+
+
 def test_a_few_samples_stand_for_many_blocks_but_are_few():
     report = a_report(lambda second: sampled(second // 5))
 

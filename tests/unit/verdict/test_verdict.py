@@ -721,6 +721,106 @@ def test_where_go_collects_by_itself_nothing_is_said_of_gogc() -> None:
     assert not any("GOGC" in line for line in finding.evidence)
 
 
+def a_report_of_stalled_cleanups(
+    *, share: float = 0.05, until: int = 6, owners: int | None = 40, cycles: int = 30
+) -> Report:
+    """Thirty seconds in which a site gains blocks, and cleanups free some of them at first."""
+    snapshots = [
+        a_snapshot(
+            at,
+            {
+                1: counts(
+                    100 * at,
+                    freed := round(3000 * share * min(at, until) / until),
+                    cleaned=freed,
+                    oldest_s=at,
+                )
+            },
+            go=replace(
+                go_memory(gc_cycles=cycles * at // 30),
+                owners=None if owners is None else 40 + (owners - 40) * at // 30,
+            ),
+        )
+        for at in range(1, 31)
+    ]
+    return analyse(a_capture(snapshots, {1: HELPED}))
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(0.05, Verdict.NATIVE_LEAK), (0.15, Verdict.SUSPECT)]
+)
+def test_cleanups_that_stop_while_dead_owners_are_found_may_wait_behind_one_that_blocks(
+    share: float, verdict: Verdict
+) -> None:
+    (finding,) = a_report_of_stalled_cleanups(share=share).findings
+
+    assert finding.verdict is verdict
+    assert any(
+        "cleanups freed none in the last 24 GC cycles, though Go found objects dead" in line
+        for line in finding.evidence
+    )
+    assert not any("Go still holds" in line for line in finding.evidence)
+    assert finding.advice.endswith(
+        "Go holds hardly more owners than before: see in a goroutine profile whether a finalizer "
+        "or cleanup blocks, and whether each object has one."
+    )
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        a_report_of_stalled_cleanups(until=29),
+        a_report_of_stalled_cleanups(owners=3000),
+        a_report_of_stalled_cleanups(owners=None),
+        a_report_of_stalled_cleanups(share=0.0007),
+        a_report_of_stalled_cleanups(cycles=2),
+    ],
+    ids=["until the end", "living owners", "not known", "too few to tell", "no GC since"],
+)
+def test_cleanups_are_not_said_to_have_stopped(report: Report) -> None:
+    (finding,) = report.findings
+
+    assert not any("cleanups freed none in the last" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    ("owners", "said"),
+    [(40, "Go holds hardly more owners"), (3000, "still holds it"), (None, "still holds it")],
+)
+def test_who_holds_what_cleanups_do_not_free_is_looked_for_where_owners_are_more(
+    owners: int | None, said: str
+) -> None:
+    (finding,) = a_report_of_stalled_cleanups(until=29, owners=owners).findings
+
+    assert said in finding.advice
+
+
+def test_what_only_finalizers_free_is_a_leak_without_an_early_return() -> None:
+    said = advice_for(Verdict.NATIVE_LEAK, HELPED, infrastructure=None, freed=0.02, cleaned=True)
+
+    assert said.startswith("Free explicitly (Close, Free) what main.")
+
+
+@pytest.mark.parametrize(
+    ("call", "freed", "says"),
+    [
+        ("CString", 0.9, "90 % of what C.CString returns in main.f (f.go:1) was freed, so some"),
+        ("_CMalloc", 0.75, "75 % of what C.malloc returns in main.f (f.go:1) was freed, so some"),
+        ("CString", 0.0, "The caller owns what C.CString returns"),
+        ("CString", None, "The caller owns what C.CString returns"),
+    ],
+)
+def test_what_go_frees_as_a_rule_is_lost_on_some_path(
+    call: str, freed: float | None, says: str
+) -> None:
+    stack = frames(f"bridge main._Cfunc_{call}", "Go main.f f.go:1")
+
+    said = advice_for(Verdict.NATIVE_LEAK, stack, infrastructure=None, freed=freed)
+
+    assert said.startswith(says)
+    assert "C.free(unsafe.Pointer(p))" in said
+
+
 def a_report_of_threads(more: int, *, within: int = 30) -> Report:
     """Thirty blocks, one a second, in a process that gains threads meanwhile."""
     return analyse(
