@@ -87,10 +87,11 @@ def _identify(path: Path) -> int:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
+            is_folder = stat.S_ISDIR(status.st_mode)
             raise NotACapture(
                 f"{path} is not a capture",
-                cause="it is not a regular file",
-                fix="of a pipe: write it to a file first",
+                cause="it is a directory" if is_folder else "it is not a regular file",
+                fix="name a file in it" if is_folder else "of a pipe: write it to a file first",
             )
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)

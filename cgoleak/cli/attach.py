@@ -12,6 +12,7 @@ from cgoleak.cli.options import (
     Following,
     ReportOptions,
     live_option,
+    process_id,
     recording_options,
     report_options,
     seconds,
@@ -29,7 +30,7 @@ __all__ = ["command"]
 
 
 @click.command("attach")
-@click.argument("pid", type=click.IntRange(min=1))
+@click.argument("pid", type=process_id)
 @click.option(
     "--duration",
     type=seconds,
@@ -55,7 +56,7 @@ def command(
     pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
-    r"""Watch a running Go/cgo process and report its native leaks.
+    """Watch a running Go/cgo process and report its native leaks.
 
     The process goes on running; it stands still for some milliseconds at the beginning. Ctrl-C
     ends the measurement early: cgoleak detaches and reports what it saw.

@@ -19,6 +19,7 @@ from cgoleak.cli.options import (
     Following,
     ReportOptions,
     pair_options,
+    process_id,
     report_options,
     seconds,
     some_seconds,
@@ -57,7 +58,7 @@ class _CheckCommand(click.Command):
 
 @click.command("check", cls=_CheckCommand, options_metavar="[OPTIONS]")
 @click.argument("capture", required=False, metavar="[CAPTURE | -- CMD...]")
-@click.option("--pid", type=click.IntRange(min=1), help="Check a running process.")
+@click.option("--pid", type=process_id, metavar="PID", help="Check a running process.")
 @click.option(
     "--duration",
     type=seconds,
@@ -133,7 +134,7 @@ def command(
     pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
-    r"""Fail when C memory leaks: a command, a running process, or a capture.
+    """Fail when C memory leaks: a command, a running process, or a capture.
 
     CMD runs as it would alone, and is judged by what nobody can free any more when it ends. Its own
     failure counts more than cgoleak's; the report is written whatever happens. As with run, the
@@ -154,7 +155,9 @@ def command(
     options = ReportOptions(**report)
     cmd: tuple[str, ...] | None = ctx.meta.get("cgoleak.command")
     if (cmd is not None) + (pid is not None) + (capture is not None) != 1 or cmd == ():
-        raise click.UsageError(f"one thing is checked at a time: {_HINT}", ctx)
+        nothing = not cmd and pid is None and capture is None
+        what = "nothing to check" if nothing else "one thing is checked at a time"
+        raise click.UsageError(f"{what}; {_HINT}", ctx)
     outputs = plan_outputs(options.outputs, force=options.force, capture_allowed=capture is None)
     if output_dir is not None:
         make_folder(output_dir)

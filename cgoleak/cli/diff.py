@@ -63,7 +63,7 @@ def command(
     no_color: bool,
     lang: str,
 ) -> int:
-    r"""Compare two measurements: sites gained, grown, shrunk, gone.
+    """Compare two measurements: sites gained, grown, shrunk, gone.
 
     BASE and NEW are captures or JSON reports. Sites are found again by name, so that a rebuild
     between the two does not matter. Where the windows differ in length, sites are compared by rate.

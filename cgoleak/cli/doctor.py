@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cgoleak.cli.options import list_format_option
+from cgoleak.cli.options import list_format_option, process_id
 from cgoleak.cli.screen import print_bytes
 from cgoleak.probe.entry.readiness import probe_checks
 from cgoleak.render.visible import visible
@@ -28,10 +28,10 @@ _CANNOT: Final = 3
 
 
 @click.command("doctor")
-@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.argument("pid", type=process_id, required=False)
 @list_format_option
 def command(pid: int | None, *, format: str) -> int:  # noqa: A002 - the option's name
-    r"""Check what measuring needs, each with its fix; changes nothing.
+    """Check what measuring needs, each with its fix; changes nothing.
 
     Without PID the machine is looked at, with PID the process too. Exit status 3 if something
     stands in the way.
@@ -59,6 +59,6 @@ def command(pid: int | None, *, format: str) -> int:  # noqa: A002 - the option'
 
 def _lines(found: Sequence[Check]) -> Iterator[str]:
     for check in found:
-        yield f"  {_WORDS[check.ok]:<4}{check.name:<14}{visible(check.text)}"
+        yield f"  {_WORDS[check.ok]:<4}{check.name:<15}{visible(check.text)}"
         if check.fix:
-            yield f"{'':<20}fix: {visible(check.fix)}"
+            yield f"{'':<21}fix: {visible(check.fix)}"

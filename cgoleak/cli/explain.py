@@ -25,7 +25,7 @@ __all__ = ["command"]
 @click.argument("word", nargs=-1)
 @language_option
 def command(word: tuple[str, ...], *, lang: str) -> int:
-    r"""Say what a verdict, a cause, a notice or a term means.
+    """Say what a verdict, a cause, a notice or a term means.
 
     Without a word, all of them are listed.
 
@@ -42,10 +42,13 @@ def command(word: tuple[str, ...], *, lang: str) -> int:
     entries = explain(asked)
     if not entries:
         similar = similar_words(asked)
-        hint = f"; did you mean {', '.join(similar)}?" if similar else ""
-        raise click.UsageError(f"no explanation for {asked!r}{hint}", click.get_current_context())
+        hint = (
+            f"did you mean {', '.join(similar)}?" if similar else "list all words: cgoleak explain"
+        )
+        raise click.UsageError(f"no explanation for {asked!r}; {hint}", click.get_current_context())
     words = words_in(lang)
-    _print("\n\n".join("\n".join(_lines(entry, words)) for entry in entries))
+    several = len(entries) > 1
+    _print("\n\n".join("\n".join(_lines(one, words, told_apart=several)) for one in entries))
     return 0
 
 
@@ -67,8 +70,11 @@ def _index() -> Iterator[str]:
         yield textwrap.fill(listed, 80, initial_indent=f"{title:<10}", subsequent_indent=" " * 10)
 
 
-def _lines(entry: Entry, words: Words) -> Iterator[str]:
-    yield words(entry.label)
+def _lines(entry: Entry, words: Words, *, told_apart: bool) -> Iterator[str]:
+    label = words(entry.label)
+    if told_apart:
+        label += f" ({words('verdict' if entry in VERDICTS.values() else 'cause')})"
+    yield label
     parts = (("", entry.meaning), ("decided", entry.decided), ("do", entry.action))
     for label, text in parts:
         if text:

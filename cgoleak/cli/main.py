@@ -43,6 +43,20 @@ _INTERRUPTED: Final = 130
 _ELSEWHERE: Final = "make room there, or write elsewhere"
 
 
+class _NoSuchCommand(click.UsageError):
+    """Somebody wrote what is no command; says which may have been meant."""
+
+    def __init__(self, name: str, ctx: click.Context) -> None:
+        super().__init__(f"there is no command {name!r}", ctx)
+        self.fix: str | None
+        if name.isdecimal():
+            self.fix = f"write: cgoleak attach {name}"
+        else:
+            from cgoleak.spelling import known_names  # noqa: PLC0415 - only a mistake needs it
+
+            _, self.fix = known_names(name, COMMANDS)
+
+
 class _LazyGroup(click.Group):
     """Imports a command when it is called; its help line is known without."""
 
@@ -57,6 +71,13 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise _NoSuchCommand(args[0], ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -68,7 +89,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -77,8 +103,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Show the version.",
 )
-def cli() -> None:
-    r"""Find native memory leaks in a live Go/cgo process.
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Find native memory leaks in a live Go/cgo process.
 
     No rebuild and no restart: cgoleak attaches, watches malloc and free in the C part, and names
     the leak at its C and its Go line.
@@ -91,13 +118,17 @@ def cli() -> None:
 
     Exit status: 0 measured, 1 check: over policy, 2 wrong use, 3 could not measure.
     """
+    if ctx.invoked_subcommand is None:
+        tell(ctx.get_help())
+        ctx.exit(_WRONG_USE)
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; shows whatever goes wrong on standard error."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = cli.main(
-            args=None if arguments is None else list(arguments),
+            args=words,
             prog_name="cgoleak",
             standalone_mode=False,
         )
@@ -105,7 +136,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         _show(error.what, cause=error.cause, fix=error.fix)
         return error.exit_code
     except click.UsageError as error:
-        _show(error.format_message(), cause=None, fix=_fix_of(error))
+        _show(error.format_message(), cause=None, fix=_fix_of(error, words))
         return _WRONG_USE
     except click.ClickException as error:
         _show(error.format_message(), cause=None, fix=None)
@@ -150,9 +181,14 @@ def _has_no_reader(number: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _fix_of(error: click.UsageError) -> str:
+def _fix_of(error: click.UsageError, words: Sequence[str]) -> str:
     context = error.ctx
-    path = context.command_path if context else "cgoleak"
+    if context:
+        path = context.command_path
+    else:  # click's parser does not know where it is
+        path = " ".join(["cgoleak", *(word for word in words[:1] if word in COMMANDS)])
+    if isinstance(error, _NoSuchCommand) and error.fix:
+        return error.fix
     if isinstance(error, click.NoSuchOption) and context and context.command is cli:
         return f"options stand after the command: {path} COMMAND {error.option_name}"
     return f"see: {path} --help"

@@ -27,6 +27,7 @@ __all__ = [
     "list_format_option",
     "live_option",
     "pair_options",
+    "process_id",
     "rate",
     "recording_options",
     "report_options",
@@ -49,6 +50,13 @@ def seconds(value: str) -> float:
     if found is None:
         raise click.BadParameter(f"{value!r} is not a time; write 90s, 5m or 1.5h")
     return found
+
+
+def process_id(value: str) -> int:
+    """Read the number of a process."""
+    if not value.isdecimal() or int(value) == 0:
+        raise click.BadParameter(f"{value!r} is not a pid; list the Go processes with: cgoleak ps")
+    return int(value)
 
 
 def rate(value: str) -> float:

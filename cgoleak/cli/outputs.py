@@ -186,6 +186,12 @@ def _exists(path: Path) -> OutputError:
 
 
 def _unknown_format(path: Path, formats: Sequence[Format]) -> OutputError:
+    if str(path) == "-":
+        return OutputError(
+            "-o names a file, and - is none",
+            cause="the report is printed on standard output anyway, unless -q is given",
+            fix="pick what is printed with --format",
+        )
     known = [f"{entry.suffix} ({entry.name})" for entry in formats if entry.suffix]
     if formats is RENDERERS:
         known.append(f"{CAPTURE_SUFFIX} (the capture)")

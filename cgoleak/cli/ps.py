@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.option("--all", "-a", "show_all", is_flag=True, help="List Go processes without cgo too.")
 @list_format_option
 def command(*, show_all: bool, format: str) -> int:  # noqa: A002 - the option's name
-    r"""List the Go processes of this machine.
+    """List the Go processes of this machine.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.argument("capture", type=click.Path(path_type=Path))
 @report_options
 def command(capture: Path, **report: Any) -> int:
-    r"""Render a capture again, in any format.
+    """Render a capture again, in any format.
 
     The capture holds all names and lines: neither the process nor its files are needed. A JSON
     report is taken as well, and is told as it was judged then.

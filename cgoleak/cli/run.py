@@ -45,7 +45,7 @@ def command(
     pair_config: tuple[Path, ...],
     **report: Any,
 ) -> int:
-    r"""Start a command and watch it from its first instruction to its end.
+    """Start a command and watch it from its first instruction to its end.
 
     CMD keeps standard input, output and error for itself, and its exit status is passed on (128
     and the signal's number if it was killed). Since CMD may write to standard output, the report

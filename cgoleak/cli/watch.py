@@ -14,6 +14,7 @@ from cgoleak.cli.options import (
     ReportOptions,
     following_options,
     live_option,
+    process_id,
     rate,
     report_options,
     seconds,
@@ -28,7 +29,7 @@ __all__ = ["command"]
 
 
 @click.command("watch")
-@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.argument("pid", type=process_id, required=False)
 @click.option(
     "--exe",
     type=click.Path(path_type=Path),
@@ -81,7 +82,7 @@ def command(
     live: bool,
     **report: Any,
 ) -> int:
-    r"""Watch where memory goes, and restarts, from outside; no hooks.
+    """Watch where memory goes, and restarts, from outside; no hooks.
 
     Nothing is put into the process and it never stands still. When it ends, its successor is
     recognised and followed, and the reason of the end is looked for. Ctrl-C ends the watch and

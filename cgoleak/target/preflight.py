@@ -165,9 +165,11 @@ def _checks(pid: int, root: Path) -> Iterator[Check]:
     try:
         binary = read_binary(pid, root)
     except CgoleakError as error:
+        # The fix of a refusal stands beside "permission"; this error's own would name doctor.
         unknown = f"not visible: {error.what}"
+        fix = None if isinstance(error, NotPermitted) else error.fix
         for name in ("Go", "C code", "architecture", "way in", "symbols", "libc"):
-            yield Check(name, ok=None, text=unknown, fix=error.fix)
+            yield Check(name, ok=None, text=unknown, fix=fix)
         return
     yield from _program_checks(pid, binary, root)
 

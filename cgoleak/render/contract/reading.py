@@ -62,7 +62,11 @@ def read_report(content: bytes, name: str) -> Report:
     if schema != SCHEMA:
         if isinstance(schema, str) and schema.startswith(f"{_SCHEMAS}/"):
             raise NewerCapture(f"{name} is of another version: {schema}", fix="update cgoleak")
-        raise NotACapture(f"{name} is not a cgoleak report", cause=f"its schema is not {SCHEMA}")
+        raise NotACapture(
+            f"{name} is not a cgoleak report",
+            cause=f"its schema is not {SCHEMA}",
+            fix="name a file that was written by: cgoleak attach PID -o NAME.json",
+        )
     try:
         report: Report = _reader(Report)(document, "")
     except _Missing as error:

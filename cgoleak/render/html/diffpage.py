@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from cgoleak.model.catalog import CAUSES, VERDICTS
+from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
 from cgoleak.model.words import words_in
+from cgoleak.render.answers.labels import cause_label
 from cgoleak.render.balances import balance_changes
 from cgoleak.render.growth import growth_shown
 from cgoleak.render.html.page import Page
@@ -111,7 +112,7 @@ def _side(label: str, report: Report, words: Words) -> _Side:
     target, window = report.target, report.window
     return _Side(
         label=label,
-        cause=words(CAUSES[report.cause].label),
+        cause=cause_label(report, words),
         summary=visible(words(report.summary)),
         facts=(
             f"{visible(target.exe.rpartition('/')[2])}, pid {target.pid}",

@@ -23,6 +23,15 @@ def test_two_reports_are_compared(capfdbinary):
     assert b"1 site gained (+6.2 MiB)" in capfdbinary.readouterr().out
 
 
+def test_a_leak_that_is_not_the_cause_is_named_beside_it(tmp_path: Path, capfdbinary):
+    page = tmp_path / "d.html"
+
+    assert run_command_line(["diff", BASE, NEW, "-o", str(page)]) == 0
+
+    assert b"native-leak + go-held\n" in capfdbinary.readouterr().out
+    assert b"NATIVE LEAK + GO-HELD C MEMORY" in page.read_bytes()
+
+
 def test_files_are_written_by_their_suffix(tmp_path: Path, capfdbinary):
     page, document = tmp_path / "d.html", tmp_path / "d.json"
 

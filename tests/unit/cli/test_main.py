@@ -128,6 +128,48 @@ def test_every_command_has_help_and_examples(pipeline, capsys):
         assert f"cgoleak {name}" in capsys.readouterr().out.partition("Examples:")[2]
 
 
+def test_examples_in_the_help_stand_on_lines_of_their_own(pipeline, capsys):
+    for name in [None, *COMMANDS]:
+        run_command_line(["--help"] if name is None else [name, "--help"])
+        shown = capsys.readouterr().out
+        assert "\n  Examples:\n    cgoleak " in shown, name
+        assert "\\b" not in shown, name
+
+
+def test_without_a_command_the_help_is_shown_and_no_error(capsys):
+    assert run_command_line([]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.err.startswith("Usage: cgoleak [OPTIONS] COMMAND [ARGS]...\n")
+    assert "error:" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (["4242"], "write: cgoleak attach 4242"),
+        (["atach", "4242"], "did you mean 'attach'?"),
+        (["nonsense"], "see: cgoleak --help"),
+        (["watch", "--exe"], "see: cgoleak watch --help"),
+        (["attach", "worker"], "list the Go processes with: cgoleak ps"),
+        (["doctor", "0"], "list the Go processes with: cgoleak ps"),
+        (["check"], "nothing to check; write: cgoleak check -- CMD"),
+        (["check", "--pid", "42", "a.cgoleak"], "one thing is checked at a time; write"),
+        (["report", "a.cgoleak", "-o", "-"], "pick what is printed with --format"),
+        (["explain", "no-such-word"], "list all words: cgoleak explain"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_write(pipeline, arguments, fix, capsys):
+    assert run_command_line(arguments) == 2
+    assert fix in capsys.readouterr().err
+
+
+def test_a_directory_is_no_capture(tmp_path, capsys):
+    assert run_command_line(["report", str(tmp_path)]) == 3
+    assert "cause: it is a directory\n  fix:   name a file in it" in capsys.readouterr().err
+
+
 EXAMPLES = sorted(
     {
         line
@@ -218,7 +260,8 @@ def test_explain_prints_verdict_and_cause(capsys):
     assert run_command_line(["explain", "native-leak"]) == 0
 
     out = capsys.readouterr().out
-    assert out.count("NATIVE LEAK") == 2
+    assert "NATIVE LEAK (verdict)\n" in out
+    assert "NATIVE LEAK (cause)\n" in out
     assert "decided:" in out
 
 

@@ -450,3 +450,17 @@ def test_go_processes_are_listed_with_what_stands_in_the_way(proc):
     assert listing.processes[0].rss_bytes == 1000 * 1024
     assert listing.processes[1].refusal == "process 43 contains no C code"
     assert listing.hidden == 0
+
+
+def test_what_a_refusal_hides_does_not_send_from_doctor_to_doctor(proc, monkeypatch):
+    a_worker(proc)
+
+    def refused(pid, root):
+        raise NotPermitted("cannot read /proc/42/exe", fix="see: cgoleak doctor 42")
+
+    monkeypatch.setattr("cgoleak.target.preflight.read_binary", refused)
+
+    hidden = [check for check in checks(42, proc) if check.text.startswith("not visible")]
+
+    assert {check.name for check in hidden} >= {"Go", "C code", "symbols"}
+    assert {check.fix for check in hidden} == {None}
