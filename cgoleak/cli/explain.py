@@ -10,6 +10,7 @@ import click
 
 from cgoleak.cli.options import language_option
 from cgoleak.model.catalog import CAUSES, NOTICES, TERMS, VERDICTS, explain, similar_words
+from cgoleak.model.sheetwords import PLAIN_WORDS
 from cgoleak.model.words import words_in
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = ["command"]
 def command(word: tuple[str, ...], *, lang: str) -> int:
     """Say what a verdict, a cause, a notice or a term means.
 
-    Without a word, all of them are listed.
+    A line of the balance sheet is explained too. Without a word, all of them are listed.
 
     \b
     Examples:
@@ -64,10 +65,18 @@ def _index() -> Iterator[str]:
         ("causes", CAUSES),
         ("notices", NOTICES),
         ("terms", TERMS),
+        ("sheet", PLAIN_WORDS),
     )
     for title, words in groups:
-        listed = ", ".join(map(str, words))
-        yield textwrap.fill(listed, 80, initial_indent=f"{title:<10}", subsequent_indent=" " * 10)
+        # Lines of the sheet have commas and blanks of their own.
+        listed = ("; " if words is PLAIN_WORDS else ", ").join(map(str, words))
+        yield textwrap.fill(
+            listed,
+            80,
+            initial_indent=f"{title:<10}",
+            subsequent_indent=" " * 10,
+            break_on_hyphens=False,
+        )
 
 
 def _lines(entry: Entry, words: Words, *, told_apart: bool) -> Iterator[str]:

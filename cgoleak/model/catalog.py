@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.sheetwords import PLAIN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -567,8 +568,8 @@ def explain(word: str) -> tuple[Entry, ...]:
 
     There may be several: ``native-leak`` is both a verdict and a cause.
     """
-    key = word.strip().lower().replace("_", "-").replace(" ", "-")
-    return tuple(table[key] for table in _tables() if key in table)
+    key = _key(word)
+    return tuple(dict.fromkeys(table[key] for table in _tables() if key in table))
 
 
 def similar_words(word: str) -> tuple[str, ...]:
@@ -583,4 +584,16 @@ def _tables() -> tuple[Mapping[str, Entry], ...]:
         {str(cause): entry for cause, entry in CAUSES.items()},
         NOTICES,
         TERMS,
+        _sheet_lines(),
     )
+
+
+def _sheet_lines() -> Mapping[str, Entry]:
+    """Give the lines of the balance sheet; a term of the same label says more."""
+    lines = {line: Entry(line, meaning) for line, meaning in PLAIN_WORDS.items()}
+    lines |= {term.label: term for term in TERMS.values() if term.label in lines}
+    return {_key(line): entry for line, entry in lines.items()}
+
+
+def _key(word: str) -> str:
+    return word.strip().lower().replace("_", "-").replace(" ", "-")

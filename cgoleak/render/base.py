@@ -39,7 +39,6 @@ class Format:
 
     name: str
     suffix: str | None
-    media_type: str
     help: str
     module: str
     renderer: str
@@ -56,7 +55,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="terminal",
         suffix=".txt",
-        media_type="text/plain; charset=utf-8",
         help="text for people",
         module="text.document",
         renderer="TerminalRenderer",
@@ -64,7 +62,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="html",
         suffix=".html",
-        media_type="text/html; charset=utf-8",
         help="one page for a browser, needs no network",
         module="html",
         renderer="HtmlRenderer",
@@ -72,7 +69,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="json",
         suffix=".json",
-        media_type="application/json",
         help="the whole report for scripts; a JSON Schema ships with cgoleak",
         module="contract.document",
         renderer="JsonRenderer",
@@ -80,7 +76,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="pprof",
         suffix=".pb.gz",
-        media_type="application/vnd.google.protobuf+gzip",
         help="heap profile for go tool pprof",
         module="exports.pprof",
         renderer="PprofRenderer",
@@ -88,7 +83,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="folded",
         suffix=".folded",
-        media_type="text/plain; charset=utf-8",
         help="folded stacks for flame graphs",
         module="exports.folded",
         renderer="FoldedRenderer",
@@ -96,7 +90,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="speedscope",
         suffix=".speedscope.json",
-        media_type="application/json",
         help="for speedscope.app",
         module="exports.speedscope",
         renderer="SpeedscopeRenderer",
@@ -104,7 +97,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="openmetrics",
         suffix=".prom",
-        media_type="application/openmetrics-text; version=1.0.0; charset=utf-8",
         help="metrics for Prometheus",
         module="exports.openmetrics",
         renderer="OpenMetricsRenderer",
@@ -112,7 +104,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="sarif",
         suffix=".sarif",
-        media_type="application/sarif+json",
         help="code scanning, SARIF 2.1.0",
         module="pipelines.sarif",
         renderer="SarifRenderer",
@@ -120,7 +111,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="junit",
         suffix=".junit.xml",
-        media_type="application/xml",
         help="test reports, JUnit XML",
         module="pipelines.junit",
         renderer="JunitRenderer",
@@ -128,7 +118,6 @@ RENDERERS: Final[tuple[Format, ...]] = (
     Format(
         name="github",
         suffix=None,
-        media_type="text/plain; charset=utf-8",
         help="annotations of GitHub Actions",
         module="pipelines.github",
         renderer="GithubRenderer",
@@ -140,7 +129,6 @@ DIFFERENCES: Final[tuple[Format, ...]] = (
     Format(
         name="terminal",
         suffix=".txt",
-        media_type="text/plain; charset=utf-8",
         help="text for people",
         module="text.difference",
         renderer="DiffTextRenderer",
@@ -148,7 +136,6 @@ DIFFERENCES: Final[tuple[Format, ...]] = (
     Format(
         name="html",
         suffix=".html",
-        media_type="text/html; charset=utf-8",
         help="one page for a browser, needs no network",
         module="html.diffpage",
         renderer="DiffHtmlRenderer",
@@ -156,7 +143,6 @@ DIFFERENCES: Final[tuple[Format, ...]] = (
     Format(
         name="json",
         suffix=".json",
-        media_type="application/json",
         help="for scripts; a JSON Schema ships with cgoleak",
         module="contract.difference",
         renderer="DiffJsonRenderer",

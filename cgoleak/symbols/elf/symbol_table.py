@@ -99,12 +99,6 @@ class SymbolTable:
                     found.add(value)
         return found
 
-    def at_index(self, index: int) -> str:
-        """Return the name of an entry, for relocations, or the empty string."""
-        start = index * SYMBOL_BYTES
-        raw = self._entries[start : start + 4]
-        return self._name(int.from_bytes(raw, "little")) if len(raw) == 4 and index > 0 else ""
-
     @cached_property
     def _functions(self) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         """Addresses, and beside them (address, size, name, binding); by address, smallest last."""

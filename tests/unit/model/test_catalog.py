@@ -10,6 +10,7 @@ import pytest
 import cgoleak
 from cgoleak.model.catalog import CAUSES, NOTICES, TERMS, VERDICTS, explain, similar_words
 from cgoleak.model.report import Cause, Verdict
+from cgoleak.model.sheetwords import PLAIN_WORDS
 
 PACKAGE = Path(cgoleak.__file__).parent
 NOTICE_CODE = re.compile(
@@ -45,6 +46,13 @@ def test_a_word_that_is_both_verdict_and_cause_has_two_explanations():
 @pytest.mark.parametrize("word", ["NATIVE LEAK", "Native_Leak", " native-leak "])
 def test_words_are_found_however_they_are_written(word):
     assert explain(word) == explain("native-leak")
+
+
+@pytest.mark.parametrize("line", PLAIN_WORDS)
+def test_every_line_of_the_sheet_is_explained(line):
+    (entry,) = explain(line)
+
+    assert entry.label == line
 
 
 def test_an_unknown_word_has_no_explanation_but_similar_ones():

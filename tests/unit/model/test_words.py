@@ -216,3 +216,12 @@ def test_any_text_can_be_looked_up(text):
 @pytest.mark.parametrize("text", ["only " * 5000, "; " * 1900, ". " * 1900, "a; b. " * 600])
 def test_looking_up_a_hostile_text_ends_soon(text):
     assert CHINESE(text)
+
+
+def test_the_larger_part_stands_before_what_it_is():
+    said = CHINESE(
+        "The larger part: 16.0 MiB of C memory from 1 site waits for Go's finalizers or cleanups."
+    )
+
+    assert said.startswith("较大的部分")
+    assert "1 个位置分配的 16.0 MiB C 内存在等待 Go" in said
