@@ -153,13 +153,23 @@ def test_no_signal_is_lost(threads):
     assert handled == 40
 
 
+def all_stopped(process):
+    deadline = time.monotonic() + 5
+    while process.states() != {"T"}:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 def test_a_stopped_process_stays_stopped(steady):
     os.kill(steady.pid, signal.SIGSTOP)
-    while state_of(steady.pid) != "T":
-        time.sleep(0.001)
+    assert all_stopped(steady)
 
     assert while_standing(steady.pid, lambda: 7) == 7
 
+    # Each thread goes back into the stop by itself, as soon as it has its turn.
+    assert all_stopped(steady)
     time.sleep(0.05)
     assert steady.states() == {"T"}
     os.kill(steady.pid, signal.SIGCONT)
