@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PseudoTerminal"]
 
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_QUIET_S: Final = 0.05
+"""What comes no sooner than this belongs to another picture."""
 ALTERNATE: Final = b"\x1b[?1049h"
 ORDINARY: Final = b"\x1b[?1049l"
 
@@ -89,11 +91,10 @@ class PseudoTerminal:
         return _CONTROL.sub("", rest.decode("utf-8", "replace")).replace("\r", "")
 
     def wait_for(self, true: Callable[[], object], what: str, seconds: float = 40.0) -> None:
-        """Read on until it is true."""
+        """Read on until it is true, and of no half picture: the terminal hands it over in parts."""
         deadline = time.monotonic() + seconds
-        while not true():
+        while self._read(_QUIET_S) or not true():
             assert time.monotonic() < deadline, f"waited for {what}:\n{self.picture}"
-            self._read(0.05)
 
     def shows(self, words: str, seconds: float = 40.0) -> None:
         """Wait until the picture has these words."""
