@@ -11,15 +11,19 @@ if TYPE_CHECKING:
     from cgoleak.model.report import Report
     from cgoleak.model.words import Words
 
-__all__ = ["cause_label", "is_leaking"]
+__all__ = ["cause_label", "causes_told", "is_leaking"]
 
 
 def cause_label(report: Report, words: Words) -> str:
-    """Name the cause; a leak that is not the cause comes first: it is what has to be mended."""
-    label = words(CAUSES[report.cause].label)
+    """Name the causes by what they are called."""
+    return " + ".join(words(CAUSES[cause].label) for cause in causes_told(report))
+
+
+def causes_told(report: Report) -> tuple[Cause, ...]:
+    """Give the cause; a leak that is not the cause comes first: it is what has to be mended."""
     if report.cause is Cause.NATIVE_LEAK or not is_leaking(report):
-        return label
-    return f"{words(CAUSES[Cause.NATIVE_LEAK].label)} + {label}"
+        return (report.cause,)
+    return (Cause.NATIVE_LEAK, report.cause)
 
 
 def is_leaking(report: Report) -> bool:

@@ -10,9 +10,8 @@ from rich.cells import cell_len
 
 from cgoleak.model.catalog import VERDICTS
 from cgoleak.model.difference import Change
-from cgoleak.model.report import Cause
 from cgoleak.model.words import words_in
-from cgoleak.render.answers.labels import is_leaking
+from cgoleak.render.answers.labels import causes_told
 from cgoleak.render.balances import balance_changes
 from cgoleak.render.stacklines import fitted_site
 from cgoleak.render.text.findings import growth_words, write_advice, write_stack
@@ -78,16 +77,8 @@ def _facts(report: Report, words: Words) -> list[str]:
         f"{visible(report.target.exe.rpartition('/')[2])} pid {report.target.pid}",
         visible(report.target.go_version or words("Go of unknown version")),
         format_seconds(report.window.seconds),
-        _cause(report, words),
+        " + ".join(words(cause.value) for cause in causes_told(report)),
     ]
-
-
-def _cause(report: Report, words: Words) -> str:
-    """Name the cause, and the leak beside it as ``cause_label`` does."""
-    cause = words(report.cause.value)
-    if report.cause is Cause.NATIVE_LEAK or not is_leaking(report):
-        return cause
-    return f"{words(Cause.NATIVE_LEAK.value)} + {cause}"
 
 
 def _write_sheet(paper: Paper, difference: Difference, words: Words) -> None:
