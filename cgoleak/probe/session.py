@@ -37,7 +37,12 @@ from cgoleak.probe.wire.layout import (
     SlotState,
     State,
 )
-from cgoleak.probe.wire.resident import Resident, find_residents, is_measuring
+from cgoleak.probe.wire.resident import (
+    Resident,
+    find_residents,
+    is_measuring,
+    may_leave_by_itself,
+)
 from cgoleak.probe.wire.tables import Tables
 from cgoleak.target.kernel import procfs
 from cgoleak.target.kernel.mark import find_mark
@@ -65,6 +70,10 @@ _Found = TypeVar("_Found")
 _START_S: Final = 5.0
 _COMMAND_S: Final = 5.0
 _LEAVING_S: Final = 12.0
+_ORPHANED_S: Final = 2.0
+"""Within a second a probe sees that its controller has died (``cg_controller_lives``)."""
+_UNLED_S: Final = 15.0
+"""For ten seconds it waits for a controller (``cg_control``), then for whoever is in a hook."""
 _POLL_S: Final = 0.0005
 _FILTERED: Final = 2
 _TOO_LATE: Final = 0xFFFFFFFF
@@ -265,22 +274,23 @@ class ProbeSession:
     def _idle_start(self) -> int:
         """Return the start function of a copy that waits to be started again, or 0.
 
-        A copy that is just leaving, because its controller died, gets two seconds.
+        A copy that leaves by itself, because its controller died or never came, is waited for.
         """
-        deadline = time.monotonic() + 2.0
+        began = time.monotonic()
         while True:
-            busy = False
+            busy = unled = False
             for resident in self._residents():
                 header = resident.header(self._memory)
                 if header is None:
                     continue
                 if is_measuring(header, self._pid_inside):
                     busy = True
+                    unled = unled or may_leave_by_itself(header)
                 elif header.owner_pid == self._pid_inside:
                     return int(header.start)
             if not busy:
                 return 0
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > (_UNLED_S if unled else _ORPHANED_S):
                 raise _measured_already(self._pid)
             time.sleep(0.02)
 

@@ -14,7 +14,10 @@ import pytest
 
 from cgoleak.capture.reader import open_capture
 from cgoleak.errors import CgoleakError
+from cgoleak.probe.entry.injector import Injector
+from cgoleak.probe.session import ProbeSession
 from cgoleak.target.kernel import procfs
+from cgoleak.target.preflight import require
 from support.go_programs import go_commands, missing_tools
 from support.hooks import hooked_slots
 from support.live import Load, Program, Worker, attach, cgoleak, wait_until
@@ -167,6 +170,36 @@ def test_the_next_measurement_after_a_kill_is_as_good_as_the_first(busy, tmp_pat
     assert any("histogram_new" in json.dumps(one["stack"]) for one in report["findings"])
     assert not {notice["code"] for notice in report["notices"]} & NOT_CLEAN
     assert is_left_alone(busy)
+
+
+def test_a_probe_whose_controller_died_before_it_led_is_waited_for(busy):
+    class Killed(Exception):
+        """In place of the signal, which would hit this moment once in a hundred times."""
+
+    def killed(_command: bytes) -> None:
+        raise Killed
+
+    with Injector() as injector, contextlib.closing(ProbeSession(require(busy.pid))) as session:
+        session.order = killed
+        with pytest.raises(Killed):
+            session.attach(injector)
+
+    again = cgoleak("attach", busy.pid, "--duration", "1s")
+
+    assert again.returncode == 0, again.stderr
+    assert is_left_alone(busy)
+
+
+def test_a_second_measurement_beside_a_live_one_is_refused(busy, tmp_path):
+    with attach(tmp_path, busy.pid) as watching:
+        watching.until_hooked(busy.pid)
+
+        second = cgoleak("attach", busy.pid, "--duration", "1s")
+
+        assert second.returncode == 3
+        assert f"pid {busy.pid} is being measured already" in second.stderr
+        watching.interrupt()
+        assert watching.finish() == 0, watching.stderr
 
 
 def test_a_killed_measurement_leaves_a_capture_that_can_be_read(busy, tmp_path):

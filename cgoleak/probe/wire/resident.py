@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from cgoleak.target.kernel.memory import Memory
     from cgoleak.target.kernel.procfs import Region
 
-__all__ = ["IMAGE_NAME", "TABLES_NAME", "Resident", "find_residents"]
+__all__ = [
+    "IMAGE_NAME",
+    "TABLES_NAME",
+    "Resident",
+    "find_residents",
+    "is_measuring",
+    "may_leave_by_itself",
+]
 
 IMAGE_NAME: Final = "/memfd:cgoleak-probe"
 TABLES_NAME: Final = "/memfd:cgoleak-tables"
@@ -65,3 +72,11 @@ def find_residents(
 def is_measuring(header: Header, pid_in_namespace: int) -> bool:
     """Tell whether a controller holds it; a forked child has its parent's header, and none."""
     return header.state not in (State.IDLE, State.FAILED) and header.owner_pid == pid_in_namespace
+
+
+def may_leave_by_itself(header: Header) -> bool:
+    """Tell whether one that measures may have no controller: it waits for one, or is leaving.
+
+    It keeps the write end of its command pipe until a controller has taken it (``cg_control``).
+    """
+    return bool(header.state != State.RUNNING or header.command_fd >= 0)

@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from cgoleak.probe.wire.layout import MAGIC, VERSION, Header, State
-from cgoleak.probe.wire.resident import IMAGE_NAME, find_residents, is_measuring
+from cgoleak.probe.wire.resident import (
+    IMAGE_NAME,
+    find_residents,
+    is_measuring,
+    may_leave_by_itself,
+)
 from cgoleak.target.kernel.procfs import Region
 from support.fake_target import memory_of
 
@@ -99,3 +104,16 @@ def test_a_copy_measures_between_its_start_and_its_end(state, measuring):
 
 def test_a_forked_child_has_its_parents_header_and_nobody_who_measures():
     assert not is_measuring(a_header(state=State.RUNNING, owner_pid=7), 8)
+
+
+@pytest.mark.parametrize(
+    ("state", "command_fd", "may_leave"),
+    [
+        (State.STARTING, -1, True),
+        (State.RUNNING, 7, True),
+        (State.RUNNING, -1, False),
+        (State.STOPPING, -1, True),
+    ],
+)
+def test_a_copy_whose_command_pipe_nobody_has_taken_has_no_controller(state, command_fd, may_leave):
+    assert may_leave_by_itself(a_header(state=state, command_fd=command_fd)) is may_leave
