@@ -104,7 +104,7 @@ def _identify(path: Path) -> int:
     if header[: len(_MAGIC)] != _MAGIC[: len(header)] or not header:
         raise NotACapture(
             f"{path} is not a capture",
-            cause="it is not an SQLite file" if header else "it is empty",
+            cause="it is neither an SQLite file nor a JSON report" if header else "it is empty",
             fix="captures are written by: cgoleak attach PID -o NAME.cgoleak",
         )
     if len(header) < HEADER_BYTES:
@@ -118,7 +118,7 @@ def _identify(path: Path) -> int:
         raise NewerCapture(
             f"{path} was written by a newer cgoleak",
             cause=f"its layout is version {version}, this program reads up to {SCHEMA_VERSION}",
-            fix="pip install --upgrade cgoleak",
+            fix="read it with the cgoleak that wrote it, or a later one",
         )
     if version < EARLIER_VERSION:
         raise _damaged(str(path), f"it says layout version {version}")

@@ -124,7 +124,7 @@ def require(
         _not_traced(pid, root)
     _permitted(pid, status, root)
     binary = read_binary(pid, root)
-    _is_go(pid, binary)
+    _is_go(pid, binary, held=held)
     require_architecture(pid, binary)
     regions = procfs.maps(pid, root)
     libc = find_libc(pid, regions, root)
@@ -283,12 +283,15 @@ def _permitted(pid: int, status: ProcessStatus, root: Path) -> None:
         raise NotPermitted(f"cannot trace process {pid} ({status.name})", cause=cause, fix=fix)
 
 
-def _is_go(pid: int, binary: GoBinary) -> None:
+def _is_go(pid: int, binary: GoBinary, *, held: bool = False) -> None:
     if not binary.is_go and binary.bits != 32:
+        fix = "list the Go processes with: cgoleak ps"
+        if held:
+            fix = "name the Go program itself, not a shell or script that starts it"
         raise NotGo(
             f"process {pid} is not a Go program",
             cause=f"{binary.path} has no Go build information",
-            fix="list the Go processes with: cgoleak ps",
+            fix=fix,
         )
 
 

@@ -56,4 +56,4 @@ def _frida() -> Check:
     try:
         return Check("frida", ok=True, text=f"frida {version('frida')}")
     except PackageNotFoundError:
-        return Check("frida", ok=False, text="frida is not installed", fix="pip install cgoleak")
+        return Check("frida", ok=False, text="frida is not installed", fix="pip install frida")

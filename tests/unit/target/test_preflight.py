@@ -165,8 +165,19 @@ def test_a_refusal_of_the_kernel_is_not_permitted(proc):
 def test_a_program_that_is_not_go_is_refused(proc):
     a_worker(proc, elf=an_elf(machine=NATIVE_MACHINE, go_version=None))
 
-    with pytest.raises(NotGo):
+    with pytest.raises(NotGo) as refused:
         require(42, proc)
+
+    assert "cgoleak ps" in refused.value.fix
+
+
+def test_a_command_that_is_not_go_is_told_to_name_the_program_itself(proc):
+    a_worker(proc, elf=an_elf(machine=NATIVE_MACHINE, go_version=None))
+
+    with pytest.raises(NotGo) as refused:
+        require(42, proc, held=True)
+
+    assert "not a shell or script" in refused.value.fix
 
 
 def test_a_go_program_without_c_is_sent_to_pprof(proc):
