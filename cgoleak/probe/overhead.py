@@ -109,8 +109,8 @@ class Overhead:
             fix = "allow more with --max-overhead, or measure longer"
             few = Notice(
                 _ABOVE,
-                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
-                f"one block per {size} followed: fewer samples would be too few to judge by",
+                f"hooks still took {100 * share:.1f} % of the target's CPU time, more than "
+                f"allowed, with one block per {size} followed: fewer samples would be too few to judge by",
                 fix,
             )
             every = Notice(
@@ -123,8 +123,8 @@ class Overhead:
             fix = "allow more with --max-overhead"
             few = Notice(
                 _ABOVE,
-                f"hooks took {100 * share:.1f} % of the target's CPU time, more than allowed, with "
-                f"one block per {size} followed: fewer samples would cost as much",
+                f"hooks still took {100 * share:.1f} % of the target's CPU time, more than "
+                f"allowed, with one block per {size} followed: fewer samples would cost as much",
                 fix,
             )
             every = Notice(
