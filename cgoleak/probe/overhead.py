@@ -110,7 +110,8 @@ class Overhead:
             few = Notice(
                 _ABOVE,
                 f"hooks still took {100 * share:.1f} % of the target's CPU time, more than "
-                f"allowed, with one block per {size} followed: fewer samples would be too few to judge by",
+                f"allowed, with one block per {size} followed: fewer samples would be too few to "
+                "judge by",
                 fix,
             )
             every = Notice(
