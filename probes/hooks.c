@@ -215,14 +215,15 @@ static inline __attribute__((always_inline)) struct cg_thread *cg_enter_exact(vo
 }
 
 /* looked, began: the clock, read twice before the event. What the reading itself takes is taken off
- * as it was in this very place. */
+ * as it was in this very place. It never takes long: where it did, an interrupt fell into it, and
+ * the event would count as less than nothing. */
 static __attribute__((noinline)) void cg_timed(uint64_t looked, uint64_t began, uint64_t ended)
 {
     struct cg_thread *t = cg_enter();
     if (t == 0)
         return;
-    uint64_t took = ended - began, nothing = began - looked;
-    if (took < CG_LOAD(&R->clock_most) && nothing < CG_LOAD(&R->clock_most)) {
+    uint64_t took = ended - began, nothing = began - looked, most = CG_LOAD(&R->clock_most);
+    if (took < most && nothing < most / 16) {
         CG_ADD_SHARED(&T.shared->timed_clock, (int64_t)(took - nothing));
         CG_ADD_SHARED(&T.shared->timed_events, 1ull);
     }

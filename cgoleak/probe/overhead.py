@@ -146,7 +146,8 @@ class Overhead:
         """Give the share of the CPU time between two readings that went into hooks."""
         timed = now.timed - before.timed
         if timed >= _LEAST_TIMED or (timed > 0 and self._ns_per_event is None):
-            self._ns_per_event = (now.timed_ns - before.timed_ns) / timed
+            # What reading the clock takes is taken off, so few short events can sum up below zero.
+            self._ns_per_event = max(0.0, now.timed_ns - before.timed_ns) / timed
         cpu_s, events = now.cpu_s - before.cpu_s, max(0, now.events - before.events)
         paid_ns = events * (self._ns_per_event or 0.0)
         for paid in (self._all, self._since_change):

@@ -53,10 +53,14 @@ class Kills:
         )
 
 
-def _cgoleak(running: Running, follow: Sequence[str]) -> subprocess.Popen[bytes]:
+def _command(running: Running, follow: Sequence[str]) -> list[str]:
     command = [sys.executable, "-m", "cgoleak", "attach", str(running.pid), "--duration", "1s"]
+    return [*command, "--quiet", *follow]
+
+
+def _cgoleak(running: Running, follow: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, "--quiet", *follow], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        _command(running, follow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
@@ -74,8 +78,8 @@ def _wait_for(phase: str, running: Running, process: subprocess.Popen[bytes]) ->
 def _life_of_one(running: Running, follow: Sequence[str]) -> float:
     """Let it live: start of Python, attach, one second of measuring, detach, report."""
     began = time.monotonic()
-    with _cgoleak(running, follow) as process:
-        assert process.wait(60) == 0
+    done = subprocess.run(_command(running, follow), check=False, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
     return time.monotonic() - began
 
 

@@ -58,6 +58,21 @@ def test_the_cost_is_events_times_what_one_takes(session):
     assert session.did == []
 
 
+def test_events_that_were_timed_below_zero_cost_nothing(session):
+    # Seen: 0.5 ns less than nothing, and a capture that its own reader called damaged.
+    load = Load(session, ns=20, per_second=1_000_000)
+    load.goes_on(0)
+    overhead = Overhead(session, None, 60.0)
+    overhead.look(session.elapsed, at_ns=0)
+    load.ns = -10
+
+    load.goes_on()
+    overhead.look(session.elapsed, at_ns=0, last=True)
+
+    assert overhead.ns_per_event is None or overhead.ns_per_event >= 0
+    assert overhead.share is None or overhead.share >= 0
+
+
 def test_below_the_limit_every_block_is_followed(session):
     overhead = looks(session, Load(session, ns=20, per_second=2_000_000), 10)
 
