@@ -26,8 +26,8 @@ def listed(page):
 
 def open_all(page):
     closed = page.locator("#site-list > .site:not([open]) > summary")
-    while closed.count():
-        closed.first.click()
+    closed.evaluate_all("all => all.forEach(one => one.click())")
+    expect(closed).to_have_count(0)
 
 
 def by(report, name):

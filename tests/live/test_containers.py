@@ -45,7 +45,7 @@ def small_root(losing, tmp_path_factory) -> Path:
 
 
 def names_the_leak(pid: int, folder: Path) -> None:
-    with attach(folder, pid, seconds=4) as watching:
+    with attach(folder, pid, seconds=2) as watching:
         assert watching.finish(60) == 0, watching.stderr
         report = watching.report()
     sites = {one["suppression"]: one for one in report["findings"]}
