@@ -146,7 +146,7 @@ class Overhead:
         """Give the share of the CPU time between two readings that went into hooks."""
         timed = now.timed - before.timed
         if timed >= _LEAST_TIMED or (timed > 0 and self._ns_per_event is None):
-            # What reading the clock takes is taken off, so few short events can sum up below zero.
+            # Here and not in the sums: a sum that was lifted would make the next difference wrong.
             self._ns_per_event = max(0.0, now.timed_ns - before.timed_ns) / timed
         cpu_s, events = now.cpu_s - before.cpu_s, max(0, now.events - before.events)
         paid_ns = events * (self._ns_per_event or 0.0)

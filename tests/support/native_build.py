@@ -22,7 +22,7 @@ __all__ = [
 NATIVE = Path(__file__).resolve().parents[1] / "native"
 PROBES = Path(__file__).resolve().parents[2] / "probes"
 
-# -O1, as the sanitizers' documentation has it: -O2 takes twice as long to compile with them.
+# -O1, the least that the documentation of the sanitizers asks for: -O2 compiles twice as long.
 _SANITIZERS = {
     "plain": (),
     "address,undefined": (

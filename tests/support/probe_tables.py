@@ -70,7 +70,8 @@ class MadeTables:
         """Change fields of the first page, as the probe does."""
         for name, value in fields.items():
             kind = getattr(wire.Shared, name)
-            os.pwrite(self.fd, value.to_bytes(kind.size, "little"), kind.offset)
+            whole = value.to_bytes(kind.size, "little", signed=value < 0)
+            os.pwrite(self.fd, whole, kind.offset)
             setattr(self._shared, name, value)
 
     def stack(

@@ -360,12 +360,15 @@ class Tables:
         return int(self.shared.passed_births + self.shared.passed_frees)
 
     def event_cost(self) -> tuple[int, float]:
-        """Return how many events were timed, and how many nanoseconds these took together."""
+        """Return how many events were timed, and how many nanoseconds these took together.
+
+        Of few events the sum may be below zero: what reading the clock takes is taken off each.
+        """
         shared = self.shared
         if not shared.clock_per_ms:
             return 0, 0.0
         events = int(shared.timed_events)
-        inside = max(0.0, shared.timed_clock * 1e6 / shared.clock_per_ms)
+        inside = shared.timed_clock * 1e6 / shared.clock_per_ms
         return events, inside + events * _WAY_IN_NS
 
     def rates(self) -> tuple[int, ...]:

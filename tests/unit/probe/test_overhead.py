@@ -73,6 +73,19 @@ def test_events_that_were_timed_below_zero_cost_nothing(session):
     assert overhead.share is None or overhead.share >= 0
 
 
+def test_events_after_some_that_were_timed_below_zero_cost_what_they_take(session):
+    load = Load(session, ns=-10, per_second=1_000_000)
+    load.goes_on(0)
+    overhead = Overhead(session, None, 60.0)
+    overhead.look(session.elapsed, at_ns=0)
+    load.ns = 20
+
+    load.goes_on()
+    overhead.look(session.elapsed, at_ns=0, last=True)
+
+    assert overhead.ns_per_event == pytest.approx(20)
+
+
 def test_below_the_limit_every_block_is_followed(session):
     overhead = looks(session, Load(session, ns=20, per_second=2_000_000), 10)
 
